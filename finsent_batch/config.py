@@ -1,0 +1,129 @@
+"""Settings of every job: frozen dataclasses, the only home of a default.
+
+The command line reads its `default=` from here, the Python API takes these
+objects, and each run stores the settings it had.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+DEFAULT_STORE: Final = Path("finsent.duckdb")
+DEFAULT_MODEL: Final = "mini"
+TEXT_COLUMNS: Final = ("headline", "title", "text", "sentence")
+"""Names tried in this order when no text column is named."""
+DATE_COLUMNS: Final = ("published_at", "date", "time", "scored_at")
+"""Names tried in this order for the time of a headline in queries."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreConfig:
+    """Where scores are kept and how much memory planning and publishing may take."""
+
+    path: Path = DEFAULT_STORE
+    memory_limit: str = "512MB"
+    """What DuckDB may hold before it spills to disk; the model's memory comes on top."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """Which model scores, on what, in which arithmetic."""
+
+    model: str = DEFAULT_MODEL
+    """`mini`, a model directory, or the Hub id of a 3-class sequence classifier."""
+    device: str = "auto"
+    weights: str = "auto"
+    max_batch_tokens: int | None = None
+    """Padded tokens in one forward pass; None takes the scorer's measured default."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreConfig:
+    """One `score` run."""
+
+    input: str
+    output: Path | None = None
+    text_column: str | None = None
+    table: str | None = None
+    output_table: str | None = None
+    model: ModelConfig = field(default_factory=ModelConfig)
+    store: StoreConfig = field(default_factory=StoreConfig)
+    engine: str = "local"
+    limit: int | None = None
+    """Read only the first rows of each input file."""
+    replace_columns: bool = False
+    overwrite: bool = False
+    max_bad_rows: int = 0
+    """CSV rows that do not parse and may be set aside in `quarantine` before the run fails."""
+    encoding: str = "utf-8"
+    store_text: bool = True
+    commit_seconds: float = 5.0
+    """The most scoring time, in seconds, that a killed run can lose."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepareConfig:
+    """Labelled data in, train/valid/test out."""
+
+    sources: tuple[Path, ...]
+    output: Path
+    recipe: str = "clean"
+    text_column: str | None = None
+    label_column: str | None = None
+    label_map: tuple[tuple[str, str], ...] = ()
+    encoding: str | None = None
+    exclude: tuple[Path, ...] = ()
+    """Labelled files none of whose headlines may enter any split."""
+    valid_size: float = 0.05
+    test_size: float = 0.1
+    seed: int = 42
+    overwrite: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """Fine-tuning of the `mini` preset; names as in transformers and peft.
+
+    The values are those the shipped adapter was trained with.
+    """
+
+    data: tuple[Path, ...]
+    output: Path
+    preset: str = "mini"
+    base: str | None = None
+    """A Hugging Face encoder directory; None takes the packaged MiniLM."""
+    learning_rate: float = 8e-4
+    num_train_epochs: float = 4.0
+    per_device_train_batch_size: int = 32
+    gradient_accumulation_steps: int = 1
+    warmup_ratio: float = 0.06
+    weight_decay: float = 0.01
+    max_grad_norm: float = 1.0
+    label_smoothing_factor: float = 0.05
+    lora_r: int = 96
+    lora_alpha: int = 96
+    lora_dropout: float = 0.1
+    class_weights: str = "balanced"
+    """`balanced` weighs classes inversely to their frequency within each data folder."""
+    max_length: int = 128
+    seed: int = 0
+    threads: int | None = None
+    """CPU threads for training; None takes all cores."""
+    overwrite: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig:
+    """Accuracy of a model on labelled data, alone or beside another."""
+
+    data: Path
+    output: Path
+    model: ModelConfig = field(default_factory=ModelConfig)
+    against: str | None = None
+    gates: tuple[str, ...] = ()
+    text_column: str | None = None
+    label_column: str | None = None
+    label_map: tuple[tuple[str, str], ...] = ()
+    encoding: str | None = None
+    store: StoreConfig | None = None
+    """Where to record the figures; None records them only in `output`."""

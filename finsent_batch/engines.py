@@ -1,0 +1,115 @@
+"""Who runs the scorer: this process, committing to the store as it goes."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+import pyarrow as pa
+
+from .planning import Plan, Progress, pending_chunks
+from .scorers import ScoredBatch, Scorer
+from .store import Store
+
+# Headlines tokenised and sorted at a time. The plan has sorted all of them by
+# characters already; this sorts by tokens within a chunk.
+CHUNK_HEADLINES = 8_192
+
+
+@dataclass(kw_only=True)
+class Scored:
+    """What a run has computed."""
+
+    headlines: int = 0
+    invalid: int = 0
+    tokens: int = 0
+
+
+def utc_now() -> datetime:
+    """Return the time in UTC without a zone, as the store's TIMESTAMP columns hold it."""
+    return datetime.now(UTC).replace(tzinfo=None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Commit:
+    """How scores reach the store: for which model and run, and how often."""
+
+    fingerprint: str
+    run_id: str
+    store_text: bool
+    every_seconds: float
+
+
+def run_local(
+    store: Store,
+    scorer: Scorer,
+    plan: Plan,
+    commit: Commit,
+    *,
+    progress: Progress,
+    stop: Callable[[], bool],
+) -> Scored:
+    """Score what the plan left pending; return early, with all committed, when `stop()` is true."""
+    total = Scored()
+    for chunk in pending_chunks(store, CHUNK_HEADLINES):
+        for group in _timed_groups(scorer.score(chunk["headline"].to_pylist()), commit, stop):
+            _commit(store, chunk, group, commit, total)
+            progress("score", total.headlines + total.invalid, plan.pending)
+        if stop():
+            break
+    return total
+
+
+def _timed_groups(
+    batches: Iterator[ScoredBatch], commit: Commit, stop: Callable[[], bool]
+) -> Iterator[list[ScoredBatch]]:
+    """Gather batches until it is time to commit them."""
+    group: list[ScoredBatch] = []
+    since = time.monotonic()
+    for batch in batches:
+        group.append(batch)
+        if stop():
+            break
+        if time.monotonic() - since >= commit.every_seconds:
+            yield group
+            group, since = [], time.monotonic()
+    if group:
+        yield group
+
+
+def _commit(
+    store: Store, chunk: pa.Table, group: list[ScoredBatch], commit: Commit, total: Scored
+) -> None:
+    positions = np.concatenate([b.positions for b in group])
+    probabilities = np.concatenate([b.probabilities for b in group])
+    rows = chunk.take(pa.array(positions))
+    table = pa.table(
+        {
+            "headline_key": rows["headline_key"],
+            "headline": rows["headline"],
+            "finite": np.isfinite(probabilities).all(axis=1),
+            "p_negative": probabilities[:, 0],
+            "p_neutral": probabilities[:, 1],
+            "p_positive": probabilities[:, 2],
+            "truncated": np.concatenate([b.truncated for b in group]),
+        }
+    )
+    connection = store.connection
+    connection.register("new_scores", table)
+    connection.execute(
+        f"""INSERT INTO scores
+        SELECT headline_key::UUID, $1, {"headline" if commit.store_text else "NULL"},
+            p_negative, p_neutral, p_positive, truncated, $2, $3::TIMESTAMP
+        FROM new_scores WHERE finite""",
+        [commit.fingerprint, commit.run_id, utc_now()],
+    )
+    connection.execute("""
+        INSERT INTO plan.invalid
+        SELECT headline_key::UUID, 'the model gave no finite probabilities'
+        FROM new_scores WHERE NOT finite""")
+    connection.unregister("new_scores")
+    invalid = int((~np.isfinite(probabilities).all(axis=1)).sum())
+    total.headlines += len(positions) - invalid
+    total.invalid += invalid
+    total.tokens += sum(b.tokens for b in group)

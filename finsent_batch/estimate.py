@@ -1,0 +1,103 @@
+"""`score --dry-run`: what a run would do and how long it would take. Writes nothing."""
+
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from .config import ScoreConfig
+from .hardware import resolve_device, resolve_weights
+from .inputs import check_target, open_sink, open_source, resolve_pairs
+from .models.directory import open_model
+from .models.files import FileHashes
+from .planning import Plan, Progress, make_plan
+from .publishing import output_schema
+from .scorers import Scorer
+from .scoring import load_scorer, no_progress
+from .sources import choose_text_column
+from .store import Store
+from .summary import DryRun
+
+# Enough for a rate within some ten per cent, at most seconds on a CPU.
+_SAMPLE = 256
+# Tokens are counted on this many of the headlines to score.
+_TOKEN_SAMPLE = 8_192
+
+
+def dry_run(config: ScoreConfig, *, progress: Progress = no_progress) -> DryRun:
+    """Plan a run as `score` would, checks included, and estimate it.
+
+    The rate is that of the latest run with this model, or else measured now on a
+    sample of the headlines, whose scores are thrown away.
+
+    Raises:
+        FinsentError: whatever would stop the run before it scores.
+    """
+    pairs = resolve_pairs(config)
+    spec = open_model(config.model.model)
+    device = resolve_device(config.model.device)
+    weights = resolve_weights(config.model.weights, device)
+    with tempfile.TemporaryDirectory() as scratch, _open_store(config, Path(scratch)) as store:
+        fingerprint = spec.fingerprint(weights, FileHashes(store.connection))
+        sources = []
+        for pair in pairs:
+            source, _ = open_source(store, pair, config)
+            column = choose_text_column(source.schema, config.text_column, pair.input)
+            output_schema(source.schema, replace=config.replace_columns, where=str(pair.input))
+            check_target(store, open_sink(store, pair), source, overwrite=config.overwrite)
+            sources.append((source, column))
+        plan = make_plan(store, sources, fingerprint, progress)
+        rows = store.query(
+            "SELECT headlines_per_second FROM runs WHERE model_fingerprint = ? AND device = ? "
+            "AND unique_scored >= ? ORDER BY started_at DESC LIMIT 1",
+            [fingerprint, device, _SAMPLE],
+        )
+        rate, rate_from, tokens = None, "nothing to score", 0
+        if plan.pending:
+            scorer = load_scorer(spec, device, weights, config)
+            sample = _sample(store, _TOKEN_SAMPLE)
+            tokens = round(scorer.count_tokens(sample) * plan.pending / len(sample))
+            rate, rate_from = rows[0][0] if rows else None, "the latest run with this model"
+            if rate is None:
+                rate, rate_from = _measure(scorer, _sample(store, _SAMPLE)), "measured on a sample"
+    return _report(config, len(pairs), plan, tokens, rate, rate_from)
+
+
+def _open_store(config: ScoreConfig, scratch: Path) -> Store:
+    """Open the store for reading, or an empty one in `scratch` if there is none yet."""
+    if config.store.path.exists():
+        return Store.open(config.store, read_only=True)
+    return Store.open(replace(config.store, path=scratch / "empty.duckdb"))
+
+
+def _sample(store: Store, size: int) -> list[str]:
+    sql = "SELECT headline FROM plan.pending USING SAMPLE reservoir(? ROWS) REPEATABLE (1)"
+    return [row[0] for row in store.query(sql.replace("?", str(size)))]
+
+
+def _measure(scorer: Scorer, sample: list[str]) -> float:
+    list(scorer.score(sample[:16]))  # the first batch pays for warming up
+    begun = time.monotonic()
+    list(scorer.score(sample))
+    return round(len(sample) / (time.monotonic() - begun), 1)
+
+
+def _report(
+    config: ScoreConfig, files: int, plan: Plan, tokens: int, rate: float | None, rate_from: str
+) -> DryRun:
+    return DryRun(
+        input=config.input,
+        files=files,
+        rows=plan.rows,
+        distinct=plan.distinct,
+        already_scored=plan.distinct - plan.pending,
+        to_score=plan.pending,
+        tokens=tokens,
+        headlines_per_second=rate,
+        rate_from=rate_from,
+        estimated_seconds=0.0
+        if not plan.pending
+        else round(plan.pending / rate, 1)
+        if rate
+        else None,
+    )

@@ -1,0 +1,197 @@
+"""The story of `evaluate`: a model against labelled data, alone or beside another."""
+
+import json
+import re
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import polars as pl
+
+from .config import EvaluateConfig, ModelConfig
+from .engines import utc_now
+from .errors import CannotCreateError, FinsentError, GateFailedError, UsageError
+from .hardware import resolve_device, resolve_weights
+from .headlines import normalise
+from .labelled import LabelledFormat, read_labelled
+from .labels import LABELS
+from .metrics import MISSING, Floats, Ints, evaluate_predictions, mcnemar, predict
+from .models.directory import open_model
+from .models.files import FileHashes
+from .planning import Progress
+from .scoring import no_progress
+from .store import Store
+
+_GATE = re.compile(r"\s*([a-z_0-9.]+)\s*(>=|<=|>|<)\s*([0-9.]+)\s*")
+NO_REGRESSION: Final = "no-regression"
+
+
+@dataclass(kw_only=True)
+class Evaluation:
+    """What `evaluate` found; `against` and `comparison` only beside another model."""
+
+    metrics: dict[str, Any]
+    against: dict[str, Any] | None = None
+    comparison: dict[str, float] | None = None
+    warnings: list[str] = field(default_factory=list)
+
+
+def evaluate(config: EvaluateConfig, *, progress: Progress = no_progress) -> Evaluation:
+    """Score labelled data, write `metrics.json` and `predictions.parquet`, then apply the gates.
+
+    Headlines go through the scorer that `score` uses, in the same normal form.
+
+    Raises:
+        GateFailedError: after everything is written, if a gate does not hold.
+        FinsentError: anything expected that prevents it.
+    """
+    gates = [parse_gate(text) for text in config.gates]
+    if any(gate == NO_REGRESSION for gate in gates) and config.against is None:
+        raise UsageError("--gate no-regression compares with another model: name it --against")
+    how = LabelledFormat(
+        text_column=config.text_column,
+        label_column=config.label_column,
+        label_map=config.label_map,
+        encoding=config.encoding,
+    )
+    frame = read_labelled(config.data, how)
+    truth = np.array([LABELS.index(label) for label in frame["label"]], dtype=np.int64)
+    _create(config.output)
+    result, probabilities = _one(config.model, frame, truth, progress)
+    evaluation = Evaluation(metrics=result)
+    columns = _prediction_columns(probabilities, "")
+    if config.against is not None:
+        other_model = replace(config.model, model=config.against)
+        evaluation.against, other = _one(other_model, frame, truth, progress)
+        evaluation.comparison = mcnemar(truth, predict(probabilities), predict(other))
+        columns += _prediction_columns(other, "against_")
+    _write(config, evaluation, frame, columns)
+    _record(config, evaluation)
+    _apply(gates, evaluation)
+    return evaluation
+
+
+def _create(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CannotCreateError(f"cannot create {folder} ({error.strerror})") from None
+
+
+def _one(
+    config: ModelConfig, frame: pl.DataFrame, truth: Ints, progress: Progress
+) -> tuple[dict[str, Any], Floats]:
+    from .scorers.encoder import EncoderScorer
+
+    spec = open_model(config.model)
+    device = resolve_device(config.device)
+    weights = resolve_weights(config.weights, device)
+    fingerprint = spec.fingerprint(weights, FileHashes())
+    scorer = EncoderScorer(
+        spec, device=device, weights=weights, max_batch_tokens=config.max_batch_tokens
+    )
+    texts = normalise(frame["headline"].to_list())
+    probabilities = np.full((len(texts), len(LABELS)), np.nan, dtype=np.float32)
+    # A blank headline has no prediction: scoring would not give it one either.
+    filled = np.array([i for i, text in enumerate(texts) if text], dtype=np.int64)
+    done = 0
+    for batch in scorer.score([texts[i] for i in filled]):
+        probabilities[filled[batch.positions]] = batch.probabilities
+        done += len(batch.positions)
+        progress("score", done, len(filled))
+    metrics = evaluate_predictions(truth, probabilities)
+    metrics |= {"model": config.model, "model_fingerprint": fingerprint, "weights": weights}
+    return metrics, probabilities
+
+
+def _prediction_columns(probabilities: Floats, prefix: str) -> list[pl.Series]:
+    predicted = [None if i == MISSING else LABELS[i] for i in predict(probabilities)]
+    columns = [pl.Series(f"{prefix}sentiment", predicted, dtype=pl.String)]
+    for i, label in enumerate(LABELS):
+        values = pl.Series(f"{prefix}p_{label}", probabilities[:, i])
+        columns.append(values.fill_nan(None))
+    return columns
+
+
+def _write(
+    config: EvaluateConfig, evaluation: Evaluation, frame: pl.DataFrame, columns: list[pl.Series]
+) -> None:
+    report = {**evaluation.metrics, "data": str(config.data)}
+    if evaluation.against is not None:
+        report |= {"against": evaluation.against, "mcnemar": evaluation.comparison}
+    try:
+        text = json.dumps(report, indent=2, ensure_ascii=False)
+        (config.output / "metrics.json").write_text(text + "\n", "utf-8")
+        frame.with_columns(columns).write_parquet(config.output / "predictions.parquet")
+    except PermissionError as error:
+        raise CannotCreateError(f"cannot write {config.output} ({error.strerror})") from None
+
+
+def _record(config: EvaluateConfig, evaluation: Evaluation) -> None:
+    """Note the figures in the store; a locked store must not cost the evaluation."""
+    if config.store is None:
+        return
+    metrics = evaluation.metrics
+    try:
+        with Store.open(config.store) as store:
+            store.insert(
+                "evaluations",
+                {
+                    "evaluated_at": utc_now(),
+                    "model": metrics["model"],
+                    "model_fingerprint": metrics["model_fingerprint"],
+                    "data": str(config.data.resolve()),
+                    **{k: metrics[k] for k in ("n", "accuracy", "macro_f1", "weighted_f1", "ece")},
+                    "metrics": json.dumps(metrics),
+                },
+            )
+    except FinsentError as error:
+        evaluation.warnings.append(f"not recorded in the store: {error}")
+
+
+Gate = str | tuple[str, str, float]
+
+
+def parse_gate(text: str) -> Gate:
+    """Return a gate expression parsed: `no-regression`, or metric, comparison and bound.
+
+    Raises:
+        UsageError: it does not parse.
+    """
+    if text.strip() == NO_REGRESSION:
+        return NO_REGRESSION
+    match = _GATE.fullmatch(text)
+    if not match:
+        raise UsageError(
+            f"--gate {text!r}: write METRIC>=NUMBER (also <=, >, <; metrics: accuracy, macro_f1, "
+            "weighted_f1, ece, per_class.LABEL.recall …) or no-regression"
+        )
+    return match[1], match[2], float(match[3])
+
+
+def _apply(gates: list[Gate], evaluation: Evaluation) -> None:
+    failed: list[str] = []
+    for gate in gates:
+        if isinstance(gate, str):
+            assert evaluation.against is not None
+            mine, theirs = evaluation.metrics["accuracy"], evaluation.against["accuracy"]
+            if mine < theirs:
+                failed.append(f"no-regression: accuracy {mine:.4f} is below {theirs:.4f}")
+            continue
+        name, comparison, bound = gate
+        value = _metric(evaluation.metrics, name)
+        holds = {">=": value >= bound, "<=": value <= bound, ">": value > bound, "<": value < bound}
+        if not holds[comparison]:
+            failed.append(f"{name} is {value:.4f}, not {comparison} {bound:g}")
+    if failed:
+        raise GateFailedError("gate failed: " + "; ".join(failed), result=evaluation)
+
+
+def _metric(metrics: dict[str, Any], name: str) -> float:
+    value: Any = metrics
+    for part in name.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    if not isinstance(value, int | float):
+        raise UsageError(f"--gate: no metric {name!r} in metrics.json")
+    return float(value)

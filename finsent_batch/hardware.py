@@ -1,0 +1,93 @@
+"""What this machine can compute with, told without importing torch.
+
+A night in which every headline is already scored never loads a model; it must
+still know which device and arithmetic the model would have had, because they
+are part of the fingerprint.
+"""
+
+import os
+import platform
+from functools import cache
+from pathlib import Path
+
+from .errors import UnavailableError, UsageError
+
+_NVIDIA_NODES = ("/dev/nvidia0", "/dev/nvidiactl", "/dev/dxg")
+
+
+@cache
+def cpu_flags() -> frozenset[str]:
+    """Return the CPU's feature flags as Linux names them; empty elsewhere."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return frozenset()
+    return frozenset(next((ln.split(":")[1] for ln in lines if ln.startswith("flags")), "").split())
+
+
+def cpu_model() -> str:
+    """Return the CPU's name for reports."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    return next((ln.split(":")[1].strip() for ln in lines if ln.startswith("model name")), "CPU")
+
+
+def available_cores() -> int:
+    """Return the number of CPU cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@cache
+def cuda_available() -> bool:
+    """Return whether torch can use an NVIDIA GPU here; torch is asked only if one is present."""
+    if not any(Path(node).exists() for node in _NVIDIA_NODES):
+        return False
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def resolve_device(wanted: str) -> str:
+    """Turn `auto`, `cpu` or `cuda` into `cpu` or `cuda`.
+
+    Raises:
+        UnavailableError: `cuda` was asked for and is not there.
+        UsageError: another word.
+    """
+    if wanted not in ("auto", "cpu", "cuda"):
+        raise UsageError(f"unknown device {wanted!r}: auto, cpu or cuda")
+    if wanted == "cuda" and not cuda_available():
+        raise UnavailableError(
+            "--device cuda: torch finds no CUDA GPU here; run finsent-batch doctor, or use auto"
+        )
+    return "cuda" if wanted != "cpu" and cuda_available() else "cpu"
+
+
+def resolve_weights(wanted: str, device: str) -> str:
+    """Return the arithmetic of a sequence classifier: `fp32`, `bf16` or `int8`.
+
+    `auto` takes the fastest that keeps the labels: on a CPU int8 where it has
+    the VNNI instructions, else bf16 where it computes in it, else fp32.
+
+    Raises:
+        UsageError: an arithmetic that such a model does not run in.
+        UnavailableError: int8 where the CPU has no VNNI.
+    """
+    flags = cpu_flags()
+    vnni = bool(flags & {"avx512_vnni", "avx_vnni"})
+    if wanted == "auto":
+        if device == "cuda":
+            return "bf16"
+        return "int8" if vnni else "bf16" if flags & {"avx512_bf16", "amx_bf16"} else "fp32"
+    if wanted not in ("fp32", "bf16", "int8"):
+        raise UsageError(
+            f"--weights {wanted}: a sequence classifier runs in fp32, bf16 or int8 (or auto)"
+        )
+    if wanted == "int8" and (device != "cpu" or not vnni):
+        raise UnavailableError(
+            "--weights int8 needs a CPU with VNNI instructions, which this machine's "
+            f"{'GPU' if device == 'cuda' else 'CPU'} is not: use auto"
+        )
+    return wanted

@@ -1,0 +1,71 @@
+"""What a headline is: its normal form and its key.
+
+There is one implementation, a pair of DuckDB expressions, so that planning ten
+million rows and looking up a single headline cannot disagree. The Python
+functions below run those same expressions.
+
+Normal form: control characters and bidirectional controls removed, every run
+of white space one space, ends trimmed, Unicode NFC. Key: the first 128 bits of
+SHA-256 over the UTF-8 bytes of the normal form, as a DuckDB UUID.
+"""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+import duckdb
+
+# White space as Unicode sees it (RE2's \s is ASCII only), the information
+# separators included because Python's str.split treats them so.
+_SPACE = r"[\t-\r\x1c-\x20\x{85}\pZ]+"
+# C0 and C1 controls that are no white space, the byte-order mark, and the
+# Bidi_Control characters: invisible, and able to reorder what a reader sees.
+_CONTROL = (
+    r"[\x00-\x08\x0e-\x1b\x7f-\x{84}\x{86}-\x{9f}"
+    r"\x{61c}\x{200e}\x{200f}\x{202a}-\x{202e}\x{2066}-\x{2069}\x{feff}]"
+)
+# Most headlines are plain ASCII with single spaces: they pass unchanged and cheaply.
+_NEEDS_WORK = r"[^\x20-\x7e]|  |^ | $"
+
+
+def normalise_sql(column: str) -> str:
+    """Return the SQL expression of a VARCHAR expression's normal form (NULL stays NULL).
+
+    Controls go first and NFC comes last: a control between a letter and its
+    accent would otherwise leave text that a second pass changes again.
+    """
+    cleaned = f"regexp_replace({column}, '{_CONTROL}', '', 'g')"
+    spaced = f"trim(regexp_replace({cleaned}, '{_SPACE}', ' ', 'g'))"
+    return (
+        f"CASE WHEN regexp_matches({column}, '{_NEEDS_WORK}') "
+        f"THEN nfc_normalize({spaced}) ELSE {column} END"
+    )
+
+
+def key_sql(normal_form: str) -> str:
+    """Return the SQL expression of the 128-bit key of a normal form, type UUID."""
+    return f"CAST(left(sha256({normal_form}), 32) AS UUID)"
+
+
+def normalise(texts: Sequence[str | None]) -> list[str]:
+    """Return each text's normal form; None and blank text give an empty string."""
+    if not texts:
+        return []
+    with duckdb.connect(":memory:", config={"threads": 1}) as connection:
+        rows = connection.execute(
+            f"SELECT coalesce({normalise_sql('t')}, '') FROM "
+            "(SELECT unnest($1::VARCHAR[]) AS t, generate_subscripts($1::VARCHAR[], 1) AS i) "
+            "ORDER BY i",
+            [list(texts)],
+        ).fetchall()
+    return [row[0] for row in rows]
+
+
+def headline_key(text: str) -> UUID:
+    """Return the key under which the store keeps the scores of `text`."""
+    with duckdb.connect(":memory:", config={"threads": 1}) as connection:
+        row = connection.execute(
+            f"SELECT {key_sql('n')} FROM (SELECT {normalise_sql('$1::VARCHAR')} AS n)", [text]
+        ).fetchone()
+    assert row is not None
+    key: UUID = row[0]
+    return key

@@ -1,0 +1,196 @@
+"""What `score INPUT -o OUTPUT` means: pairs of one input table and one output each."""
+
+import glob
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from .config import ScoreConfig
+from .csv_source import BadRow, stage_csv
+from .errors import CannotCreateError, MissingInputError, UsageError
+from .sinks import CsvSink, DuckDBSink, ParquetSink, Sink
+from .sources import DuckDBSource, ParquetSource, Source, table_names
+from .store import Store
+
+FILE_SUFFIXES = (".csv", ".csv.gz", ".parquet")
+OUTPUT_SUFFIXES = (".parquet", ".csv", ".duckdb")
+_OUTPUT_MARK = ".scored"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """One table in, one table out; files only, nothing is opened yet."""
+
+    input: Path
+    table: str | None
+    output: Path
+    output_table: str | None
+
+
+def suffix_of(path: Path) -> str:
+    """Return the suffix that decides the format, `.csv.gz` as one."""
+    return ".csv.gz" if path.name.endswith(".csv.gz") else path.suffix
+
+
+def stem_of(path: Path) -> str:
+    """Return the name without that suffix."""
+    return path.name.removesuffix(suffix_of(path))
+
+
+def resolve_pairs(config: ScoreConfig) -> list[Pair]:
+    """Find the input files and name an output for each.
+
+    Raises:
+        MissingInputError: nothing is there.
+        UsageError: an unknown suffix, or options that contradict each other.
+    """
+    path = Path(config.input).expanduser()
+    if path.is_dir():
+        base, files = path, list(_walk(path))
+        folder = config.output or path.with_name(path.name + _OUTPUT_MARK)
+    elif path.exists() or not glob.has_magic(config.input):
+        return [_single(config, path)]
+    else:
+        found = [Path(p) for p in glob.glob(str(path), recursive=True)]  # noqa: PTH207 - absolute too
+        files = sorted(f for f in found if f.is_file() and _is_input(f))
+        base = Path(os.path.commonpath([f.parent for f in files])) if files else path.parent
+        folder = config.output or base
+    if not files:
+        raise MissingInputError(f"{config.input}: no {', '.join(FILE_SUFFIXES)} files there")
+    if config.table:
+        raise UsageError("--table goes with one .duckdb input, not with a folder")
+    return _many(config, base, files, folder)
+
+
+def _is_input(file: Path) -> bool:
+    """Whether a file found in a folder is meant: data, not hidden, not an output of ours."""
+    return (
+        suffix_of(file) in FILE_SUFFIXES
+        and not file.name.startswith((".", "_"))
+        and not stem_of(file).endswith(_OUTPUT_MARK)
+    )
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    for parent, folders, names in os.walk(folder):
+        folders[:] = sorted(f for f in folders if not f.startswith((".", "_")))
+        for name in sorted(names):
+            if _is_input(Path(parent) / name):
+                yield Path(parent) / name
+
+
+def _single(config: ScoreConfig, path: Path) -> Pair:
+    suffix = suffix_of(path)
+    if suffix not in (*FILE_SUFFIXES, ".duckdb"):
+        raise UsageError(
+            f"{path}: unknown suffix {suffix!r}; inputs are {', '.join(FILE_SUFFIXES)}, .duckdb, "
+            "or a folder or quoted glob of them"
+        )
+    if not path.exists():
+        raise MissingInputError(f"{path} does not exist: check the path")
+    if suffix == ".duckdb" and config.table is None:
+        raise UsageError(f"{path}: name a table with --table; it has: {table_names(path)}")
+    if suffix != ".duckdb" and config.table is not None:
+        raise UsageError(f"--table goes with a .duckdb input; {path} is one table by itself")
+    output = config.output
+    if output is None:
+        output = path if suffix == ".duckdb" else path.with_name(stem_of(path) + ".scored.parquet")
+    elif output.is_dir():
+        output = output / f"{config.table or stem_of(path)}.scored.parquet"
+    return _checked(config, path, output, config.output_table)
+
+
+def _checked(config: ScoreConfig, path: Path, output: Path, output_table: str | None) -> Pair:
+    suffix = suffix_of(output)
+    if suffix not in OUTPUT_SUFFIXES:
+        raise UsageError(
+            f"{output}: unknown output suffix {suffix!r}; outputs are {', '.join(OUTPUT_SUFFIXES)}"
+        )
+    if suffix == ".duckdb":
+        output_table = output_table or f"{config.table or stem_of(path)}_scored"
+    elif output_table is not None:
+        raise UsageError(f"--output-table goes with a .duckdb output, not with {output}")
+    if output.resolve() == path.resolve() and output_table == config.table:
+        raise UsageError(f"output {output} is the input itself: name another with -o")
+    if output.resolve() == config.store.path.resolve():
+        raise UsageError(f"output {output} is the store: give the results their own file")
+    return Pair(input=path, table=config.table, output=output, output_table=output_table)
+
+
+def _many(config: ScoreConfig, base: Path, files: list[Path], folder: Path) -> list[Pair]:
+    if folder.suffix in OUTPUT_SUFFIXES and not folder.is_dir() and folder.suffix != ".duckdb":
+        raise UsageError(f"{config.input} is many files: name a folder with -o, not {folder}")
+    pairs = []
+    for file in files:
+        inside = file.relative_to(base).parent if file.is_relative_to(base) else Path()
+        if folder.suffix == ".duckdb":
+            if config.output_table:
+                raise UsageError("--output-table names one table; the input is many files")
+            pairs.append(_checked(config, file, folder, None))
+        else:
+            output = folder / inside / f"{stem_of(file)}.scored.parquet"
+            pairs.append(_checked(config, file, output, config.output_table))
+    targets: dict[tuple[Path, str | None], Path] = {}
+    for pair in pairs:
+        other = targets.setdefault((pair.output, pair.output_table), pair.input)
+        if other is not pair.input:
+            raise UsageError(
+                f"{other} and {pair.input} would both be written to {pair.output}: "
+                "score them one by one with -o"
+            )
+    return pairs
+
+
+def open_source(store: Store, pair: Pair, config: ScoreConfig) -> tuple[Source, tuple[BadRow, ...]]:
+    """Open one input; CSV is parsed here, and its bad rows are returned beside it."""
+    if pair.table is not None:
+        source = DuckDBSource(store.connection, pair.input, pair.table, limit=config.limit)
+        return source, ()
+    if suffix_of(pair.input) == ".parquet":
+        return ParquetSource(pair.input, limit=config.limit), ()
+    staged = stage_csv(
+        pair.input,
+        store.work_folder(),
+        encoding=config.encoding,
+        max_bad_rows=config.max_bad_rows,
+    )
+    source_file = ParquetSource(staged.file, identity=pair.input, limit=config.limit)
+    return source_file, staged.bad_rows
+
+
+def open_sink(store: Store, pair: Pair) -> Sink:
+    """Return the sink of one output; nothing is created yet."""
+    if pair.output_table is not None:
+        return DuckDBSink(store.connection, pair.output, pair.output_table)
+    return (
+        ParquetSink(pair.output) if suffix_of(pair.output) == ".parquet" else CsvSink(pair.output)
+    )
+
+
+def check_target(store: Store, sink: Sink, source: Source, *, overwrite: bool) -> None:
+    """Refuse to replace what this program did not make from this same input.
+
+    Raises:
+        CannotCreateError: something else stands there, or the place is not writable.
+    """
+    if not overwrite and sink.exists():
+        mark = sink.mark() or _recorded(store, sink)
+        if mark is None or (mark["input"], mark["input_table"]) != (source.path, source.table):
+            what = f"table {sink.table!r} in {sink.path}" if sink.table else sink.path
+            made_from = f" (made from {mark['input']})" if mark else ""
+            raise CannotCreateError(
+                f"{what} exists{made_from} and is no output of this input: "
+                "name another with -o, or replace it with --overwrite"
+            )
+    sink.check_writable()
+
+
+def _recorded(store: Store, sink: Sink) -> dict[str, str | None] | None:
+    rows = store.query(
+        """SELECT input, input_table FROM run_files
+        WHERE output = ? AND output_table IS NOT DISTINCT FROM ?
+        ORDER BY published_at DESC LIMIT 1""",
+        [sink.path, sink.table],
+    )
+    return {"input": rows[0][0], "input_table": rows[0][1]} if rows else None

@@ -1,0 +1,25 @@
+"""The three labels, in the one order that every array, column and table here uses."""
+
+from typing import Final
+
+LABELS: Final = ("negative", "neutral", "positive")
+"""Order of the columns of every logits or probabilities array: shape (n, 3)."""
+
+NEGATIVE, NEUTRAL, POSITIVE = range(3)
+
+# Words other 3-class sentiment models use for the same three labels, lower-cased.
+_SYNONYMS: Final = {
+    "negative": NEGATIVE,
+    "neg": NEGATIVE,
+    "bearish": NEGATIVE,
+    "neutral": NEUTRAL,
+    "neu": NEUTRAL,
+    "positive": POSITIVE,
+    "pos": POSITIVE,
+    "bullish": POSITIVE,
+}
+
+
+def label_index(name: str) -> int | None:
+    """Return the index in `LABELS` of a label written in any usual way, or None if unknown."""
+    return _SYNONYMS.get(name.strip().lower())

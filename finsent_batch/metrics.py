@@ -1,0 +1,120 @@
+"""Figures of a classifier: pure functions over labels and probabilities.
+
+Everywhere: `truth` are indices into `LABELS`, shape (n,), int64; `predicted`
+likewise with -1 for a missing prediction, which counts as wrong and never as a
+label; `probabilities` have shape (n, 3), float32, NaN rows where missing.
+"""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
+from .labels import LABELS
+
+MISSING = -1
+ECE_BINS = 15
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float32]
+
+
+def predict(probabilities: Floats) -> Ints:
+    """Return the index of the most probable label, or MISSING where there is no number.
+
+    Ties go to the first label in order, as in published tables.
+    """
+    finite = np.isfinite(probabilities).all(axis=1)
+    best = np.argmax(np.where(finite[:, None], probabilities, 0), axis=1)
+    return np.where(finite, best, MISSING).astype(np.int64)
+
+
+def expected_calibration_error(
+    truth: Ints, predicted: Ints, probabilities: Floats, bins: int = ECE_BINS
+) -> float:
+    """Return the mean gap between confidence and accuracy over equal-width bins.
+
+    Source: Guo et al. 2017, "On Calibration of Modern Neural Networks". Missing
+    predictions are left out.
+    """
+    there = predicted != MISSING
+    if not there.any():
+        return 0.0
+    confidence = probabilities[there].max(axis=1)
+    correct = (predicted == truth)[there]
+    which = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    gap = 0.0
+    for b in np.unique(which):
+        inside = which == b
+        gap += inside.mean() * abs(correct[inside].mean() - confidence[inside].mean())
+    return float(gap)
+
+
+def evaluate_predictions(truth: Ints, probabilities: Floats) -> dict[str, Any]:
+    """Return `n`, `labels`, `accuracy`, `macro_f1`, `weighted_f1`, `ece`, `missing`,
+    `per_class` and `confusion` of predictions against the truth.
+
+    `per_class[label]` has precision, recall, f1, support and accuracy (the share of
+    the class's rows that got it right, which is its recall: the tutorial prints it
+    under that name). `confusion[i][j]` counts rows of label i called j; a fourth
+    column counts those without a prediction.
+    """
+    predicted = predict(probabilities)
+    indices = list(range(len(LABELS)))
+    precision, recall, f1, support = precision_recall_fscore_support(
+        truth, predicted, labels=indices, zero_division=0
+    )
+    matrix = confusion_matrix(truth, predicted, labels=[*indices, MISSING])[: len(LABELS)]
+    total = max(1, int(support.sum()))
+    return {
+        "n": len(truth),
+        "labels": list(LABELS),
+        "accuracy": float((predicted == truth).mean()) if len(truth) else 0.0,
+        "macro_f1": float(f1.mean()),
+        "weighted_f1": float((f1 * support).sum() / total),
+        "ece": expected_calibration_error(truth, predicted, probabilities),
+        "missing": int((predicted == MISSING).sum()),
+        "per_class": {
+            label: {
+                "accuracy": float(recall[i]),
+                "precision": float(precision[i]),
+                "recall": float(recall[i]),
+                "f1": float(f1[i]),
+                "support": int(support[i]),
+            }
+            for i, label in enumerate(LABELS)
+        },
+        "confusion": matrix.tolist(),
+    }
+
+
+def mcnemar(truth: Ints, one: Ints, other: Ints) -> dict[str, float]:
+    """Return McNemar's exact test of two classifiers on the same rows.
+
+    `only_one` and `only_other` count rows that one alone got right; `p_value` is
+    two-sided, from the binomial distribution. Source: McNemar 1947; Dietterich 1998.
+    """
+    from scipy.stats import binomtest
+
+    only_one = int(((one == truth) & (other != truth)).sum())
+    only_other = int(((one != truth) & (other == truth)).sum())
+    trials = only_one + only_other
+    p_value = float(binomtest(only_one, trials).pvalue) if trials else 1.0
+    return {"only_one": only_one, "only_other": only_other, "p_value": p_value}
+
+
+def fit_temperature(logits: npt.NDArray[np.float64], truth: Ints) -> float:
+    """Return the temperature that minimises the negative log-likelihood on held-out rows.
+
+    `logits` has shape (n, 3). Source: Guo et al. 2017. Between 0.05 and 20.
+    """
+    from scipy.optimize import minimize_scalar
+
+    def loss(log_temperature: float) -> float:
+        scaled = logits / np.exp(log_temperature)
+        scaled = scaled - scaled.max(axis=1, keepdims=True)
+        picked = scaled[np.arange(len(truth)), truth]
+        return float((np.log(np.exp(scaled).sum(axis=1)) - picked).mean())
+
+    return float(np.exp(minimize_scalar(loss, bounds=(-3, 3), method="bounded").x))

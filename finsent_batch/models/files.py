@@ -1,0 +1,50 @@
+"""Hashes of model files, computed once per file version and kept in the store."""
+
+import hashlib
+from pathlib import Path
+
+import duckdb
+
+from ..errors import MissingInputError
+
+
+class FileHashes:
+    """SHA-256 of files, remembered by path, size and modification time.
+
+    `connection` is a store's, writable or not, or None to remember within this
+    object only. A 13 GB checkpoint takes half a minute to read: once is enough.
+    """
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection | None = None) -> None:
+        self._known: dict[tuple[str, int, int], str] = {}
+        self._new: dict[tuple[str, int, int], str] = {}
+        self._connection = connection
+        if connection is not None:
+            rows = connection.execute("SELECT path, size, mtime_ns, sha256 FROM file_hashes")
+            self._known = {(p, s, m): h for p, s, m, h in rows.fetchall()}
+
+    def sha256(self, file: Path) -> str:
+        """Return the file's SHA-256 in hexadecimal.
+
+        Raises:
+            MissingInputError: no such file.
+        """
+        try:
+            status = file.stat()
+            key = (str(file.resolve()), status.st_size, status.st_mtime_ns)
+            if key not in self._known:
+                with file.open("rb") as stream:
+                    self._known[key] = hashlib.file_digest(stream, "sha256").hexdigest()
+                self._new[key] = self._known[key]
+        except FileNotFoundError:
+            raise MissingInputError(f"model file {file} does not exist") from None
+        return self._known[key]
+
+    def save(self) -> None:
+        """Write what was computed anew to the store."""
+        if self._connection is not None and self._new:
+            self._connection.executemany(
+                "INSERT OR REPLACE INTO file_hashes VALUES (?, ?, ?, ?)",
+                [[*key, digest] for key, digest in self._new.items()],
+            )
+            self._new.clear()

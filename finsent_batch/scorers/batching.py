@@ -1,0 +1,36 @@
+"""Batches of nearly equal length under a budget of tokens."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from . import IntArray
+
+
+def length_sorted_batches(
+    lengths: Sequence[int], max_tokens: int, *, multiple: int = 1
+) -> Iterator[IntArray]:
+    """Yield index arrays that cover `lengths` once, longest first.
+
+    A batch's padded size, its count times its longest length rounded up to
+    `multiple`, stays within `max_tokens`; a single text longer than that makes a
+    batch of its own.
+    """
+    order = np.argsort(-np.asarray(lengths, dtype=np.int64), kind="stable")
+    start = 0
+    while start < len(order):
+        longest = -(-lengths[int(order[start])] // multiple) * multiple
+        count = max(1, max_tokens // max(1, longest))
+        yield order[start : start + count]
+        start += count
+
+
+def pad(rows: Sequence[Sequence[int]], padding: int) -> tuple[IntArray, IntArray]:
+    """Return token ids right-padded to the longest row and their mask, both (n, longest) int64."""
+    longest = max(map(len, rows))
+    ids = np.full((len(rows), longest), padding, dtype=np.int64)
+    mask = np.zeros((len(rows), longest), dtype=np.int64)
+    for i, row in enumerate(rows):
+        ids[i, : len(row)] = row
+        mask[i, : len(row)] = 1
+    return ids, mask

@@ -1,0 +1,319 @@
+"""Where headlines come from: Parquet files, DuckDB tables and Arrow tables in memory.
+
+A source can be read twice, in the same order, a batch at a time: once for
+planning (the text column alone) and once for publishing (every column, types
+untouched). CSV is staged to Parquet first (`csv_source.py`), so that it is
+parsed, decoded and checked in one place.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from .config import TEXT_COLUMNS
+from .errors import BadDataError, MissingInputError, StorageError, TryAgainError, UsageError
+from .sql import quote_identifier, quote_literal
+from .store import PLAN_CATALOG, first_line, lock_holder
+
+BATCH_ROWS = 65_536
+
+
+class Source(Protocol):
+    """Rows with a headline each, readable more than once in the same order."""
+
+    path: str
+    """Absolute path of the file, the first half of the input's identity."""
+    table: str | None
+    """The table inside it, the second half; None for files that are one table."""
+    schema: pa.Schema
+
+    def batches(self, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """Yield all rows in order, every column or the named ones."""
+        ...
+
+    def signature(self) -> object:
+        """Return a value that changes when the rows may have changed."""
+        ...
+
+
+class ParquetSource:
+    """One Parquet file; `identity` names the user's file where this one was staged from it."""
+
+    def __init__(
+        self, file: Path, *, identity: Path | None = None, limit: int | None = None
+    ) -> None:
+        self.path = str((identity or file).resolve())
+        self.table: str | None = None
+        self._file = file
+        self._limit = limit
+        try:
+            with pq.ParquetFile(file) as parquet:
+                self.schema: pa.Schema = parquet.schema_arrow
+        except FileNotFoundError:
+            raise MissingInputError(f"{file} does not exist: check the path") from None
+        except (pa.ArrowException, OSError) as error:
+            raise _unreadable(file, error) from None
+        check_column_names(self.schema.names, file)
+
+    def batches(self, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
+        try:
+            with pq.ParquetFile(self._file) as parquet:
+                yield from _first_rows(
+                    parquet.iter_batches(batch_size=BATCH_ROWS, columns=columns), self._limit
+                )
+        except (pa.ArrowException, OSError) as error:
+            raise _unreadable(self._file, error) from None
+
+    def signature(self) -> object:
+        try:
+            status = self._file.stat()
+        except FileNotFoundError:
+            raise TryAgainError(f"{self._file} vanished while it was read: run again") from None
+        return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+class DuckDBSource:
+    """A table or view of a DuckDB file, attached read-only only while it is being read.
+
+    The file is free for its owner while the model works. `connection` is the
+    store's: one DuckDB instance may hold several files, one file must not be
+    held by several instances.
+    """
+
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        file: Path,
+        table: str,
+        *,
+        limit: int | None = None,
+    ) -> None:
+        self.path = str(file.resolve())
+        self.table: str | None = table
+        self._file = file
+        self._connection = connection
+        self._limit = limit
+        self._copy: str | None = None
+        with attached(connection, file) as (cursor, catalog):
+            kinds = tables_of(cursor, catalog)
+            if table not in kinds:
+                raise MissingInputError(
+                    f"{file} has no table {table!r}; it has: {', '.join(kinds) or 'none'}"
+                )
+            if kinds[table] == "VIEW":
+                self._copy = self._copy_view(cursor, catalog)
+            self.schema = (
+                cursor.sql(f"FROM ({self._select(catalog, None)}) LIMIT 0").to_arrow_table().schema
+            )
+        check_column_names(self.schema.names, file)
+
+    def batches(self, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
+        with attached(self._connection, self._file) as (cursor, catalog):
+            reader = cursor.sql(self._select(catalog, columns)).to_arrow_reader(BATCH_ROWS)
+            yield from reader
+
+    def signature(self) -> object:
+        """Count and hash the rows in their order: exact, where a file's times would not be."""
+        with attached(self._connection, self._file) as (cursor, catalog):
+            inner = f"SELECT t, row_number() OVER () AS i FROM ({self._select(catalog, None)}) AS t"
+            return cursor.execute(f"SELECT count(*), bit_xor(hash(i, t)) FROM ({inner})").fetchone()
+
+    def _select(self, catalog: str, columns: list[str] | None) -> str:
+        names = "*" if columns is None else ", ".join(quote_identifier(c) for c in columns)
+        limit = "" if self._limit is None else f" LIMIT {self._limit}"
+        relation = self._copy or f"{catalog}.main.{quote_identifier(self.table or '')}"
+        return f"SELECT {names} FROM {relation}{limit}"
+
+    def _copy_view(self, cursor: duckdb.DuckDBPyConnection, catalog: str) -> str:
+        """Copy a view's rows: run twice, it need not give them in the same order."""
+        copy = f"{PLAN_CATALOG}.view_{len(tables_of(cursor, PLAN_CATALOG))}"
+        cursor.execute(f"CREATE TABLE {copy} AS {self._select(catalog, None)}")
+        return copy
+
+
+class ArrowSource:
+    """An Arrow table in memory, for the Python API."""
+
+    def __init__(self, table: pa.Table, name: str = "memory") -> None:
+        self.path = name
+        self.table: str | None = None
+        self.schema = table.schema
+        self._table = table
+        check_column_names(self.schema.names, name)
+
+    def batches(self, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
+        table = self._table if columns is None else self._table.select(columns)
+        yield from table.to_batches(max_chunksize=BATCH_ROWS)
+
+    def signature(self) -> object:
+        return self._table.num_rows
+
+
+def tables_of(cursor: duckdb.DuckDBPyConnection, catalog: str) -> dict[str, str]:
+    """Return the tables and views of an attached file's main schema: name to kind."""
+    rows = cursor.execute(
+        """SELECT table_name, table_type FROM information_schema.tables
+        WHERE table_catalog = ? AND table_schema = 'main' ORDER BY 1""",
+        [catalog],
+    )
+    return dict(rows.fetchall())
+
+
+def table_names(file: Path) -> str:
+    """Return the names of a DuckDB file's tables and views as one line for a message."""
+    with duckdb.connect(":memory:") as connection, attached(connection, file) as (cursor, catalog):
+        return ", ".join(tables_of(cursor, catalog)) or "none"
+
+
+class attached:
+    """Attach a DuckDB file for the length of a block; gives a cursor and the catalog's name.
+
+    Raises:
+        MissingInputError: no such file (unless `create`).
+        TryAgainError: another process holds the file.
+        BadDataError: not a DuckDB file.
+    """
+
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        file: Path,
+        *,
+        write: bool = False,
+        create: bool = False,
+    ) -> None:
+        self._cursor = connection.cursor()
+        self._file = file
+        self._write = write
+        self._create = create
+        self._catalog = ""
+
+    def __enter__(self) -> tuple[duckdb.DuckDBPyConnection, str]:
+        if not self._create and not self._file.exists():
+            raise MissingInputError(f"{self._file} does not exist: check the path")
+        used = {row[0] for row in self._cursor.execute("FROM duckdb_databases()").fetchall()}
+        self._catalog = next(f"attached_{i}" for i in range(1000) if f"attached_{i}" not in used)
+        mode = "" if self._write else " (READ_ONLY)"
+        target = quote_literal(str(self._file.resolve()))
+        try:
+            self._cursor.execute(f"ATTACH {target} AS {self._catalog}{mode}")
+        except duckdb.Error as error:
+            raise _cannot_attach(self._file, error) from None
+        return self._cursor, self._catalog
+
+    def __exit__(self, *_: object) -> None:
+        self._cursor.execute(f"DETACH {self._catalog}")
+        self._cursor.close()
+
+
+def _cannot_attach(file: Path, error: duckdb.Error) -> Exception:
+    text = str(error)
+    if "lock" in text and isinstance(error, duckdb.IOException):
+        return TryAgainError(
+            f"{file} is in use by {lock_holder(text)}: close it there and run again; "
+            "what is scored stays scored"
+        )
+    if "already attached" in text:
+        return UsageError(f"{file} is the store or already open: give the store its own file")
+    if "not a valid DuckDB" in text:
+        return BadDataError(f"{file} is not a DuckDB database: check the file")
+    return StorageError(f"cannot open {file}: {first_line(error)}")
+
+
+def _unreadable(file: Path, error: Exception) -> Exception:
+    if isinstance(error, IsADirectoryError | PermissionError):
+        return StorageError(f"cannot read {file}: {first_line(error)}")
+    return BadDataError(
+        f"{file} is not a readable Parquet file (empty, truncated or corrupt): "
+        f"get it again ({first_line(error)})"
+    )
+
+
+def _first_rows(batches: Iterator[pa.RecordBatch], limit: int | None) -> Iterator[pa.RecordBatch]:
+    left = limit
+    for batch in batches:
+        if left is None:
+            yield batch
+        else:
+            yield batch.slice(0, left)
+            left -= min(left, batch.num_rows)
+            if left == 0:
+                return
+
+
+def check_column_names(names: list[str], where: object) -> None:
+    """Refuse names that differ in nothing but case: DuckDB and SQL cannot tell them apart.
+
+    Raises:
+        BadDataError: two columns share a name.
+    """
+    seen: dict[str, str] = {}
+    for name in names:
+        other = seen.setdefault(name.casefold(), name)
+        if other is not name:
+            raise BadDataError(
+                f"{where} has the column {name!r} more than once"
+                + ("" if other == name else f" (also as {other!r})")
+                + ": rename one"
+            )
+
+
+def choose_text_column(schema: pa.Schema, wanted: str | None, where: object) -> str:
+    """Return the name of the headline column, checked to hold text.
+
+    Raises:
+        BadDataError: no such column, or it holds something other than text.
+    """
+    names = schema.names
+    if wanted is None:
+        wanted = next((name for name in TEXT_COLUMNS if name in names), None)
+        if wanted is None:
+            raise BadDataError(
+                f"{where} has none of the columns {', '.join(TEXT_COLUMNS)}: "
+                f"name one with --text-column; it has: {', '.join(names)}"
+            )
+    if wanted not in names:
+        raise BadDataError(f"{where} has no column {wanted!r}; it has: {', '.join(names)}")
+    kind = schema.field(wanted).type
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    text = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_null)
+    if not any(is_kind(kind) for is_kind in text):
+        raise BadDataError(
+            f"column {wanted!r} of {where} holds {kind}, not text: "
+            "name the headline column with --text-column"
+        )
+    return wanted
+
+
+def text_batches(source: Source, column: str) -> Iterator[tuple[pa.Array, pa.Array]]:
+    """Yield (text, undecodable) for each batch: string and bool arrays of equal length.
+
+    Parquet does not check that its strings are UTF-8; a value that is not comes
+    out as null with `undecodable` true.
+    """
+    for batch in source.batches([column]):
+        array = batch.column(0)
+        text = array.cast(pa.large_string()) if array.type != pa.large_string() else array
+        try:
+            text.validate(full=True)
+            yield text, pa.repeat(pa.scalar(False), len(text))
+        except pa.ArrowInvalid:
+            yield _decode_each(text)
+
+
+def _decode_each(text: pa.Array) -> tuple[pa.Array, pa.Array]:
+    values: list[str | None] = []
+    undecodable: list[bool] = []
+    for raw in text.cast(pa.large_binary()).to_pylist():
+        try:
+            values.append(None if raw is None else raw.decode("utf-8"))
+            undecodable.append(False)
+        except UnicodeDecodeError:
+            values.append(None)
+            undecodable.append(True)
+    return pa.array(values, pa.large_string()), pa.array(undecodable, pa.bool_())

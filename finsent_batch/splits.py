@@ -1,0 +1,111 @@
+"""Splits: the tutorial's, reproduced row by row, and a clean one."""
+
+from typing import Final
+
+import numpy as np
+import polars as pl
+from sklearn.model_selection import train_test_split
+
+from .errors import BadDataError
+from .labelled import duplicate_key, normalised
+from .labels import LABELS
+
+_TUTORIAL_ORDER: Final = ("positive", "neutral", "negative")
+_TUTORIAL_ROWS: Final = 300
+_TUTORIAL_VALID_ROWS: Final = 50
+_TUTORIAL_SEED: Final = 42
+_TUTORIAL_SHUFFLE_SEED: Final = 10
+
+
+def tutorial_split(frame: pl.DataFrame) -> tuple[dict[str, pl.DataFrame], dict[str, object]]:
+    """Return the split of the tutorial "Fine-tune Llama 2 for sentiment analysis".
+
+    Per class 300 training and 300 test rows by scikit-learn's `train_test_split`
+    with random_state 42, classes in the order positive, neutral, negative;
+    training rows shuffled as pandas' `sample(frac=1, random_state=10)` does. Of
+    what is left up to 50 rows a class are for validation, drawn without
+    replacement: the tutorial drew with replacement, repeating its four negatives.
+
+    Raises:
+        BadDataError: a class has fewer than 600 rows.
+    """
+    labels = frame["label"].to_numpy()
+    train: list[int] = []
+    test: list[int] = []
+    for label in _TUTORIAL_ORDER:
+        rows = np.flatnonzero(labels == label)
+        if len(rows) < 2 * _TUTORIAL_ROWS:
+            raise BadDataError(
+                f"the tutorial's split needs {2 * _TUTORIAL_ROWS} {label} rows; "
+                f"there are {len(rows)}"
+            )
+        some_train, some_test = train_test_split(
+            rows,
+            train_size=_TUTORIAL_ROWS,
+            test_size=_TUTORIAL_ROWS,
+            random_state=_TUTORIAL_SEED,
+        )
+        train.extend(some_train)
+        test.extend(some_test)
+    used = {*train, *test}
+    draw = np.random.RandomState(_TUTORIAL_SHUFFLE_SEED)
+    shuffled = np.asarray(train)[draw.choice(len(train), size=len(train), replace=False)]
+    valid: list[int] = []
+    for label in _TUTORIAL_ORDER:
+        left = [i for i in np.flatnonzero(labels == label) if i not in used]
+        draw = np.random.RandomState(_TUTORIAL_SHUFFLE_SEED)
+        valid.extend(draw.choice(left, min(_TUTORIAL_VALID_ROWS, len(left)), replace=False))
+    parts = {"train": frame[shuffled], "valid": frame[valid], "test": frame[test]}
+    notes: dict[str, object] = {
+        "note": "duplicates stay, as in the tutorial; validation is drawn without replacement"
+    }
+    return parts, notes
+
+
+def clean_split(
+    frame: pl.DataFrame, excluded: set[str], *, valid_size: float, test_size: float, seed: int
+) -> tuple[dict[str, pl.DataFrame], dict[str, object]]:
+    """Return a split without duplicates, conflicting labels or excluded headlines.
+
+    Stratified by label; every headline in normal form; no headline (by
+    `duplicate_key`) is in two parts or twice in one.
+
+    Raises:
+        BadDataError: nothing is left of a class.
+    """
+    keyed = normalised(frame).with_columns(
+        pl.Series("key", [duplicate_key(h) for h in frame["headline"]], dtype=pl.String)
+    )
+    full = keyed.height
+    keyed = keyed.filter(pl.col("key") != "")
+    conflicting = keyed.filter(pl.col("label").n_unique().over("key") > 1)
+    kept = keyed.filter(pl.col("label").n_unique().over("key") == 1)
+    distinct = kept.unique("key", keep="first", maintain_order=True)
+    clean = distinct.filter(~pl.col("key").is_in(list(excluded))).drop("key")
+    notes: dict[str, object] = {
+        "seed": seed,
+        "removed": {
+            "blank": full - keyed.height,
+            "conflicting_labels": conflicting.height,
+            "duplicates": kept.height - distinct.height,
+            "excluded": distinct.height - clean.height,
+        },
+    }
+    missing = [label for label in LABELS if label not in set(clean["label"])]
+    if missing:
+        raise BadDataError(f"no {missing[0]} rows are left: the three labels are all needed")
+    rest, test = _take(clean, test_size, seed)
+    train, valid = _take(rest, valid_size / (1 - test_size), seed)
+    return {"train": train, "valid": valid, "test": test}, notes
+
+
+def _take(frame: pl.DataFrame, share: float, seed: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+    if round(frame.height * share) < len(LABELS):
+        return frame, frame.clear()
+    try:
+        kept, taken = train_test_split(
+            np.arange(frame.height), test_size=share, random_state=seed, stratify=frame["label"]
+        )
+    except ValueError as error:
+        raise BadDataError(f"too few rows to split: {error}") from None
+    return frame[np.sort(kept)], frame[np.sort(taken)]

@@ -1,0 +1,88 @@
+"""The summary of a run: what `--summary json` prints and the store keeps."""
+
+import json
+import resource
+import sys
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+SUMMARY_SCHEMA_VERSION = 1
+
+
+@dataclass(kw_only=True)
+class Summary:
+    """One `score` run.
+
+    `rows.read = scored + truncated + empty + invalid`; `rows.reused` are the rows
+    answered from the store or by an identical headline of the same run.
+    `headlines_per_second` is the scorer's rate, distinct headlines scored per
+    second of the score stage; None when nothing had to be scored.
+    """
+
+    schema_version: int = SUMMARY_SCHEMA_VERSION
+    run_id: str = ""
+    status: str = "running"
+    exit_code: int = 0
+    input: str = ""
+    output: str = ""
+    outputs: list[str] = field(default_factory=list)
+    model: str = ""
+    model_fingerprint: str = ""
+    device: str = ""
+    weights: str = ""
+    path: str | None = None
+    """How the scorer ran its batches; None when it was not needed."""
+    rows: dict[str, int] = field(
+        default_factory=lambda: dict.fromkeys(
+            ("read", "scored", "reused", "truncated", "empty", "invalid", "unique_scored"), 0
+        )
+    )
+    labels: dict[str, int] = field(default_factory=dict)
+    seconds: dict[str, float] = field(
+        default_factory=lambda: dict.fromkeys(
+            ("plan", "load_model", "score", "publish", "total"), 0.0
+        )
+    )
+    tokens: int = 0
+    headlines_per_second: float | None = None
+    peak_rss_mb: float = 0.0
+    peak_vram_mb: float | None = None
+    warnings: list[str] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the summary as plain JSON values."""
+        return asdict(self)
+
+    def to_json(self) -> str:
+        """Return the summary as one line of JSON."""
+        return json.dumps(self.to_dict(), ensure_ascii=False)
+
+    def measure_memory(self) -> None:
+        """Take the peaks of this process so far, in MB (10^6 bytes)."""
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        self.peak_rss_mb = round(peak * (1 if sys.platform == "darwin" else 1024) / 1e6, 1)
+        torch = sys.modules.get("torch")
+        if torch is not None and torch.cuda.is_available():
+            self.peak_vram_mb = round(torch.cuda.max_memory_allocated() / 1e6, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DryRun:
+    """What a run would do."""
+
+    input: str
+    files: int
+    rows: int
+    distinct: int
+    already_scored: int
+    to_score: int
+    tokens: int
+    """Estimated on a sample of the headlines to score where there are many."""
+    headlines_per_second: float | None
+    rate_from: str
+    """What the rate was taken from."""
+    estimated_seconds: float | None
+
+    def to_json(self) -> str:
+        """Return the estimate as one line of JSON."""
+        return json.dumps(asdict(self), ensure_ascii=False)

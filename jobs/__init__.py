@@ -1,0 +1,1 @@
+"""Command-line jobs: each file parses its options, calls one library function and prints."""

@@ -1,0 +1,136 @@
+"""The `finsent-batch` command: global options, configuration, exit codes.
+
+Nothing imported here or in the job modules at their top may pull in torch,
+polars or duckdb: `--help` answers at once.
+"""
+
+import errno
+import logging
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from finsent_batch import __version__
+from finsent_batch.config import StoreConfig
+from finsent_batch.errors import FinsentError
+
+from .config_file import load_config_file
+from .config_show import config
+from .doctor import doctor
+from .evaluate import evaluate
+from .models import models
+from .prepare import prepare
+from .query import query
+from .runs import runs
+from .score import score
+from .store import store
+from .terminal import set_up_logging
+from .train import train
+
+
+@dataclass(frozen=True, kw_only=True)
+class Globals:
+    """The options before the command."""
+
+    store: StoreConfig
+    log_format: str
+    quiet: bool
+
+
+@click.group(
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "auto_envvar_prefix": "FINSENT",
+        "show_default": True,
+        "max_content_width": 100,
+    }
+)
+@click.option(
+    "--config",
+    "config_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    is_eager=True,
+    expose_value=False,
+    callback=load_config_file,
+    help="TOML file with defaults: global options at the top, a table per command.",
+    envvar="FINSENT_CONFIG",
+)
+@click.option(
+    "--store",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=StoreConfig.path,
+    help="DuckDB file that keeps every score.",
+)
+@click.option(
+    "--memory-limit",
+    default=StoreConfig.memory_limit,
+    help="What planning and publishing may hold in memory before they spill to disk.",
+)
+@click.option("--log-format", type=click.Choice(["text", "json"]), default="text")
+@click.option("-v", "--verbose", count=True, default=0, help="Log more; twice for debugging.")
+@click.option("-q", "--quiet", is_flag=True, default=False, help="Log errors only; no progress.")
+@click.version_option(__version__, prog_name="finsent-batch")
+@click.pass_context
+def cli(
+    ctx: click.Context, store: Path, memory_limit: str, log_format: str, verbose: int, quiet: bool
+) -> None:
+    """Label financial headlines in batches: CSV, Parquet or DuckDB in, labelled rows out.
+
+    \b
+    finsent-batch score news.parquet
+    finsent-batch query label_mix
+
+    Every option can be set in the environment too: FINSENT_STORE for --store,
+    FINSENT_SCORE_MODEL for --model of score. The command line wins over the
+    environment, that over the --config file, that over the defaults.
+    """
+    set_up_logging(log_format, verbose, quiet=quiet)
+    ctx.obj = Globals(
+        store=StoreConfig(path=store, memory_limit=memory_limit),
+        log_format=log_format,
+        quiet=quiet,
+    )
+
+
+for command in (
+    score, prepare, train, evaluate, query, runs, models, store, doctor, config,
+):  # fmt: skip
+    cli.add_command(command)
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run one command line and return its exit code; bugs propagate."""
+    try:
+        result: Any = cli.main(arguments, prog_name="finsent-batch", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.Abort:
+        _say("interrupted")
+        return 130
+    except FinsentError as error:
+        _say(str(error))
+        return error.exit_code
+    except BrokenPipeError:
+        # The reader of our output, such as `head`, has had enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+            raise
+        _say(f"{error.strerror}: {error.filename or 'while writing'}; make room and run again")
+        return 74
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    sys.exit(run())
+
+
+def _say(message: str) -> None:
+    logging.getLogger("finsent_batch").error("%s", " ".join(message.split()))

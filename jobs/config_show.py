@@ -1,0 +1,54 @@
+"""`finsent-batch config show`: each setting and where it came from."""
+
+import click
+from click.core import ParameterSource
+
+from .terminal import print_table
+
+_WORDS = {
+    ParameterSource.COMMANDLINE: "command line",
+    ParameterSource.ENVIRONMENT: "environment",
+    ParameterSource.DEFAULT_MAP: "config file",
+    ParameterSource.DEFAULT: "default",
+}
+
+
+@click.group()
+def config() -> None:
+    """Look at the configuration."""
+
+
+@config.command()
+@click.argument("command", required=False)
+@click.pass_context
+def show(ctx: click.Context, command: str | None) -> None:
+    """Print each option's value and where it came from; COMMAND limits it to one command."""
+    root = ctx.find_root()
+    assert isinstance(root.command, click.Group)
+    commands = root.command.commands
+    if command is not None and command not in commands:
+        raise click.UsageError(f"no command {command!r}; there are: {', '.join(commands)}")
+    rows = _values("", root)
+    for name, found in commands.items():
+        if name == "config" or (command and name != command) or isinstance(found, click.Group):
+            continue
+        # Resilient parsing: required options without a value are shown, not refused.
+        sub = found.make_context(name, [], parent=root, resilient_parsing=True)
+        rows += _values(f"{name}.", sub)
+    print_table(["option", "value", "from"], rows)
+
+
+def _values(prefix: str, ctx: click.Context) -> list[list[object]]:
+    rows: list[list[object]] = []
+    for parameter in ctx.command.params:
+        name = parameter.name or ""
+        if not isinstance(parameter, click.Option) or name in ("help", "version", "config_file"):
+            continue
+        source = ctx.get_parameter_source(name)
+        value = ctx.params.get(name)
+        shown = "not set" if value is None or value == () else str(value)
+        option = max(parameter.opts, key=len).lstrip("-")
+        rows.append(
+            [prefix + option, shown, _WORDS.get(source, "default") if source else "default"]
+        )
+    return rows

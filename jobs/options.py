@@ -1,0 +1,78 @@
+"""Options that several jobs share."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from finsent_batch.config import DEFAULT_MODEL, ModelConfig
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def model_options(function: F) -> F:
+    """Add `--model`, `--device`, `--weights` and `--max-batch-tokens`."""
+    for option in reversed(
+        (
+            click.option(
+                "--model",
+                default=ModelConfig.model,
+                help=f"{DEFAULT_MODEL}, a model directory, or the Hub id of a 3-class classifier.",
+            ),
+            click.option(
+                "--device",
+                type=click.Choice(["auto", "cpu", "cuda"]),
+                default=ModelConfig.device,
+            ),
+            click.option(
+                "--weights",
+                type=click.Choice(["auto", "fp32", "bf16", "int8"]),
+                default=ModelConfig.weights,
+                help="Arithmetic; auto takes the fastest that keeps the labels.",
+            ),
+            click.option(
+                "--max-batch-tokens",
+                type=click.IntRange(min=1),
+                default=None,
+                help="Padded tokens in one forward pass.  [default: measured for the device]",
+            ),
+        )
+    ):
+        function = option(function)
+    return function
+
+
+def labelled_options(function: F) -> F:
+    """Add the options that say how labelled files are read."""
+    for option in reversed(
+        (
+            click.option("--text-column", help="Column of the headline in CSV or Parquet."),
+            click.option("--label-column", help="Column of the label in CSV or Parquet."),
+            click.option(
+                "--label-map",
+                multiple=True,
+                metavar="VALUE=LABEL",
+                help="What a label in the file means, such as 0=negative. Repeatable.",
+            ),
+            click.option("--encoding", help="Encoding of text files.  [default: by format]"),
+        )
+    ):
+        function = option(function)
+    return function
+
+
+def parse_pairs(values: tuple[str, ...], option: str) -> tuple[tuple[str, str], ...]:
+    """Split `a=b` values."""
+    pairs = []
+    for value in values:
+        key, separator, rest = value.partition("=")
+        if not separator or not key:
+            raise click.BadParameter(f"{value!r} is not KEY=VALUE", param_hint=option)
+        pairs.append((key, rest))
+    return tuple(pairs)
+
+
+def file_path(*, dir_okay: bool = False) -> click.Path:
+    """Return the type of a path option; existence is checked by the library."""
+    return click.Path(dir_okay=dir_okay, path_type=Path)

@@ -1,0 +1,62 @@
+"""`finsent-batch prepare`: labelled data into train, validation and test."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from finsent_batch.config import PrepareConfig
+
+from .options import file_path, labelled_options, parse_pairs
+from .terminal import print_table
+
+
+@click.command()
+@click.argument("sources", nargs=-1, required=True, type=file_path(), metavar="SOURCE...")
+@click.option("-o", "--output", type=file_path(dir_okay=True), required=True, help="Split folder.")
+@click.option(
+    "--recipe",
+    type=click.Choice(["clean", "tutorial"]),
+    default=PrepareConfig.recipe,
+    help="clean: no duplicates, conflicts or leakage; tutorial: its split, row by row.",
+)
+@labelled_options
+@click.option(
+    "--exclude",
+    multiple=True,
+    type=file_path(),
+    help="Labelled file whose headlines must not be used. Repeatable.",
+)
+@click.option("--valid-size", type=click.FloatRange(0, 0.5), default=PrepareConfig.valid_size)
+@click.option("--test-size", type=click.FloatRange(0, 0.5), default=PrepareConfig.test_size)
+@click.option("--seed", default=PrepareConfig.seed)
+@click.option("--overwrite", is_flag=True, default=False, help="Replace a split in the folder.")
+def prepare(
+    sources: tuple[Path, ...],
+    label_map: tuple[str, ...],
+    exclude: tuple[Path, ...],
+    **options: Any,
+) -> None:
+    """Split labelled headlines into train.parquet, valid.parquet and test.parquet.
+
+    SOURCE is FinancialPhraseBank text, its Kaggle CSV, SEntFiN's CSV, or any CSV
+    or Parquet with a text and a label column. split.json says what was done.
+
+    \b
+    finsent-batch prepare all-data.csv -o split --recipe tutorial
+    finsent-batch prepare mine.csv -o split --label-column tone --label-map 1=positive
+    """
+    from finsent_batch.labelled import prepare as run_prepare
+
+    config = PrepareConfig(
+        sources=sources, label_map=parse_pairs(label_map, "--label-map"), exclude=exclude, **options
+    )
+    report: Any = run_prepare(config)
+    print_table(
+        ["split", "rows", *report["labels"]["train"]],
+        [[name, rows, *report["labels"][name].values()] for name, rows in report["rows"].items()],
+    )
+    if "removed" in report:
+        removed = ", ".join(f"{n:,} {k.replace('_', ' ')}" for k, n in report["removed"].items())
+        click.echo(f"left out: {removed}")
+    click.echo(f"wrote {config.output}/{{train,valid,test}}.parquet and split.json")

@@ -1,0 +1,18 @@
+"""`finsent-batch runs`: what was run."""
+
+from typing import Any
+
+import click
+
+from .terminal import print_table
+
+
+@click.command()
+@click.option("--limit", type=click.IntRange(min=1), default=20, help="How many, latest first.")
+@click.pass_obj
+def runs(obj: Any, limit: int) -> None:
+    """List the runs in the store, latest first."""
+    from finsent_batch.queries import run_query
+
+    frame = run_query("run_history", obj.store, parameters=[("limit", str(limit))])
+    print_table(frame.columns, frame.rows())

@@ -1,0 +1,166 @@
+"""`finsent-batch score`: label the headlines of a file, a folder or a table."""
+
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from finsent_batch.config import ModelConfig, ScoreConfig
+
+from .options import file_path, model_options
+from .terminal import progress_bar
+
+if TYPE_CHECKING:
+    from finsent_batch.scoring import StopRequest
+    from finsent_batch.summary import DryRun, Summary
+
+
+@click.command()
+@click.argument("input", metavar="INPUT")
+@click.option(
+    "-o",
+    "--output",
+    type=file_path(dir_okay=True),
+    help="Output .parquet, .csv or .duckdb file, or a folder.  "
+    "[default: INPUT.scored.parquet, or table TABLE_scored]",
+)
+@click.option("--text-column", help="Headline column.  [default: headline, title, text, sentence]")
+@click.option("--table", help="Table to read from a .duckdb input.")
+@click.option("--output-table", help="Table to write into a .duckdb output.")
+@model_options
+@click.option(
+    "--engine", type=click.Choice(["local"]), default=ScoreConfig.engine, help="Who runs the model."
+)
+@click.option("--limit", type=click.IntRange(min=0), help="Only the first rows of each file.")
+@click.option(
+    "--dry-run", is_flag=True, default=False, help="Say what would be done; write nothing."
+)
+@click.option(
+    "--replace-columns",
+    is_flag=True,
+    default=ScoreConfig.replace_columns,
+    help="Replace result columns that the input already has.",
+)
+@click.option(
+    "--overwrite",
+    is_flag=True,
+    default=ScoreConfig.overwrite,
+    help="Replace an output that was not made from this input.",
+)
+@click.option(
+    "--max-bad-rows",
+    type=click.IntRange(min=0),
+    default=ScoreConfig.max_bad_rows,
+    help="CSV rows that do not parse and may be set aside.",
+)
+@click.option("--encoding", default=ScoreConfig.encoding, help="Encoding of CSV input.")
+@click.option(
+    "--store-text/--no-store-text",
+    default=ScoreConfig.store_text,
+    help="Keep headlines beside their scores in the store.",
+)
+@click.option(
+    "--commit-seconds",
+    type=click.FloatRange(min=0.0),
+    default=ScoreConfig.commit_seconds,
+    help="The most scoring time that a killed run can lose.",
+)
+@click.option("--summary", "summary_format", type=click.Choice(["text", "json"]), default="text")
+@click.pass_obj
+def score(
+    obj: Any,
+    dry_run: bool,
+    summary_format: str,
+    model: str,
+    device: str,
+    weights: str,
+    max_batch_tokens: int | None,
+    output: Path | None,
+    **options: Any,
+) -> None:
+    """Label the headlines of INPUT: positive, neutral or negative, with probabilities.
+
+    INPUT is a .csv, .csv.gz or .parquet file, a folder or quoted glob of them,
+    or a .duckdb file with --table. Rows, order and columns stay; the labels are
+    added after them. A headline that was scored before is not scored again.
+
+    \b
+    finsent-batch score news.parquet
+    finsent-batch score news.csv -o labelled.csv --encoding latin-1
+    finsent-batch score feed.duckdb --table headlines
+    """
+    from finsent_batch.estimate import dry_run as estimate
+    from finsent_batch.scoring import StopRequest
+    from finsent_batch.scoring import score as run_score
+
+    config = ScoreConfig(
+        output=output,
+        model=ModelConfig(
+            model=model, device=device, weights=weights, max_batch_tokens=max_batch_tokens
+        ),
+        store=obj.store,
+        **options,
+    )
+    with progress_bar(quiet=obj.quiet) as progress:
+        if dry_run:
+            plan = estimate(config, progress=progress)
+        else:
+            result = run_score(config, progress=progress, stop=_stop_on_signals(StopRequest()))
+    if dry_run:
+        click.echo(plan.to_json() if summary_format == "json" else _describe_plan(plan))
+    else:
+        click.echo(result.to_json() if summary_format == "json" else _describe(result))
+
+
+def _stop_on_signals(stop: "StopRequest") -> "StopRequest":
+    """Finish the batch and commit on the first SIGINT or SIGTERM, stop at once on the second."""
+
+    def ask(number: int, _: object) -> None:
+        if stop.signal is not None:
+            raise stop.error()
+        stop.signal = number
+
+    signal.signal(signal.SIGTERM, ask)
+    signal.signal(signal.SIGINT, ask)
+    return stop
+
+
+def _describe(summary: "Summary") -> str:
+    rows, labels = summary.rows, summary.labels
+    done = rows["scored"] + rows["truncated"]
+    lines = [
+        f"{rows['read']:,} rows: {done:,} labelled ({rows['unique_scored']:,} headlines scored, "
+        f"{rows['reused']:,} rows reused), {rows['empty']:,} empty, {rows['invalid']:,} invalid"
+        + (f", {rows['truncated']:,} of the labelled truncated" if rows["truncated"] else "")
+    ]
+    if done:
+        shares = (f"{name} {labels[name]:,} ({labels[name] / done:.0%})" for name in labels)
+        lines.append("labels: " + ", ".join(shares))
+    rate = f", {summary.headlines_per_second:,.0f} headlines/s" if rows["unique_scored"] else ""
+    lines.append(
+        f"{summary.seconds['total']:.1f} s on {summary.device} ({summary.weights}){rate}; "
+        f"model {summary.model}, run {summary.run_id}"
+    )
+    lines += [f"warning: {warning}" for warning in summary.warnings]
+    shown = (
+        summary.outputs
+        if len(summary.outputs) <= 3
+        else [f"{len(summary.outputs)} files in {summary.output}"]
+    )
+    return "\n".join([*lines, *(f"wrote {output}" for output in shown)])
+
+
+def _describe_plan(plan: "DryRun") -> str:
+    time = "unknown" if plan.estimated_seconds is None else f"about {plan.estimated_seconds:,.0f} s"
+    rate = (
+        ""
+        if plan.headlines_per_second is None
+        else f" at {plan.headlines_per_second:,.0f} headlines/s ({plan.rate_from})"
+    )
+    return (
+        f"{plan.rows:,} rows in {plan.files} file(s), {plan.distinct:,} distinct headlines, "
+        f"{plan.already_scored:,} already scored\n"
+        f"to score: {plan.to_score:,} headlines, {plan.tokens:,} tokens; {time}{rate}\n"
+        "dry run: nothing was written"
+    )

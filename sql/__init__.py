@@ -1,0 +1,1 @@
+"""SQL files, one query each, installed as `finsent_batch.sql`."""

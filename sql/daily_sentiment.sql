@@ -1,0 +1,17 @@
+-- Mean sentiment, label shares and count of published headlines by day
+-- columns: day, headlines, mean_score, positive_share, neutral_share, negative_share
+-- param since DATE: first day, default all
+-- param until DATE: last day, default all
+SELECT
+    CAST(news_time AS DATE) AS day,
+    count(*) AS headlines,
+    round(avg(sentiment_score), 4) AS mean_score,
+    round(avg(CAST(sentiment = 'positive' AS INTEGER)), 4) AS positive_share,
+    round(avg(CAST(sentiment = 'neutral' AS INTEGER)), 4) AS neutral_share,
+    round(avg(CAST(sentiment = 'negative' AS INTEGER)), 4) AS negative_share
+FROM scored_headlines
+WHERE sentiment IS NOT NULL
+    AND CAST(news_time AS DATE) >= coalesce(getvariable('since'), DATE '0001-01-01')
+    AND CAST(news_time AS DATE) <= coalesce(getvariable('until'), DATE '9999-12-31')
+GROUP BY day
+ORDER BY day
