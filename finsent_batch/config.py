@@ -92,19 +92,23 @@ class TrainConfig:
     preset: str = "mini"
     base: str | None = None
     """A Hugging Face encoder directory; None takes the packaged MiniLM."""
-    learning_rate: float = 8e-4
-    num_train_epochs: float = 4.0
+    pooling: str = "mean"
+    """What the classifier reads: the `mean` of the token states, or `cls`, BERT's own pooler."""
+    learning_rate: float = 1e-3
+    num_train_epochs: float = 3.0
     per_device_train_batch_size: int = 32
     gradient_accumulation_steps: int = 1
     warmup_ratio: float = 0.06
     weight_decay: float = 0.01
     max_grad_norm: float = 1.0
     label_smoothing_factor: float = 0.05
-    lora_r: int = 96
-    lora_alpha: int = 96
+    lora_r: int = 64
+    lora_alpha: int = 64
     lora_dropout: float = 0.1
     class_weights: str = "balanced"
     """`balanced` weighs classes inversely to their frequency within each data folder."""
+    repeat_first: int = 2
+    """How often an epoch goes through the first data folder, the one the model is meant for."""
     max_length: int = 128
     seed: int = 0
     threads: int | None = None

@@ -8,13 +8,15 @@ import codecs
 import csv
 import gzip
 import io
+import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, BinaryIO, cast
 
 import pyarrow as pa
+import pyarrow.compute as pac
 import pyarrow.csv as pc
 import pyarrow.parquet as pq
 
@@ -77,15 +79,16 @@ def stage_csv(path: Path, folder: Path, *, encoding: str, max_bad_rows: int) -> 
     return StagedCsv(file=staged, bad_rows=bad)
 
 
-def _open_bytes(path: Path) -> IO[bytes]:
-    return gzip.open(path) if path.suffix == ".gz" else path.open("rb")
+def _open_bytes(path: Path) -> BinaryIO:
+    return cast(BinaryIO, gzip.open(path)) if path.suffix == ".gz" else path.open("rb")
 
 
 def _check_encoding(path: Path, encoding: str) -> None:
     """Decode the whole file once: an error here knows its line, the parser's would not."""
     try:
+        "a".encode(encoding)  # refuses codecs that are no text encodings, such as hex
         decoder = codecs.getincrementaldecoder(encoding)()
-    except LookupError:
+    except (LookupError, ValueError):
         raise UsageError(f"unknown encoding {encoding!r}: try utf-8, latin-1, cp1252") from None
     line, size = 1, 0
     try:
@@ -96,8 +99,9 @@ def _check_encoding(path: Path, encoding: str) -> None:
             decoder.decode(b"", final=True)
     except FileNotFoundError:
         raise MissingInputError(f"{path} does not exist: check the path") from None
-    except UnicodeDecodeError as error:
-        line += bytes(error.object)[: error.start].count(b"\n")
+    except UnicodeError as error:
+        if isinstance(error, UnicodeDecodeError):
+            line += bytes(error.object)[: error.start].count(b"\n")
         raise BadDataError(
             f"{path} is not {encoding} (line {line}): "
             "name its encoding, such as --encoding latin-1 or cp1252"
@@ -122,22 +126,30 @@ def _read_header(path: Path, encoding: str) -> tuple[list[str], str]:
     """Return the column names and the delimiter: the one most frequent in the header."""
     csv.field_size_limit(_LARGEST_ROW_BYTES)
     with _open_text(path, encoding) as stream:
-        start = stream.read(1 << 16)
-    line = start.splitlines()[0] if start.strip() else ""
+        start = stream.read(1 << 16).lstrip("\r\n")
+    outside_quotes = re.sub(r'"[^"]*"', "", start)
+    line = re.split(r"[\r\n]", outside_quotes, maxsplit=1)[0]
     delimiter = max(_DELIMITERS, key=line.count)
-    rows = csv.reader(io.StringIO(start, newline=""), delimiter=delimiter)
-    header = next((row for row in rows if row), [])
+    with _open_text(path, encoding) as stream:
+        try:
+            header = next((row for row in csv.reader(stream, delimiter=delimiter) if row), [])
+        except csv.Error as error:
+            raise BadDataError(f"{path}: its header cannot be parsed ({error})") from None
     if not any(name.strip() for name in header):
         raise BadDataError(f"{path} has no header line: it needs one that names its columns")
     return header, delimiter
 
 
 class _Utf8Stream(io.RawIOBase):
-    """The file's bytes as UTF-8 without a byte-order mark, for the parser."""
+    """The file's bytes as UTF-8, for the parser: no byte-order mark, no blank lines before
+    the header, a line end after the last row."""
 
     def __init__(self, path: Path, encoding: str) -> None:
         self._text = _open_text(path, encoding)
         self._rest = b""
+        self._last = ""
+        self.quotes = 0
+        """How many have been read."""
 
     def readable(self) -> bool:
         return True
@@ -146,9 +158,14 @@ class _Utf8Stream(io.RawIOBase):
         while size < 0 or len(self._rest) < size:
             chunk = self._text.read(1 << 20)
             if not chunk:
+                self._rest += b"\n" if self._last not in ("", "\n", "\r") else b""
+                self._last = ""
                 break
-            # Lone surrogates, as some UTF-16 files hold, have no UTF-8 form.
-            self._rest += chunk.encode("utf-8", "replace")
+            if not self._last:
+                chunk = chunk.lstrip("\r\n")
+            self._last = chunk[-1:]
+            self.quotes += chunk.count('"')
+            self._rest += chunk.encode()
         cut = len(self._rest) if size < 0 else size
         data, self._rest = self._rest[:cut], self._rest[cut:]
         return data
@@ -194,39 +211,59 @@ def _convert(
                 quoted_strings_can_be_null=False,
             ),
         )
-        last = _write(reader, schema, staged)
+        multi_line = _write(reader, schema, staged)
     except pa.ArrowInvalid as error:
         if "straddling" in str(error):
             return False
+        if stream.quotes % 2:
+            _check_quotes(path, encoding, delimiter)
         raise BadDataError(f"{path} cannot be parsed as CSV: {first_line(error)}") from None
+    except UnicodeEncodeError:
+        raise BadDataError(
+            f"{path} holds half characters (lone surrogates) in {encoding}: mend the file"
+        ) from None
     finally:
         stream.close()
-    _check_last_row(path, encoding, last)
+    if multi_line or stream.quotes % 2 or any(_is_multi_line(row.text) for row in skipped):
+        _check_quotes(path, encoding, delimiter)
     return True
 
 
-def _write(reader: pc.CSVStreamingReader, schema: pa.Schema, staged: Path) -> dict[str, str | None]:
-    """Write all batches and return the last row."""
-    last: dict[str, str | None] = {}
+def _write(reader: pc.CSVStreamingReader, schema: pa.Schema, staged: Path) -> bool:
+    """Write all batches and return whether some value goes over several lines."""
+    multi_line = False
     with pq.ParquetWriter(staged, schema, compression="lz4") as writer:
         for batch in reader:
             writer.write_batch(batch.cast(schema))
-            if batch.num_rows:
-                last = batch.slice(batch.num_rows - 1).to_pylist()[0]
-    return last
+            multi_line = multi_line or any(
+                pac.any(pac.match_substring(column, end)).as_py()
+                for column in batch.columns
+                for end in ("\n", "\r")
+            )
+    return multi_line
 
 
-def _check_last_row(path: Path, encoding: str, last: dict[str, str | None]) -> None:
-    """An unclosed quote makes the rest of the file one value of the last row: refuse that."""
-    if not any("\n" in (value or "") or "\r" in (value or "") for value in last.values()):
-        return
+def _is_multi_line(record: str) -> bool:
+    return "\n" in record.strip() or "\r" in record.strip()
+
+
+def _check_quotes(path: Path, encoding: str, delimiter: str) -> None:
+    """Refuse a quote that is not closed: it makes the rows after it part of one value."""
     with _open_text(path, encoding) as stream:
-        quotes = sum(chunk.count('"') for chunk in iter(lambda: stream.read(1 << 20), ""))
-    if quotes % 2:
-        raise BadDataError(
-            f"{path} has a quote that is never closed; the last row swallows the rest of the "
-            f"file (it begins {next(v for v in last.values() if v)[:40]!r}): mend the file"
-        )
+        reader = csv.reader(stream, delimiter=delimiter, strict=True)
+        while True:
+            before = reader.line_num
+            try:
+                if next(reader, None) is None:
+                    return
+            except csv.Error as error:
+                # Within one line, text after a closing quote swallows nothing.
+                if "expected after" in str(error) and reader.line_num == before + 1:
+                    continue
+                raise BadDataError(
+                    f"{path} line {before + 1}: a quote is opened and not closed, which makes "
+                    "the rows after it part of one value: mend the file"
+                ) from None
 
 
 def _with_lines(

@@ -36,7 +36,7 @@ def dry_run(config: ScoreConfig, *, progress: Progress = no_progress) -> DryRun:
     pairs = resolve_pairs(config)
     spec = open_model(config.model.model)
     device = resolve_device(config.model.device)
-    weights = resolve_weights(config.model.weights, device)
+    weights = resolve_weights(config.model.weights, device, int8_able=spec.int8_able)
     with tempfile.TemporaryDirectory() as scratch, _open_store(config, Path(scratch)) as store:
         fingerprint = spec.fingerprint(weights, FileHashes(store.connection))
         sources = []
@@ -85,6 +85,7 @@ def _measure(scorer: Scorer, sample: list[str]) -> float:
 def _report(
     config: ScoreConfig, files: int, plan: Plan, tokens: int, rate: float | None, rate_from: str
 ) -> DryRun:
+    seconds = round(plan.pending / rate, 1) if rate else None
     return DryRun(
         input=config.input,
         files=files,
@@ -95,9 +96,5 @@ def _report(
         tokens=tokens,
         headlines_per_second=rate,
         rate_from=rate_from,
-        estimated_seconds=0.0
-        if not plan.pending
-        else round(plan.pending / rate, 1)
-        if rate
-        else None,
+        estimated_seconds=seconds if plan.pending else 0.0,
     )

@@ -86,7 +86,7 @@ def _one(
 
     spec = open_model(config.model)
     device = resolve_device(config.device)
-    weights = resolve_weights(config.weights, device)
+    weights = resolve_weights(config.weights, device, int8_able=spec.int8_able)
     fingerprint = spec.fingerprint(weights, FileHashes())
     scorer = EncoderScorer(
         spec, device=device, weights=weights, max_batch_tokens=config.max_batch_tokens

@@ -65,29 +65,34 @@ def resolve_device(wanted: str) -> str:
     return "cuda" if wanted != "cpu" and cuda_available() else "cpu"
 
 
-def resolve_weights(wanted: str, device: str) -> str:
+def resolve_weights(wanted: str, device: str, *, int8_able: bool) -> str:
     """Return the arithmetic of a sequence classifier: `fp32`, `bf16` or `int8`.
 
-    `auto` takes the fastest that keeps the labels: on a CPU int8 where it has
-    the VNNI instructions, else bf16 where it computes in it, else fp32.
+    `auto` takes the fastest that keeps the labels: bf16 on a GPU; on a CPU int8
+    where it has the VNNI instructions and the model is `int8_able`, else bf16
+    where the CPU computes in it, else fp32.
 
     Raises:
-        UsageError: an arithmetic that such a model does not run in.
-        UnavailableError: int8 where the CPU has no VNNI.
+        UsageError: an arithmetic that this model does not run in.
+        UnavailableError: int8 where the device is no CPU with VNNI.
     """
     flags = cpu_flags()
     vnni = bool(flags & {"avx512_vnni", "avx_vnni"})
     if wanted == "auto":
         if device == "cuda":
             return "bf16"
-        return "int8" if vnni else "bf16" if flags & {"avx512_bf16", "amx_bf16"} else "fp32"
+        if vnni and int8_able:
+            return "int8"
+        return "bf16" if flags & {"avx512_bf16", "amx_bf16"} else "fp32"
     if wanted not in ("fp32", "bf16", "int8"):
         raise UsageError(
             f"--weights {wanted}: a sequence classifier runs in fp32, bf16 or int8 (or auto)"
         )
+    if wanted == "int8" and not int8_able:
+        raise UsageError("--weights int8 needs a BERT model; use auto")
     if wanted == "int8" and (device != "cpu" or not vnni):
         raise UnavailableError(
-            "--weights int8 needs a CPU with VNNI instructions, which this machine's "
-            f"{'GPU' if device == 'cuda' else 'CPU'} is not: use auto"
+            f"--weights int8 needs a CPU with VNNI instructions, which this {device} is not: "
+            "use auto"
         )
     return wanted

@@ -16,6 +16,8 @@ from .store import Store
 FILE_SUFFIXES = (".csv", ".csv.gz", ".parquet")
 OUTPUT_SUFFIXES = (".parquet", ".csv", ".duckdb")
 _OUTPUT_MARK = ".scored"
+# What the clocks of this machine and of a file server may differ by.
+_CLOCK_SECONDS = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,11 +113,16 @@ def _checked(config: ScoreConfig, path: Path, output: Path, output_table: str | 
         output_table = output_table or f"{config.table or stem_of(path)}_scored"
     elif output_table is not None:
         raise UsageError(f"--output-table goes with a .duckdb output, not with {output}")
-    if output.resolve() == path.resolve() and output_table == config.table:
+    # DuckDB's names are the same whatever their case: `News` would replace `news`.
+    if output.resolve() == path.resolve() and _folded(output_table) == _folded(config.table):
         raise UsageError(f"output {output} is the input itself: name another with -o")
     if output.resolve() == config.store.path.resolve():
         raise UsageError(f"output {output} is the store: give the results their own file")
     return Pair(input=path, table=config.table, output=output, output_table=output_table)
+
+
+def _folded(name: str | None) -> str | None:
+    return None if name is None else name.casefold()
 
 
 def _many(config: ScoreConfig, base: Path, files: list[Path], folder: Path) -> list[Pair]:
@@ -133,7 +140,7 @@ def _many(config: ScoreConfig, base: Path, files: list[Path], folder: Path) -> l
             pairs.append(_checked(config, file, output, config.output_table))
     targets: dict[tuple[Path, str | None], Path] = {}
     for pair in pairs:
-        other = targets.setdefault((pair.output, pair.output_table), pair.input)
+        other = targets.setdefault((pair.output, _folded(pair.output_table)), pair.input)
         if other is not pair.input:
             raise UsageError(
                 f"{other} and {pair.input} would both be written to {pair.output}: "
@@ -172,10 +179,11 @@ def check_target(store: Store, sink: Sink, source: Source, *, overwrite: bool) -
     """Refuse to replace what this program did not make from this same input.
 
     Raises:
-        CannotCreateError: something else stands there, or the place is not writable.
+        CannotCreateError: something else stands there, the place is not writable, or
+            the output's format has no room for a column.
     """
     if not overwrite and sink.exists():
-        mark = sink.mark() or _recorded(store, sink)
+        mark = _recorded(store, sink) if isinstance(sink, CsvSink) else sink.mark()
         if mark is None or (mark["input"], mark["input_table"]) != (source.path, source.table):
             what = f"table {sink.table!r} in {sink.path}" if sink.table else sink.path
             made_from = f" (made from {mark['input']})" if mark else ""
@@ -183,14 +191,17 @@ def check_target(store: Store, sink: Sink, source: Source, *, overwrite: bool) -
                 f"{what} exists{made_from} and is no output of this input: "
                 "name another with -o, or replace it with --overwrite"
             )
+    sink.check_columns(source.schema, source.types)
     sink.check_writable()
 
 
 def _recorded(store: Store, sink: Sink) -> dict[str, str | None] | None:
+    """Return what the store says of a file without room for a mark, untouched since."""
     rows = store.query(
-        """SELECT input, input_table FROM run_files
-        WHERE output = ? AND output_table IS NOT DISTINCT FROM ?
-        ORDER BY published_at DESC LIMIT 1""",
-        [sink.path, sink.table],
+        """SELECT input, input_table, epoch(published_at) FROM run_files
+        WHERE output = ? ORDER BY published_at DESC LIMIT 1""",
+        [sink.path],
     )
-    return {"input": rows[0][0], "input_table": rows[0][1]} if rows else None
+    if not rows or Path(sink.path).stat().st_mtime > rows[0][2] + _CLOCK_SECONDS:
+        return None
+    return {"input": rows[0][0], "input_table": rows[0][1]}

@@ -32,7 +32,7 @@ class Check:
 
 def known_models(config: StoreConfig) -> list[dict[str, object]]:
     """Return the embedded model and those of the store, one dict each."""
-    weights = resolve_weights("auto", resolve_device("auto"))
+    weights = resolve_weights("auto", resolve_device("auto"), int8_able=True)
     spec = open_model(DEFAULT_MODEL)
     rows: dict[str, dict[str, object]] = {}
     default = spec.fingerprint(weights, FileHashes())
@@ -81,7 +81,7 @@ def _machine() -> Iterator[Check]:
     disk = shutil.disk_usage(".").free / 1e9
     yield Check(what="free disk here", state="ok", found=f"{disk:.1f} GB")
     yield Check(what="GPU", state="ok" if cuda_available() else "–", found=_gpu())
-    weights = resolve_weights("auto", resolve_device("auto"))
+    weights = resolve_weights("auto", resolve_device("auto"), int8_able=True)
     found = f"{resolve_device('auto')}, {weights}"
     yield Check(what="device and weights for auto", state="ok", found=found)
 

@@ -25,7 +25,7 @@ def predict(probabilities: Floats) -> Ints:
 
     Ties go to the first label in order, as in published tables.
     """
-    finite = np.isfinite(probabilities).all(axis=1)
+    finite = np.asarray(np.isfinite(probabilities).all(axis=1))
     best = np.argmax(np.where(finite[:, None], probabilities, 0), axis=1)
     return np.where(finite, best, MISSING).astype(np.int64)
 
@@ -62,10 +62,14 @@ def evaluate_predictions(truth: Ints, probabilities: Floats) -> dict[str, Any]:
     """
     predicted = predict(probabilities)
     indices = list(range(len(LABELS)))
-    precision, recall, f1, support = precision_recall_fscore_support(
-        truth, predicted, labels=indices, zero_division=0
-    )
-    matrix = confusion_matrix(truth, predicted, labels=[*indices, MISSING])[: len(LABELS)]
+    if len(truth):
+        precision, recall, f1, support = precision_recall_fscore_support(
+            truth, predicted, labels=indices, zero_division=0
+        )
+        matrix = confusion_matrix(truth, predicted, labels=[*indices, MISSING])[: len(LABELS)]
+    else:  # scikit-learn refuses to count nothing
+        precision = recall = f1 = support = np.zeros(len(LABELS))
+        matrix = np.zeros((len(LABELS), len(LABELS) + 1), dtype=np.int64)
     total = max(1, int(support.sum()))
     return {
         "n": len(truth),

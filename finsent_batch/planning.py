@@ -13,6 +13,7 @@ import pyarrow as pa
 from .headlines import key_sql, normalise_sql
 from .sources import Source, text_batches
 from .store import Store
+from .streams import registered
 
 Progress = Callable[[str, int, int | None], None]
 """Called with a stage, the amount done and the total (None when unknown)."""
@@ -101,17 +102,15 @@ def _key_rows(
             progress("plan", done + rows, None)
             yield batch
 
-    reader = pa.RecordBatchReader.from_batches(_PLAN_SCHEMA, counted())
-    store.connection.register("source_rows", reader)
-    store.connection.execute(f"""
-        INSERT INTO plan.plan_rows
-        SELECT {file}, row_number,
-            CASE WHEN headline <> '' THEN {key_sql("headline")} END,
-            CASE WHEN undecodable THEN {IS_UNDECODABLE}
-                 WHEN coalesce(headline, '') = '' THEN {IS_EMPTY} ELSE {HAS_TEXT} END
-        FROM (SELECT row_number, undecodable, {normalise_sql("text")} AS headline
-              FROM source_rows)""")
-    store.connection.unregister("source_rows")
+    with registered(store.connection, "source_rows", _PLAN_SCHEMA, counted()):
+        store.connection.execute(f"""
+            INSERT INTO plan.plan_rows
+            SELECT {file}, row_number,
+                CASE WHEN headline <> '' THEN {key_sql("headline")} END,
+                CASE WHEN undecodable THEN {IS_UNDECODABLE}
+                     WHEN coalesce(headline, '') = '' THEN {IS_EMPTY} ELSE {HAS_TEXT} END
+            FROM (SELECT row_number, undecodable, {normalise_sql("text")} AS headline
+                  FROM source_rows)""")
     return rows
 
 
@@ -132,18 +131,15 @@ def _collect_pending(store: Store, planned: Sequence[PlannedSource]) -> None:
     )
     if store.query("SELECT count(*) FROM plan.pending_keys")[0][0]:
         for file in planned:
-            reader = pa.RecordBatchReader.from_batches(
-                _PLAN_SCHEMA, _numbered(file.source, file.text_column)
-            )
-            store.connection.register("source_rows", reader)
-            store.connection.execute(f"""
-                INSERT INTO plan.pending_text
-                SELECT headline_key, any_value(headline) FROM
-                    (SELECT headline, {key_sql("headline")} AS headline_key FROM
-                        (SELECT {normalise_sql("text")} AS headline FROM source_rows)
-                     WHERE headline <> '')
-                SEMI JOIN plan.pending_keys USING (headline_key) GROUP BY headline_key""")
-            store.connection.unregister("source_rows")
+            rows = _numbered(file.source, file.text_column)
+            with registered(store.connection, "source_rows", _PLAN_SCHEMA, rows):
+                store.connection.execute(f"""
+                    INSERT INTO plan.pending_text
+                    SELECT headline_key, any_value(headline) FROM
+                        (SELECT headline, {key_sql("headline")} AS headline_key FROM
+                            (SELECT {normalise_sql("text")} AS headline FROM source_rows)
+                         WHERE headline <> '')
+                    SEMI JOIN plan.pending_keys USING (headline_key) GROUP BY headline_key""")
     store.connection.execute("""
         CREATE OR REPLACE TABLE plan.pending AS
         SELECT row_number() OVER (ORDER BY strlen(headline) DESC, headline_key) - 1 AS position,

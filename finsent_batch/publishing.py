@@ -76,13 +76,13 @@ class Results:
         self._rest = RESULT_SCHEMA.empty_table()
 
     def take(self, rows: int) -> pa.RecordBatch:
-        """Return the next `rows` results as one batch."""
-        while self._rest.num_rows < rows:
-            batch = pa.Table.from_batches([self._reader.read_next_batch()]).cast(RESULT_SCHEMA)
-            self._rest = pa.concat_tables([self._rest, batch])
+        """Return the next `rows` results as one batch, fewer where there are no more."""
+        while self._rest.num_rows < rows and (batch := next(self._reader, None)) is not None:
+            more = pa.Table.from_batches([batch]).cast(RESULT_SCHEMA)
+            self._rest = pa.concat_tables([self._rest, more])
         taken = self._rest.slice(0, rows).combine_chunks().to_batches()
         self._rest = self._rest.slice(rows)
-        return taken[0] if taken else RESULT_SCHEMA.empty_table().to_batches()[0]
+        return taken[0] if taken else pa.RecordBatch.from_pylist([], schema=RESULT_SCHEMA)
 
     def close(self) -> None:
         """End the query."""
@@ -134,7 +134,8 @@ def publish(
             def report(rows: int, before: int = done) -> None:
                 progress("publish", before + rows, plan.rows)
 
-            sink.write(schema, _labelled(planned, schema, results, counts, report), mark)
+            rows = _labelled(planned, schema, results, counts, report)
+            sink.write(schema, rows, mark, planned.source.types)
             done += counts.rows
             yield planned, sink, counts
     finally:
@@ -147,7 +148,7 @@ def _labelled(
     kept = schema.names[: -len(RESULT_SCHEMA)]
     for batch in planned.source.batches():
         scores = results.take(batch.num_rows)
-        if scores.column("score_status").null_count:
+        if scores.num_rows < batch.num_rows or scores.column("score_status").null_count:
             raise TryAgainError(_changed(planned))
         counts.add(scores)
         columns = [batch.column(name) for name in kept] + scores.columns

@@ -1,6 +1,6 @@
 """Run the packaged queries over the store and over what was published."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import duckdb
@@ -10,10 +10,11 @@ from .config import DATE_COLUMNS, TEXT_COLUMNS, StoreConfig
 from .errors import BadDataError, MissingInputError, UsageError
 from .publishing import RESULT_SCHEMA
 from .sources import attached, tables_of
-from .sql import Query, load_query, quote_identifier, quote_literal
+from .sql_text import Query, load_query, quote_identifier, quote_literal
 from .store import Store, first_line
 
 PARAMETERS_OF_VIEW = ("date_column", "text_column")
+_OWN_COLUMNS = {*RESULT_SCHEMA.names, "news_time", "news_text"}
 
 
 def run_query(
@@ -34,9 +35,12 @@ def run_query(
         MissingInputError: nothing was published, or the files are gone.
     """
     query = load_query(name)
-    view = dict(p for p in parameters if p[0] in PARAMETERS_OF_VIEW)
-    own = [p for p in parameters if p[0] not in PARAMETERS_OF_VIEW]
-    if published is not None and query.reads_published:
+    extra = PARAMETERS_OF_VIEW if query.reads_published else ()
+    view = dict(p for p in parameters if p[0] in extra)
+    own = [p for p in parameters if p[0] not in extra]
+    if published is not None and not query.reads_published:
+        raise UsageError(f"query {name} reads the store, not published rows: leave out --from")
+    if published is not None:
         with duckdb.connect(":memory:") as connection:
             connection.execute("SET TimeZone = 'UTC'")
             return _run(connection, query, own, [_named(published)], view)
@@ -57,9 +61,15 @@ def _latest_publications(store: Store) -> list[tuple[str, str | None]]:
     rows = store.query("""
         SELECT input, input_table, output, output_table FROM run_files
         ORDER BY published_at DESC""")
+    tables: dict[str, list[str]] = {}
     latest: dict[tuple[str, str | None], tuple[str, str | None]] = {}
     for path, table, output, output_table in rows:
-        if Path(output).exists():
+        there = Path(output).exists()
+        if there and output_table is not None:
+            if output not in tables:
+                tables[output] = _tables(store.connection, output)
+            there = output_table in tables[output]
+        if there:
             latest.setdefault((path, table), (output, output_table))
     if not latest:
         raise MissingInputError(
@@ -79,8 +89,19 @@ def _run(
 ) -> pl.DataFrame:
     _set_parameters(connection, query, parameters)
     if query.reads_published:
-        _create_view(connection, targets, view)
-    return connection.execute(query.text).pl()
+        _create_view(connection, query, targets, view)
+    try:
+        frame: pl.DataFrame = connection.sql(query.text).pl()
+    except duckdb.BinderException as error:
+        if not parameters:
+            raise
+        given = ", ".join(f"{name}={value}" for name, value in parameters)
+        raise UsageError(f"query {query.name} with {given}: {first_line(error)}") from None
+    except duckdb.Error as error:
+        if not targets:
+            raise
+        raise BadDataError(f"published rows cannot be read: {first_line(error)}") from None
+    return frame
 
 
 def _set_parameters(
@@ -96,8 +117,10 @@ def _set_parameters(
             )
         kind = declared[name].type
         try:
-            connection.execute(f"SET VARIABLE {name} = CAST({quote_literal(value)} AS {kind})")
-        except duckdb.ConversionException:
+            connection.execute(
+                f"SET VARIABLE {quote_identifier(name)} = CAST({quote_literal(value)} AS {kind})"
+            )
+        except duckdb.Error:
             raise UsageError(
                 f"--param {name}={value}: not a {kind} ({declared[name].description})"
             ) from None
@@ -105,32 +128,65 @@ def _set_parameters(
 
 def _create_view(
     connection: duckdb.DuckDBPyConnection,
+    query: Query,
     targets: Sequence[tuple[str, str | None]],
     view: dict[str, str],
 ) -> None:
     """Make `scored_headlines`: all targets, with `news_time` and `news_text` added."""
+    relations = [(path, _relation(connection, path, table)) for path, table in targets]
+    columns = [_columns(connection, path, relation) for path, relation in relations]
+    kinds: dict[str, set[str]] = {}
+    for found in columns:
+        for name, kind in found.items():
+            kinds.setdefault(name, set()).add(kind)
+    # A list in one file and a number in another have no type in common but text.
+    mixed = {name for name, found_kinds in kinds.items() if len(found_kinds) > 1}
     selects = []
-    for path, table in targets:
-        relation = _relation(connection, path, table)
-        try:
-            described = connection.execute(f"DESCRIBE SELECT * FROM {relation}").fetchall()
-        except duckdb.Error as error:
-            raise BadDataError(f"{path} cannot be read: {first_line(error)}") from None
-        names = [row[0] for row in described]
-        lacking = [c for c in RESULT_SCHEMA.names if c not in names]
-        if lacking:
-            raise BadDataError(f"{path} has no column {lacking[0]!r}: is it an output of score?")
-        date = _pick(names, view.get("date_column"), DATE_COLUMNS, "date_column", path)
-        text = _pick(names, view.get("text_column"), TEXT_COLUMNS, "text_column", path)
-        selects.append(
-            f"SELECT * EXCLUDE ({', '.join(RESULT_SCHEMA.names)}), "
-            + ", ".join(_typed(field) for field in RESULT_SCHEMA.names)
-            + f", TRY_CAST({date} AS TIMESTAMP) AS news_time, CAST({text} AS VARCHAR) AS news_text "
-            f"FROM {relation}"
-        )
+    for (path, relation), found in zip(relations, columns, strict=True):
+        date = _pick(found, view.get("date_column"), DATE_COLUMNS, "date_column", path)
+        text = _pick(found, view.get("text_column"), TEXT_COLUMNS, "text_column", path)
+        time = f"CAST(TRY_CAST({date} AS TIMESTAMPTZ) AS TIMESTAMP)"
+        if "news_time" in query.text:
+            _check_times(connection, relation, date, time, path)
+        kept = [n for n in found if n.casefold() not in _OWN_COLUMNS]
+        parts = [_as_text(n) if n in mixed else quote_identifier(n) for n in kept]
+        parts += [_typed(field) for field in RESULT_SCHEMA.names]
+        parts += [f"{time} AS news_time", f"CAST({text} AS VARCHAR) AS news_text"]
+        selects.append(f"SELECT {', '.join(parts)} FROM {relation}")
     connection.execute(
         "CREATE OR REPLACE TEMP VIEW scored_headlines AS " + " UNION ALL BY NAME ".join(selects)
     )
+
+
+def _columns(connection: duckdb.DuckDBPyConnection, path: str, relation: str) -> dict[str, str]:
+    """Return the columns of a published table, name to type, all result columns among them."""
+    try:
+        described = connection.execute(f"DESCRIBE SELECT * FROM {relation}").fetchall()
+    except duckdb.Error as error:
+        raise BadDataError(f"{path} cannot be read: {first_line(error)}") from None
+    columns = {row[0]: row[1] for row in described}
+    lacking = [c for c in RESULT_SCHEMA.names if c not in columns]
+    if lacking:
+        raise BadDataError(f"{path} has no column {lacking[0]!r}: is it an output of score?")
+    return columns
+
+
+def _check_times(
+    connection: duckdb.DuckDBPyConnection, relation: str, date: str, time: str, path: str
+) -> None:
+    """Refuse a date column of which not one value is a time: a query would find nothing."""
+    sql = f"SELECT count({date}), count({time}) FROM {relation}"
+    [(values, times)] = connection.execute(sql).fetchall()
+    if values and not times:
+        raise BadDataError(
+            f"column {date} of {path} holds no times such as 2014-01-06 09:30: "
+            "name another with --param date_column=…"
+        )
+
+
+def _as_text(column: str) -> str:
+    name = quote_identifier(column)
+    return f"CAST({name} AS VARCHAR) AS {name}"
 
 
 def _typed(column: str) -> str:
@@ -142,12 +198,13 @@ def _typed(column: str) -> str:
 
 def _relation(connection: duckdb.DuckDBPyConnection, path: str, table: str | None) -> str:
     if path.endswith(".duckdb"):
-        with attached(connection, Path(path)) as (cursor, catalog):
-            names = list(tables_of(cursor, catalog))
-        if table is None or table not in names:
-            raise MissingInputError(
+        names = _tables(connection, path)
+        if table is None:
+            raise UsageError(
                 f"{path}: name one of its tables, as {path}::TABLE; it has: {', '.join(names)}"
             )
+        if table not in names:
+            raise MissingInputError(f"{path} has no table {table!r}; it has: {', '.join(names)}")
         catalog = "news_" + str(len(connection.execute("FROM duckdb_databases()").fetchall()))
         known = dict(
             connection.execute("SELECT path, database_name FROM duckdb_databases()").fetchall()
@@ -160,11 +217,16 @@ def _relation(connection: duckdb.DuckDBPyConnection, path: str, table: str | Non
     return f"read_parquet({quote_literal(path)})"
 
 
+def _tables(connection: duckdb.DuckDBPyConnection, path: str) -> list[str]:
+    with attached(connection, Path(path)) as (cursor, catalog):
+        return list(tables_of(cursor, catalog))
+
+
 def _pick(
-    names: list[str], wanted: str | None, usual: Sequence[str], parameter: str, path: str
+    names: Collection[str], wanted: str | None, usual: Sequence[str], parameter: str, path: str
 ) -> str:
     name = wanted or next((c for c in usual if c in names), None)
-    if name is None and wanted is None:
+    if name is None:
         return "NULL"
     if name not in names:
         raise UsageError(

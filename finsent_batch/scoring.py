@@ -101,7 +101,7 @@ def opened_run(
 ) -> Iterator[Run]:
     """Open the store and settle device, arithmetic and fingerprint."""
     device = resolve_device(config.model.device)
-    weights = resolve_weights(config.model.weights, device)
+    weights = resolve_weights(config.model.weights, device, int8_able=spec.int8_able)
     with Store.open(config.store) as store:
         hashes = FileHashes(store.connection)
         fingerprint = spec.fingerprint(weights, hashes)

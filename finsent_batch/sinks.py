@@ -8,9 +8,10 @@ from, so that the same command may replace its own output and nobody else's.
 import errno
 import fcntl
 import json
+import mmap
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,12 +19,24 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from .errors import CannotCreateError, FinsentError, StorageError, TryAgainError
+from .errors import (
+    BadDataError,
+    CannotCreateError,
+    FinsentError,
+    StorageError,
+    TryAgainError,
+)
+from .parquet_types import parquet_batch, parquet_schema
 from .sources import attached
-from .sql import quote_identifier, quote_literal
+from .sql_text import quote_identifier, quote_literal
 from .store import first_line
+from .streams import registered
 
 MARK_KEY = "finsent_batch"
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+# Stands for an empty column name, which DuckDB does not know, in a CSV header being
+# written; as long as `""`, which then takes its place.
+_UNNAMED = "\x01\x02"
 Mark = dict[str, Any]
 """What an output says of its making: at least `input`, `input_table`, `run_id`."""
 
@@ -42,12 +55,25 @@ class Sink(Protocol):
         """Return the mark of what stands there, None if it bears none."""
         ...
 
-    def check_writable(self) -> None:
-        """Raise CannotCreateError now rather than after hours of scoring."""
+    def check_columns(self, schema: pa.Schema, types: dict[str, str]) -> None:
+        """Raise CannotCreateError if a column of the source cannot be written here."""
         ...
 
-    def write(self, schema: pa.Schema, batches: Iterator[pa.RecordBatch], mark: Mark) -> None:
-        """Replace what stands there by the batches, whole or not at all."""
+    def check_writable(self) -> None:
+        """Raise CannotCreateError now rather than after hours of scoring; leave no trace."""
+        ...
+
+    def write(
+        self,
+        schema: pa.Schema,
+        batches: Iterator[pa.RecordBatch],
+        mark: Mark,
+        types: dict[str, str],
+    ) -> None:
+        """Replace what stands there by the batches, whole or not at all.
+
+        `types` are the source's, DuckDB's own names of what its columns hold.
+        """
         ...
 
 
@@ -62,20 +88,22 @@ class _FileSink:
         return self._file.exists()
 
     def check_writable(self) -> None:
+        if self._file.is_dir():
+            raise CannotCreateError(f"{self._file} is a folder: name a file with -o")
         folder = self._file.parent
+        missing = [p for p in (folder, *folder.parents) if not p.exists()]
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with self._opened():
-                pass
-        except (PermissionError, FileExistsError, NotADirectoryError) as error:
-            raise _cannot_write(self._file, error) from None
+                self._temporary.unlink()
         except OSError as error:
-            if error.errno in (errno.EROFS, errno.EACCES):
-                raise _cannot_write(self._file, error) from None
-            raise
-        if self._file.is_dir():
-            raise CannotCreateError(f"{self._file} is a folder: name a file with -o")
-        self._temporary.unlink()
+            if error.errno in _NO_SPACE:
+                raise
+            raise _cannot_write(self._file, error) from None
+        finally:
+            with suppress(OSError):
+                for made in missing:
+                    made.rmdir()
 
     @contextmanager
     def _opened(self) -> Iterator[int]:
@@ -96,6 +124,7 @@ class _FileSink:
     def _replacing(self) -> Iterator[Path]:
         """Give the temporary file to fill; then force it to disk and rename it."""
         try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
             with self._opened() as descriptor:
                 try:
                     yield self._temporary
@@ -132,9 +161,21 @@ class ParquetSink(_FileSink):
         except (pa.ArrowException, OSError, ValueError):
             return None
 
-    def write(self, schema: pa.Schema, batches: Iterator[pa.RecordBatch], mark: Mark) -> None:
-        metadata = {**(schema.metadata or {}), MARK_KEY: json.dumps(mark)}
-        marked = schema.with_metadata(metadata)
+    def check_columns(self, schema: pa.Schema, types: dict[str, str]) -> None:
+        if types:
+            parquet_schema(schema, self.path)
+
+    def write(
+        self,
+        schema: pa.Schema,
+        batches: Iterator[pa.RecordBatch],
+        mark: Mark,
+        types: dict[str, str],
+    ) -> None:
+        if types:
+            schema = parquet_schema(schema, self.path)
+        marks = {MARK_KEY.encode(): json.dumps(mark).encode()}
+        marked = schema.with_metadata({**(schema.metadata or {}), **marks})
         with (
             self._replacing() as temporary,
             pq.ParquetWriter(
@@ -142,7 +183,8 @@ class ParquetSink(_FileSink):
             ) as writer,
         ):
             for batch in batches:
-                writer.write_batch(batch, row_group_size=122_880)
+                rows = parquet_batch(batch, schema) if types else batch
+                writer.write_batch(rows, row_group_size=122_880)
 
 
 class CsvSink(_FileSink):
@@ -152,13 +194,26 @@ class CsvSink(_FileSink):
         """CSV has no room for a mark; the store's `run_files` knows what was published."""
         return None
 
-    def write(self, schema: pa.Schema, batches: Iterator[pa.RecordBatch], mark: Mark) -> None:
-        reader = pa.RecordBatchReader.from_batches(schema, batches)
+    def check_columns(self, schema: pa.Schema, types: dict[str, str]) -> None:
+        _check_duckdb_columns(schema, self.path)
+
+    def write(
+        self,
+        schema: pa.Schema,
+        batches: Iterator[pa.RecordBatch],
+        mark: Mark,
+        types: dict[str, str],
+    ) -> None:
+        names = [name or _UNNAMED for name in schema.names]
+        renamed = (batch.rename_columns(names) for batch in _decodable(batches, self.path))
+        named = pa.schema([f.with_name(n) for f, n in zip(schema, names, strict=True)])
         with self._replacing() as temporary, duckdb.connect(":memory:") as connection:
             connection.execute("SET TimeZone = 'UTC'")
-            connection.register("labelled_rows", reader)
             target = quote_literal(str(temporary))
-            connection.execute(f"COPY labelled_rows TO {target} (FORMAT csv, HEADER)")
+            with registered(connection, "labelled_rows", named, renamed):
+                connection.execute(f"COPY labelled_rows TO {target} (FORMAT csv, HEADER)")
+            if _UNNAMED in names:
+                _blank_name(temporary)
 
 
 class DuckDBSink:
@@ -187,38 +242,65 @@ class DuckDBSink:
         with attached(self._connection, self._file) as (cursor, catalog):
             row = cursor.execute(
                 "SELECT coalesce(comment, '') FROM duckdb_tables() WHERE database_name = $1 AND "
-                "table_name = $2 AND schema_name = 'main' UNION ALL "
-                "SELECT '' FROM duckdb_views() WHERE database_name = $1 AND view_name = $2 "
-                "AND schema_name = 'main'",
+                "lower(table_name) = lower($2) AND schema_name = 'main' UNION ALL "
+                "SELECT '' FROM duckdb_views() WHERE database_name = $1 AND "
+                "lower(view_name) = lower($2) AND schema_name = 'main'",
                 [catalog, self.table],
             ).fetchone()
         return row[0] if row else None
+
+    def check_columns(self, schema: pa.Schema, types: dict[str, str]) -> None:
+        if "" in schema.names:
+            raise CannotCreateError(
+                f"{self._file}: a DuckDB table cannot have a column without a name, as one of "
+                "the input has: name it, or write to .parquet or .csv"
+            )
+        _check_duckdb_columns(schema, self.path)
 
     def check_writable(self) -> None:
         if self._file.is_dir():
             raise CannotCreateError(f"{self._file} is a folder: name a file with -o")
         target = self._file if self._file.exists() else self._file.parent
-        if not target.exists() or not os.access(target, os.W_OK):
+        usable = target.is_dir() or target == self._file
+        if not usable or not os.access(target, os.W_OK):
             raise CannotCreateError(f"cannot write {target}: check the path and its permissions")
+        if target == self._file:
+            with attached(self._connection, self._file, write=True):
+                pass  # another process that only reads it would keep it from being written
 
-    def write(self, schema: pa.Schema, batches: Iterator[pa.RecordBatch], mark: Mark) -> None:
+    def write(
+        self,
+        schema: pa.Schema,
+        batches: Iterator[pa.RecordBatch],
+        mark: Mark,
+        types: dict[str, str],
+    ) -> None:
+        existed = self._file.exists()
+        whole = _decodable(batches, self.path)
         try:
-            with attached(self._connection, self._file, write=True, create=True) as (
-                cursor,
-                catalog,
+            with (
+                attached(self._connection, self._file, write=True, create=True) as (cursor, name),
+                closing(whole),
             ):
                 cursor.begin()
                 try:
-                    self._fill(cursor, f"{catalog}.main.{self._name}", schema, batches, mark)
+                    self._fill(cursor, f"{name}.main.{self._name}", schema, whole, mark, types)
                 except BaseException:
                     cursor.rollback()
                     raise
                 cursor.commit()
-        except duckdb.CatalogException as error:
+        except BaseException as error:
+            if not existed and not isinstance(error, TryAgainError):
+                self._file.unlink(missing_ok=True)
+            self._raise_as_expected(error)
+            raise
+
+    def _raise_as_expected(self, error: BaseException) -> None:
+        if isinstance(error, duckdb.CatalogException):
             raise CannotCreateError(
                 f"cannot create table {self.table!r} in {self._file}: {first_line(error)}"
             ) from None
-        except duckdb.IOException as error:
+        if isinstance(error, duckdb.IOException):
             raise StorageError(
                 f"writing {self._file} failed ({first_line(error)}): the earlier table is "
                 "untouched, the scores are kept; make room and run again"
@@ -231,9 +313,14 @@ class DuckDBSink:
         schema: pa.Schema,
         batches: Iterator[pa.RecordBatch],
         mark: Mark,
+        types: dict[str, str],
     ) -> None:
-        cursor.register("labelled_rows", schema.empty_table())
-        cursor.execute(f"CREATE OR REPLACE TABLE {name} AS FROM labelled_rows")
+        # Arrow has no ENUM: it comes as text, here and within lists and structs.
+        enums = [(quote_identifier(c), t) for c, t in types.items() if "ENUM(" in t]
+        casts = ", ".join(f"CAST({column} AS {kind}) AS {column}" for column, kind in enums)
+        columns = f"* REPLACE ({casts})" if casts else "*"
+        cursor.register("labelled_rows", pa.RecordBatchReader.from_batches(schema, []))
+        cursor.execute(f"CREATE OR REPLACE TABLE {name} AS SELECT {columns} FROM labelled_rows")
         for batch in batches:
             cursor.register("labelled_rows", pa.Table.from_batches([batch]))
             cursor.execute(f"INSERT INTO {name} FROM labelled_rows")
@@ -256,10 +343,19 @@ class ArrowSink:
     def mark(self) -> Mark | None:
         return None
 
+    def check_columns(self, schema: pa.Schema, types: dict[str, str]) -> None:
+        return None
+
     def check_writable(self) -> None:
         return None
 
-    def write(self, schema: pa.Schema, batches: Iterator[pa.RecordBatch], mark: Mark) -> None:
+    def write(
+        self,
+        schema: pa.Schema,
+        batches: Iterator[pa.RecordBatch],
+        mark: Mark,
+        types: dict[str, str],
+    ) -> None:
         self.result = pa.Table.from_batches(batches, schema)
 
 
@@ -267,3 +363,37 @@ def _cannot_write(file: Path, error: OSError) -> CannotCreateError:
     return CannotCreateError(
         f"cannot write {file} ({error.strerror}): choose another place with -o"
     )
+
+
+def _check_duckdb_columns(schema: pa.Schema, where: str) -> None:
+    with duckdb.connect(":memory:") as connection:
+        for field in schema:
+            empty = pa.RecordBatchReader.from_batches(pa.schema([field.with_name("c")]), [])
+            try:
+                connection.from_arrow(empty).fetchall()
+            except duckdb.Error:
+                raise CannotCreateError(
+                    f"{where}: DuckDB, which writes CSV and tables, has no type for the column "
+                    f"{field.name!r} ({field.type}): write to .parquet"
+                ) from None
+
+
+def _decodable(batches: Iterator[pa.RecordBatch], where: str) -> Generator[pa.RecordBatch]:
+    """Pass on the batches; Parquet lets text be no UTF-8, tables and CSV do not."""
+    with closing(batches) if isinstance(batches, Generator) else nullcontext():
+        for batch in batches:
+            try:
+                batch.validate(full=True)
+            except pa.ArrowInvalid as error:
+                raise BadDataError(
+                    f"{where} cannot hold text that is not UTF-8, as the input has "
+                    f"({first_line(error)}): write to .parquet, or mend the input"
+                ) from None
+            yield batch
+
+
+def _blank_name(file: Path) -> None:
+    """Turn the stand-in for an empty name, the first there is, into `""`."""
+    with file.open("r+b") as stream, mmap.mmap(stream.fileno(), 0) as content:
+        at = content.find(_UNNAMED.encode())
+        content[at : at + len(_UNNAMED)] = b'""'

@@ -7,6 +7,7 @@ parsed, decoded and checked in one place.
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -16,10 +17,11 @@ import pyarrow.parquet as pq
 
 from .config import TEXT_COLUMNS
 from .errors import BadDataError, MissingInputError, StorageError, TryAgainError, UsageError
-from .sql import quote_identifier, quote_literal
-from .store import PLAN_CATALOG, first_line, lock_holder
+from .sql_text import quote_identifier, quote_literal
+from .store import PLAN_CATALOG, first_line, is_out_of_space, lock_holder
 
 BATCH_ROWS = 65_536
+_ATTACHED = "attached_"
 
 
 class Source(Protocol):
@@ -30,6 +32,8 @@ class Source(Protocol):
     table: str | None
     """The table inside it, the second half; None for files that are one table."""
     schema: pa.Schema
+    types: dict[str, str]
+    """DuckDB's own name of each column's type, for a table of its; else empty."""
 
     def batches(self, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
         """Yield all rows in order, every column or the named ones."""
@@ -48,6 +52,7 @@ class ParquetSource:
     ) -> None:
         self.path = str((identity or file).resolve())
         self.table: str | None = None
+        self.types: dict[str, str] = {}
         self._file = file
         self._limit = limit
         try:
@@ -98,7 +103,7 @@ class DuckDBSource:
         self._connection = connection
         self._limit = limit
         self._copy: str | None = None
-        with attached(connection, file) as (cursor, catalog):
+        with self._reading() as (cursor, catalog):
             kinds = tables_of(cursor, catalog)
             if table not in kinds:
                 raise MissingInputError(
@@ -106,21 +111,34 @@ class DuckDBSource:
                 )
             if kinds[table] == "VIEW":
                 self._copy = self._copy_view(cursor, catalog)
-            self.schema = (
-                cursor.sql(f"FROM ({self._select(catalog, None)}) LIMIT 0").to_arrow_table().schema
-            )
+            select = self._select(catalog, None)
+            self.schema = cursor.sql(f"FROM ({select}) LIMIT 0").to_arrow_table().schema
+            described = cursor.execute(f"DESCRIBE {select}").fetchall()
+            self.types: dict[str, str] = {row[0]: row[1] for row in described}
         check_column_names(self.schema.names, file)
 
     def batches(self, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
-        with attached(self._connection, self._file) as (cursor, catalog):
+        with self._reading() as (cursor, catalog):
             reader = cursor.sql(self._select(catalog, columns)).to_arrow_reader(BATCH_ROWS)
             yield from reader
 
     def signature(self) -> object:
         """Count and hash the rows in their order: exact, where a file's times would not be."""
-        with attached(self._connection, self._file) as (cursor, catalog):
+        with self._reading() as (cursor, catalog):
             inner = f"SELECT t, row_number() OVER () AS i FROM ({self._select(catalog, None)}) AS t"
             return cursor.execute(f"SELECT count(*), bit_xor(hash(i, t)) FROM ({inner})").fetchone()
+
+    @contextmanager
+    def _reading(self) -> Iterator[tuple[duckdb.DuckDBPyConnection, str]]:
+        with attached(self._connection, self._file) as (cursor, catalog):
+            try:
+                yield cursor, catalog
+            except duckdb.Error as error:
+                if is_out_of_space(error):
+                    raise
+                raise BadDataError(
+                    f"table {self.table!r} of {self._file} cannot be read: {first_line(error)}"
+                ) from None
 
     def _select(self, catalog: str, columns: list[str] | None) -> str:
         names = "*" if columns is None else ", ".join(quote_identifier(c) for c in columns)
@@ -141,6 +159,7 @@ class ArrowSource:
     def __init__(self, table: pa.Table, name: str = "memory") -> None:
         self.path = name
         self.table: str | None = None
+        self.types: dict[str, str] = {}
         self.schema = table.schema
         self._table = table
         check_column_names(self.schema.names, name)
@@ -172,6 +191,9 @@ def table_names(file: Path) -> str:
 class attached:
     """Attach a DuckDB file for the length of a block; gives a cursor and the catalog's name.
 
+    Blocks may nest, as when a table is read while another of the same file is
+    written: the inner one borrows what the outer one attached.
+
     Raises:
         MissingInputError: no such file (unless `create`).
         TryAgainError: another process holds the file.
@@ -191,22 +213,29 @@ class attached:
         self._write = write
         self._create = create
         self._catalog = ""
+        self._borrowed = False
 
     def __enter__(self) -> tuple[duckdb.DuckDBPyConnection, str]:
         if not self._create and not self._file.exists():
             raise MissingInputError(f"{self._file} does not exist: check the path")
-        used = {row[0] for row in self._cursor.execute("FROM duckdb_databases()").fetchall()}
-        self._catalog = next(f"attached_{i}" for i in range(1000) if f"attached_{i}" not in used)
-        mode = "" if self._write else " (READ_ONLY)"
-        target = quote_literal(str(self._file.resolve()))
-        try:
-            self._cursor.execute(f"ATTACH {target} AS {self._catalog}{mode}")
-        except duckdb.Error as error:
-            raise _cannot_attach(self._file, error) from None
+        path = str(self._file.resolve())
+        known = "SELECT database_name, path FROM duckdb_databases()"
+        used: dict[str, str | None] = dict(self._cursor.execute(known).fetchall())
+        names = [f"{_ATTACHED}{i}" for i in range(len(used) + 1)]
+        self._catalog = next((n for n in names if used.get(n) == path), "")
+        self._borrowed = bool(self._catalog)
+        if not self._borrowed:
+            self._catalog = next(n for n in names if n not in used)
+            mode = "" if self._write else " (READ_ONLY)"
+            try:
+                self._cursor.execute(f"ATTACH {quote_literal(path)} AS {self._catalog}{mode}")
+            except duckdb.Error as error:
+                raise _cannot_attach(self._file, error) from None
         return self._cursor, self._catalog
 
     def __exit__(self, *_: object) -> None:
-        self._cursor.execute(f"DETACH {self._catalog}")
+        if not self._borrowed:
+            self._cursor.execute(f"DETACH {self._catalog}")
         self._cursor.close()
 
 
@@ -221,7 +250,14 @@ def _cannot_attach(file: Path, error: duckdb.Error) -> Exception:
         return UsageError(f"{file} is the store or already open: give the store its own file")
     if "not a valid DuckDB" in text:
         return BadDataError(f"{file} is not a DuckDB database: check the file")
+    if _is_damage(error):
+        return BadDataError(f"{file} is truncated or corrupt: get it again ({first_line(error)})")
     return StorageError(f"cannot open {file}: {first_line(error)}")
+
+
+def _is_damage(error: duckdb.Error) -> bool:
+    text = str(error)
+    return "Could not read enough bytes" in text or "Corrupt database" in text
 
 
 def _unreadable(file: Path, error: Exception) -> Exception:
@@ -253,13 +289,14 @@ def check_column_names(names: list[str], where: object) -> None:
     """
     seen: dict[str, str] = {}
     for name in names:
-        other = seen.setdefault(name.casefold(), name)
-        if other is not name:
+        other = seen.get(name.casefold())
+        if other is not None:
             raise BadDataError(
                 f"{where} has the column {name!r} more than once"
                 + ("" if other == name else f" (also as {other!r})")
                 + ": rename one"
             )
+        seen[name.casefold()] = name
 
 
 def choose_text_column(schema: pa.Schema, wanted: str | None, where: object) -> str:

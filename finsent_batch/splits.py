@@ -1,13 +1,17 @@
 """Splits: the tutorial's, reproduced row by row, and a clean one."""
 
+import hashlib
+import json
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
 import polars as pl
 from sklearn.model_selection import train_test_split
 
-from .errors import BadDataError
-from .labelled import duplicate_key, normalised
+from .config import PrepareConfig
+from .errors import BadDataError, CannotCreateError, UsageError
+from .labelled import LabelledFormat, duplicate_key, normalised, read_labelled
 from .labels import LABELS
 
 _TUTORIAL_ORDER: Final = ("positive", "neutral", "negative")
@@ -15,6 +19,77 @@ _TUTORIAL_ROWS: Final = 300
 _TUTORIAL_VALID_ROWS: Final = 50
 _TUTORIAL_SEED: Final = 42
 _TUTORIAL_SHUFFLE_SEED: Final = 10
+
+
+def prepare(config: PrepareConfig) -> dict[str, object]:
+    """Split labelled sources and write train/valid/test.parquet and split.json.
+
+    Returns the contents of split.json.
+
+    Raises:
+        UsageError: options that cannot be met together.
+        BadDataError: unusable data, or fewer rows than the recipe needs.
+        CannotCreateError: the folder holds a split already, or cannot be made.
+    """
+    how = LabelledFormat(
+        text_column=config.text_column,
+        label_column=config.label_column,
+        label_map=config.label_map,
+        encoding=config.encoding,
+    )
+    # The named columns are the sources' own; what labels mean holds everywhere.
+    exclude_how = replace(how, text_column=None, label_column=None)
+    if config.valid_size + config.test_size >= 1:
+        raise UsageError("--valid-size and --test-size leave nothing for training: lower them")
+    folder = config.output
+    if (folder / "split.json").exists() and not config.overwrite:
+        raise CannotCreateError(f"{folder} holds a split already: use --overwrite or another -o")
+    frames = [read_labelled(source, how) for source in config.sources]
+    excluded = {
+        duplicate_key(headline)
+        for file in config.exclude
+        for headline in normalised(read_labelled(file, exclude_how))["headline"]
+    }
+    if config.recipe == "tutorial":
+        if len(frames) != 1 or excluded:
+            raise UsageError("--recipe tutorial takes one source and no --exclude")
+        parts, notes = tutorial_split(frames[0])
+    else:
+        parts, notes = clean_split(
+            pl.concat(frames),
+            excluded,
+            valid_size=config.valid_size,
+            test_size=config.test_size,
+            seed=config.seed,
+        )
+    return _write_split(config, parts, notes)
+
+
+def _write_split(
+    config: PrepareConfig, parts: dict[str, pl.DataFrame], notes: dict[str, object]
+) -> dict[str, object]:
+    report: dict[str, object] = {
+        "recipe": config.recipe,
+        "sources": [
+            {"file": f.name, "sha256": hashlib.sha256(f.read_bytes()).hexdigest()}
+            for f in config.sources
+        ],
+        **notes,
+        "rows": {name: part.height for name, part in parts.items()},
+        "labels": {
+            name: {label: int((part["label"] == label).sum()) for label in LABELS}
+            for name, part in parts.items()
+        },
+    }
+    try:
+        config.output.mkdir(parents=True, exist_ok=True)
+        for name, part in parts.items():
+            part.write_parquet(config.output / f"{name}.parquet")
+        text = json.dumps(report, indent=2, ensure_ascii=False)
+        (config.output / "split.json").write_text(text + "\n", "utf-8")
+    except (PermissionError, FileExistsError, NotADirectoryError) as error:
+        raise CannotCreateError(f"cannot write {config.output} ({error.strerror})") from None
+    return report
 
 
 def tutorial_split(frame: pl.DataFrame) -> tuple[dict[str, pl.DataFrame], dict[str, object]]:
@@ -73,8 +148,9 @@ def clean_split(
     Raises:
         BadDataError: nothing is left of a class.
     """
-    keyed = normalised(frame).with_columns(
-        pl.Series("key", [duplicate_key(h) for h in frame["headline"]], dtype=pl.String)
+    keyed = normalised(frame)
+    keyed = keyed.with_columns(
+        pl.Series("key", [duplicate_key(h) for h in keyed["headline"]], dtype=pl.String)
     )
     full = keyed.height
     keyed = keyed.filter(pl.col("key") != "")

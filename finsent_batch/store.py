@@ -5,6 +5,7 @@ writing is the one active run: DuckDB's own file lock, which dies with its
 process, is the only lock there is.
 """
 
+import glob
 import os
 import re
 import shutil
@@ -16,8 +17,15 @@ from typing import Any, Self
 import duckdb
 
 from .config import StoreConfig
-from .errors import BadDataError, CannotCreateError, ConfigError, StorageError, TryAgainError
-from .sql import quote_literal
+from .errors import (
+    BadDataError,
+    CannotCreateError,
+    ConfigError,
+    MissingInputError,
+    StorageError,
+    TryAgainError,
+)
+from .sql_text import quote_literal
 
 SCHEMA_VERSION = 1
 STORE_CATALOG = "store"
@@ -62,19 +70,24 @@ class Store:
 
     A run's own tables live in the catalog `PLAN_CATALOG` beside it and spill
     to `<store>.work/`, which belongs to whoever holds the store and is emptied on
-    opening: what a killed run left there is gone with the next one.
+    opening: what a killed run left there is gone with the next one. A store made
+    by a run that fails before it has done anything goes with it.
     """
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, path: Path, work: Path) -> None:
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, path: Path, work: Path, *, created: bool
+    ) -> None:
         self.connection = connection
         self.path = path
         self.work = work
+        self._created = created
 
     @classmethod
     def open(cls, config: StoreConfig, *, read_only: bool = False) -> Self:
         """Open the store, creating it unless `read_only`.
 
         Raises:
+            MissingInputError: there is none, and it is only to be read.
             TryAgainError: another process has it open for writing.
             ConfigError: a newer version of this program wrote it.
             BadDataError: the file is no DuckDB database or is damaged.
@@ -82,27 +95,45 @@ class Store:
         """
         path = config.path.expanduser().resolve()
         if read_only and not path.exists():
-            raise CannotCreateError(f"no store at {path}: score something first, or name --store")
+            raise MissingInputError(f"no store at {path}: score something first, or name --store")
         if not path.parent.is_dir():
             raise CannotCreateError(f"the store's folder {path.parent} does not exist: create it")
+        if path.is_dir():
+            raise CannotCreateError(f"the store {path} is a folder: name a file with --store")
+        created = not path.exists()
         connection = _connect(path, read_only=read_only)
-        work = path.with_name(path.name + ".work")
+        # Readers may be several at once: each has a folder of its own.
+        work = path.with_name(path.name + (f".work.{os.getpid()}" if read_only else ".work"))
         try:
             _configure(connection, config, work)
             _check_schema(connection, path, read_only=read_only)
         except BaseException:
             connection.close()
+            if created:
+                path.unlink(missing_ok=True)
             raise
         if not read_only:
             shutil.rmtree(work, ignore_errors=True)
-        return cls(connection, path, work)
+            for left in path.parent.glob(glob.escape(work.name) + ".[0-9]*"):
+                shutil.rmtree(left, ignore_errors=True)
+        return cls(connection, path, work, created=created)
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, *_: object) -> None:
+        unused = self._created and kind is not None and self._is_empty()
         self.connection.close()
         shutil.rmtree(self.work, ignore_errors=True)
+        if unused:
+            self.path.unlink(missing_ok=True)
+
+    def _is_empty(self) -> bool:
+        try:
+            tables = (f"EXISTS (FROM {STORE_CATALOG}.{name})" for name in ("runs", "evaluations"))
+            return not self.query(f"SELECT {' OR '.join(tables)}")[0][0]
+        except duckdb.Error:
+            return False
 
     def work_folder(self) -> Path:
         """Return the run's scratch folder beside the store, created on first use."""
@@ -132,7 +163,8 @@ class Store:
 
     def query(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """Run SQL and return all its rows."""
-        return self.connection.execute(sql, list(parameters)).fetchall()
+        rows: list[tuple[Any, ...]] = self.connection.execute(sql, list(parameters)).fetchall()
+        return rows
 
 
 def _connect(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
@@ -155,6 +187,8 @@ def _connect(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
             raise BadDataError(
                 f"{path} is not a DuckDB database: name another --store, or move the file away"
             ) from None
+        if "Could not read enough bytes" in text:
+            raise _damaged(path, error) from None
         if "newer version of DuckDB" in text:
             raise ConfigError(f"{path} was written by a newer DuckDB: upgrade duckdb") from None
         if not os.access(path.parent, os.W_OK) or "Permission denied" in text:
@@ -164,10 +198,14 @@ def _connect(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
         raise StorageError(f"cannot open the store {path}: {first_line(error)}") from None
     except duckdb.Error as error:
         connection.close()
-        raise BadDataError(
-            f"the store {path} is damaged ({first_line(error)}): "
-            "move it away and run again; scores are then computed anew"
-        ) from None
+        raise _damaged(path, error) from None
+
+
+def _damaged(path: Path, error: duckdb.Error) -> BadDataError:
+    return BadDataError(
+        f"the store {path} is damaged ({first_line(error)}): "
+        "move it away and run again; scores are then computed anew"
+    )
 
 
 def _configure(connection: duckdb.DuckDBPyConnection, config: StoreConfig, work: Path) -> None:
@@ -187,11 +225,16 @@ def _configure(connection: duckdb.DuckDBPyConnection, config: StoreConfig, work:
 
 def _check_schema(connection: duckdb.DuckDBPyConnection, path: Path, *, read_only: bool) -> None:
     tables = {row[0] for row in connection.execute("SHOW TABLES").fetchall()}
-    if tables and "store_info" not in tables:
-        raise ConfigError(f"{path} is a DuckDB file but not a finsent store: name another --store")
     if tables:
-        row = connection.execute("SELECT max(schema_version) FROM store_info").fetchone()
-        version = row[0] if row else None
+        try:
+            # fetchall: after fetchone the connection counts as busy and refuses sql().
+            [(version,)] = connection.execute(
+                "SELECT max(schema_version) FROM store_info"
+            ).fetchall()
+        except (duckdb.CatalogException, duckdb.BinderException):
+            raise ConfigError(
+                f"{path} is a DuckDB file but not a finsent store: name another --store"
+            ) from None
         if version is not None and version > SCHEMA_VERSION:
             raise ConfigError(
                 f"the store {path} has schema {version}, this version knows {SCHEMA_VERSION}: "
@@ -222,6 +265,12 @@ def first_line(error: BaseException) -> str:
     """Return an error's message as one line of at most 300 characters."""
     text = str(error).strip()
     return text.splitlines()[0][:300] if text else type(error).__name__
+
+
+def is_out_of_space(error: BaseException) -> bool:
+    """Return whether this is what a full disk looks like from DuckDB."""
+    signs = ("No space left", "failed to offload", "Could not write")
+    return any(sign in str(error) for sign in signs)
 
 
 def verify(store: Store) -> list[str]:

@@ -8,6 +8,8 @@ import errno
 import logging
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from finsent_batch import __version__
 from finsent_batch.config import StoreConfig
 from finsent_batch.errors import FinsentError
 
-from .config_file import load_config_file
+from .config_file import load_config_file, settings_of
 from .config_show import config
 from .doctor import doctor
 from .evaluate import evaluate
@@ -28,7 +30,7 @@ from .query import query
 from .runs import runs
 from .score import score
 from .store import store
-from .terminal import set_up_logging
+from .terminal import logs_json, set_up_logging
 from .train import train
 
 
@@ -41,13 +43,34 @@ class Globals:
     quiet: bool
 
 
+@contextmanager
+def _pipe_may_close() -> Iterator[None]:
+    """Take it for the end, not for a failure, when the reader of our output has had enough."""
+    try:
+        yield
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise click.exceptions.Exit(0) from None
+
+
+class _Cli(click.Group):
+    # click.Command.main would turn a closed pipe into exit code 1.
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        with _pipe_may_close():
+            return super().make_context(*args, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _pipe_may_close():
+            return super().invoke(ctx)
+
+
 @click.group(
+    cls=_Cli,
     context_settings={
         "help_option_names": ["-h", "--help"],
-        "auto_envvar_prefix": "FINSENT",
         "show_default": True,
         "max_content_width": 100,
-    }
+    },
 )
 @click.option(
     "--config",
@@ -70,7 +93,12 @@ class Globals:
     default=StoreConfig.memory_limit,
     help="What planning and publishing may hold in memory before they spill to disk.",
 )
-@click.option("--log-format", type=click.Choice(["text", "json"]), default="text")
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    help="Log lines on stderr as text or as one JSON object each.",
+)
 @click.option("-v", "--verbose", count=True, default=0, help="Log more; twice for debugging.")
 @click.option("-q", "--quiet", is_flag=True, default=False, help="Log errors only; no progress.")
 @click.version_option(__version__, prog_name="finsent-batch")
@@ -102,13 +130,28 @@ for command in (
     cli.add_command(command)
 
 
+def _name_variables(command: click.Command, prefix: str) -> None:
+    """Name each option's variable after the option as users write it, whatever Python calls it."""
+    for name, option in settings_of(command).items():
+        option.envvar = f"{prefix}_{name.replace('-', '_').upper()}"
+    for name, found in (command.commands if isinstance(command, click.Group) else {}).items():
+        _name_variables(found, f"{prefix}_{name.upper()}")
+
+
+_name_variables(cli, "FINSENT")
+
+
 def run(arguments: list[str] | None = None) -> int:
     """Run one command line and return its exit code; bugs propagate."""
+    set_up_logging("text", 0, quiet=False)  # for what goes wrong before the options are known
     try:
         result: Any = cli.main(arguments, prog_name="finsent-batch", standalone_mode=False)
         return result if isinstance(result, int) else 0
     except click.ClickException as error:
-        error.show()
+        if logs_json():
+            _say(error.format_message())
+        else:
+            error.show()
         return error.exit_code
     except click.Abort:
         _say("interrupted")
@@ -116,10 +159,6 @@ def run(arguments: list[str] | None = None) -> int:
     except FinsentError as error:
         _say(str(error))
         return error.exit_code
-    except BrokenPipeError:
-        # The reader of our output, such as `head`, has had enough.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
             raise

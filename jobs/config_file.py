@@ -28,26 +28,62 @@ def load_config_file(ctx: click.Context, _: click.Parameter, file: Path | None) 
     ctx.default_map = _checked(ctx.command, ctx, values, str(file), "")
 
 
+def option_name(option: click.Option) -> str:
+    """Return an option's name as users write it, without dashes in front."""
+    return max(option.opts, key=len).lstrip("-")
+
+
+def settings_of(command: click.Command) -> dict[str, click.Option]:
+    """Return the options that a file or the environment may set, by name."""
+    return {
+        option_name(p): p
+        for p in command.params
+        if isinstance(p, click.Option) and p.name not in ("config_file", "help", "version")
+    }
+
+
 def _checked(
     command: click.Command, ctx: click.Context, values: dict[str, Any], file: str, table: str
 ) -> dict[str, Any]:
-    options = {
-        p.name: p for p in command.params if isinstance(p, click.Option) and p.name is not None
+    options = settings_of(command)
+    commands = {
+        name: found
+        for name, found in (command.commands if isinstance(command, click.Group) else {}).items()
+        if settings_of(found) and name not in options
     }
-    commands = command.commands if isinstance(command, click.Group) else {}
     checked: dict[str, Any] = {}
     for key, value in values.items():
-        name = key.replace("-", "_")
+        option = options.get(key.replace("_", "-"))
         if key in commands and isinstance(value, dict):
             checked[key] = _checked(commands[key], ctx, value, file, f"{table}{key}.")
-        elif name in options and name not in ("config_file", "help", "version"):
-            try:
-                checked[name] = options[name].type_cast_value(ctx, value)
-            except (click.BadParameter, TypeError) as error:
-                message = getattr(error, "message", str(error))
-                raise ConfigError(f"{file}: {table}{key} = {value!r}: {message}") from None
+        elif option is not None:
+            checked[str(option.name)] = _converted(option, ctx, value, f"{file}: {table}{key}")
         else:
-            known = sorted([*(n.replace("_", "-") for n in options), *commands])
+            known = ", ".join(sorted({*options, *commands}))
             where = f"[{table.rstrip('.')}]" if table else "the top level"
-            raise ConfigError(f"{file}: unknown key {key!r} in {where}; known: {', '.join(known)}")
+            raise ConfigError(f"{file}: unknown key {key!r} in {where}; known: {known}")
     return checked
+
+
+def _converted(option: click.Option, ctx: click.Context, value: object, where: str) -> Any:
+    values = value if option.multiple and isinstance(value, list) else [value]
+    kind, wanted = _toml_type(option)
+    if option.multiple and not isinstance(value, list):
+        raise ConfigError(f"{where} = {value!r}: must be a list")
+    # bool is an int to Python, never to TOML.
+    if any(not isinstance(v, kind) or (isinstance(v, bool) and kind is not bool) for v in values):
+        raise ConfigError(f"{where} = {value!r}: must be {wanted}")
+    try:
+        return option.type_cast_value(ctx, value)
+    except click.BadParameter as error:
+        raise ConfigError(f"{where} = {value!r}: {error.message}") from None
+
+
+def _toml_type(option: click.Option) -> tuple[Any, str]:
+    if option.is_flag:
+        return bool, "true or false"
+    if isinstance(option.type, click.types.IntParamType):
+        return int, "a whole number"
+    if isinstance(option.type, click.types.FloatParamType):
+        return (int, float), "a number"
+    return str, "a list of text" if option.multiple else "text"

@@ -3,6 +3,7 @@
 import click
 from click.core import ParameterSource
 
+from .config_file import settings_of
 from .terminal import print_table
 
 _WORDS = {
@@ -22,7 +23,12 @@ def config() -> None:
 @click.argument("command", required=False)
 @click.pass_context
 def show(ctx: click.Context, command: str | None) -> None:
-    """Print each option's value and where it came from; COMMAND limits it to one command."""
+    """Print each option's value and where it came from; COMMAND limits it to one command.
+
+    \b
+    finsent-batch config show
+    FINSENT_SCORE_MODEL=my-model finsent-batch --config nightly.toml config show score
+    """
     root = ctx.find_root()
     assert isinstance(root.command, click.Group)
     commands = root.command.commands
@@ -40,14 +46,12 @@ def show(ctx: click.Context, command: str | None) -> None:
 
 def _values(prefix: str, ctx: click.Context) -> list[list[object]]:
     rows: list[list[object]] = []
-    for parameter in ctx.command.params:
-        name = parameter.name or ""
-        if not isinstance(parameter, click.Option) or name in ("help", "version", "config_file"):
-            continue
+    for option, parameter in settings_of(ctx.command).items():
+        name = str(parameter.name)
         source = ctx.get_parameter_source(name)
         value = ctx.params.get(name)
-        shown = "not set" if value is None or value == () else str(value)
-        option = max(parameter.opts, key=len).lstrip("-")
+        values = value if isinstance(value, tuple) else () if value is None else (value,)
+        shown = ", ".join(map(str, values)) or "not set"
         rows.append(
             [prefix + option, shown, _WORDS.get(source, "default") if source else "default"]
         )

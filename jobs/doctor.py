@@ -14,6 +14,9 @@ def doctor(obj: Any) -> None:
     """Say what this machine can run: devices, memory, libraries, model files, store.
 
     Exits 69 if the embedded model cannot run here.
+
+    \b
+    finsent-batch doctor
     """
     from finsent_batch.listing import diagnose
 

@@ -24,6 +24,7 @@ def model_options(function: F) -> F:
                 "--device",
                 type=click.Choice(["auto", "cpu", "cuda"]),
                 default=ModelConfig.device,
+                help="Where the model runs; auto takes a GPU where there is one.",
             ),
             click.option(
                 "--weights",

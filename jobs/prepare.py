@@ -27,9 +27,19 @@ from .terminal import print_table
     type=file_path(),
     help="Labelled file whose headlines must not be used. Repeatable.",
 )
-@click.option("--valid-size", type=click.FloatRange(0, 0.5), default=PrepareConfig.valid_size)
-@click.option("--test-size", type=click.FloatRange(0, 0.5), default=PrepareConfig.test_size)
-@click.option("--seed", default=PrepareConfig.seed)
+@click.option(
+    "--valid-size",
+    type=click.FloatRange(0, 0.5),
+    default=PrepareConfig.valid_size,
+    help="Share of the rows for validation; recipe clean only.",
+)
+@click.option(
+    "--test-size",
+    type=click.FloatRange(0, 0.5),
+    default=PrepareConfig.test_size,
+    help="Share of the rows for testing; recipe clean only.",
+)
+@click.option("--seed", default=PrepareConfig.seed, help="Decides the split; recipe clean only.")
 @click.option("--overwrite", is_flag=True, default=False, help="Replace a split in the folder.")
 def prepare(
     sources: tuple[Path, ...],
@@ -46,7 +56,7 @@ def prepare(
     finsent-batch prepare all-data.csv -o split --recipe tutorial
     finsent-batch prepare mine.csv -o split --label-column tone --label-map 1=positive
     """
-    from finsent_batch.labelled import prepare as run_prepare
+    from finsent_batch.splits import prepare as run_prepare
 
     config = PrepareConfig(
         sources=sources, label_map=parse_pairs(label_map, "--label-map"), exclude=exclude, **options

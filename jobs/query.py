@@ -1,10 +1,13 @@
 """`finsent-batch query`: the packaged SQL over scores and published rows."""
 
+import io
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from finsent_batch.errors import CannotCreateError
 
 from .options import file_path, parse_pairs
 from .terminal import print_table
@@ -12,7 +15,8 @@ from .terminal import print_table
 if TYPE_CHECKING:
     import polars as pl
 
-FORMATS = ("table", "csv", "json", "parquet")
+FILE_FORMATS = ("csv", "json", "parquet")
+FORMATS = ("table", *FILE_FORMATS)
 
 
 @click.command()
@@ -48,7 +52,7 @@ def query(
     finsent-batch query label_mix --from news.scored.parquet
     """
     from finsent_batch.queries import run_query
-    from finsent_batch.sql import load_query, query_names
+    from finsent_batch.sql_text import load_query, query_names
 
     if name is None:
         found = [load_query(n) for n in query_names()]
@@ -57,23 +61,42 @@ def query(
             [[q.name, q.summary, ", ".join(p.name for p in q.parameters)] for q in found],
         )
         return
+    chosen = _choose_format(format_, output)
     frame = run_query(
         name, obj.store, parameters=parse_pairs(params, "--param"), published=published
     )
-    if format_ is None:
-        suffix = output.suffix.lstrip(".") if output else ""
-        format_ = suffix if suffix in FORMATS else "table" if sys.stdout.isatty() else "csv"
-    _emit(frame, format_, output)
+    _emit(frame, chosen, output)
+
+
+def _choose_format(format_: str | None, output: Path | None) -> str:
+    if output is None:
+        return format_ or ("table" if sys.stdout.isatty() else "csv")
+    chosen = format_ or output.suffix.lstrip(".")
+    if chosen not in FILE_FORMATS:
+        raise click.UsageError(
+            f"-o {output}: a file is csv, json or parquet; say which with --format or its suffix"
+        )
+    return chosen
 
 
 def _emit(frame: "pl.DataFrame", format_: str, output: Path | None) -> None:
     if format_ == "table":
         print_table(frame.columns, frame.rows())
-    elif format_ == "csv":
-        text = frame.write_csv()
-        click.echo(text, nl=False) if output is None else output.write_text(text, "utf-8")
+        return
+    content = io.BytesIO()
+    if format_ == "csv":
+        frame.write_csv(content)
     elif format_ == "json":
-        text = frame.write_json()
-        click.echo(text) if output is None else output.write_text(text + "\n", "utf-8")
+        frame.write_json(content)
+        content.write(b"\n")
     else:
-        frame.write_parquet(output or sys.stdout.buffer)
+        frame.write_parquet(content)
+    if output is None:
+        click.echo(content.getvalue(), nl=False)
+        return
+    try:
+        output.write_bytes(content.getvalue())
+    except (FileNotFoundError, PermissionError, NotADirectoryError) as error:
+        raise CannotCreateError(
+            f"cannot write {output} ({error.strerror}): choose another place with -o"
+        ) from None

@@ -11,7 +11,11 @@ from .terminal import print_table
 @click.option("--limit", type=click.IntRange(min=1), default=20, help="How many, latest first.")
 @click.pass_obj
 def runs(obj: Any, limit: int) -> None:
-    """List the runs in the store, latest first."""
+    """List the runs in the store, latest first.
+
+    \b
+    finsent-batch runs --limit 5
+    """
     from finsent_batch.queries import run_query
 
     frame = run_query("run_history", obj.store, parameters=[("limit", str(limit))])

@@ -66,7 +66,13 @@ if TYPE_CHECKING:
     default=ScoreConfig.commit_seconds,
     help="The most scoring time that a killed run can lose.",
 )
-@click.option("--summary", "summary_format", type=click.Choice(["text", "json"]), default="text")
+@click.option(
+    "--summary",
+    "summary_format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    help="What to print on stdout at the end; json is one object.",
+)
 @click.pass_obj
 def score(
     obj: Any,

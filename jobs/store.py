@@ -7,7 +7,8 @@ import click
 from finsent_batch.errors import BadDataError
 
 
-@click.group()
+# A default_map of its own: in the file, `store` is the global option of that name.
+@click.group(context_settings={"default_map": {}})
 def store() -> None:
     """Look after the store."""
 
@@ -15,7 +16,12 @@ def store() -> None:
 @store.command()
 @click.pass_obj
 def verify(obj: Any) -> None:
-    """Read the whole store and check that what it says holds together."""
+    """Read the whole store and check that what it says holds together.
+
+    \b
+    finsent-batch store verify
+    finsent-batch --store nightly.duckdb store verify
+    """
     from finsent_batch.store import Store
     from finsent_batch.store import verify as run_verify
 

@@ -45,6 +45,12 @@ def set_up_logging(log_format: str, verbose: int, *, quiet: bool) -> None:
     logger.setLevel(logging.ERROR if quiet else shown)
 
 
+def logs_json() -> bool:
+    """Return whether log lines are JSON: then nothing else may go to stderr."""
+    handlers = logging.getLogger("finsent_batch").handlers
+    return any(isinstance(handler.formatter, _JsonFormatter) for handler in handlers)
+
+
 @contextmanager
 def progress_bar(*, quiet: bool) -> Iterator[Callable[[str, int, int | None], None]]:
     """Give a progress callback that draws a bar a stage on a terminal, and nothing elsewhere."""
@@ -89,7 +95,14 @@ def print_table(
     for row in rows:
         table.add_row(*(Text(cell(value)) for value in row))
     wide = None if sys.stdout.isatty() else 140
-    Console(width=wide, soft_wrap=False).print(table)
+    console = Console(width=wide, soft_wrap=False)
+    # rich would end the process with exit code 1 when the pipe to `head` closes.
+    console.on_broken_pipe = _raise_again  # type: ignore[method-assign]
+    console.print(table)
+
+
+def _raise_again() -> None:
+    raise  # the BrokenPipeError that rich is handling
 
 
 def cell(value: object) -> str:

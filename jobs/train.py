@@ -22,6 +22,7 @@ from .terminal import print_table, progress_bar
 @click.option("-o", "--output", required=True, type=file_path(dir_okay=True), help="Model folder.")
 @click.option("--preset", type=click.Choice(["mini"]), default=TrainConfig.preset)
 @click.option("--base", help="Encoder directory or Hub id.  [default: packaged all-MiniLM-L6-v2]")
+@click.option("--pooling", type=click.Choice(["mean", "cls"]), default=TrainConfig.pooling)
 @click.option("--learning-rate", type=float, default=TrainConfig.learning_rate)
 @click.option("--num-train-epochs", type=float, default=TrainConfig.num_train_epochs)
 @click.option(
@@ -47,6 +48,12 @@ from .terminal import print_table, progress_bar
 @click.option("--lora-dropout", type=click.FloatRange(0, 1), default=TrainConfig.lora_dropout)
 @click.option(
     "--class-weights", type=click.Choice(["none", "balanced"]), default=TrainConfig.class_weights
+)
+@click.option(
+    "--repeat-first",
+    type=click.IntRange(min=1),
+    default=TrainConfig.repeat_first,
+    help="Passes an epoch makes over the first --data folder.",
 )
 @click.option("--max-length", type=click.IntRange(min=8), default=TrainConfig.max_length)
 @click.option("--seed", type=int, default=TrainConfig.seed)

@@ -53,6 +53,16 @@ class ModelSpec:
         return self.folder if own else self.base
 
     @property
+    def int8_able(self) -> bool:
+        """Whether the int8 scorer knows this architecture: BERT as it was published."""
+        config = _read_json(self.base / "config.json")
+        return (
+            config.get("model_type") == "bert"
+            and config.get("hidden_act", "gelu") == "gelu"
+            and config.get("position_embedding_type", "absolute") == "absolute"
+        )
+
+    @property
     def base_id(self) -> str:
         """What the base is called in listings."""
         return str(self.card.get("base", {}).get("id", self.folder.name))
@@ -86,6 +96,7 @@ class ModelSpec:
                 for name in _TOKENIZER_FILES
                 if (self.tokenizer / name).exists()
             },
+            "pooling": self.card.get("pooling"),
             "label_order": self.label_order,
             "max_length": self.max_length,
             "temperature": self.temperature,

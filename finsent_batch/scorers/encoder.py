@@ -1,66 +1,128 @@
-"""Scoring with a sequence classifier: BERT-like encoder, three labels, one forward pass."""
+"""Scoring with a sequence classifier: any encoder of transformers with three labels.
 
-from collections.abc import Iterator, Sequence
+On a CPU each core runs batches of its own on one thread: such models are too
+small for several cores to share one product well.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from tokenizers import Tokenizer
 
-from ..errors import ConfigError
+from ..hardware import available_cores
 from ..models.directory import ModelSpec
-from . import ScoredBatch
+from . import BoolArray, FloatArray, IntArray, ScoredBatch
 from .batching import length_sorted_batches, pad
+from .bert_int8 import Int8Bert
+from .classifier import load_classifier
 
-DEFAULT_MAX_BATCH_TOKENS = {"cpu": 2048, "cuda": 65_536}
+DEFAULT_MAX_BATCH_TOKENS = {"cpu": 1024, "cuda": 65_536}
+"""Measured by benchmarks/mini_throughput.py --budgets."""
+NEAR_TIE = 0.1
+"""Int8 answers whose two best probabilities are closer than this are scored again in fp32."""
+
+Forward = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 class EncoderScorer:
     """A sequence classifier with its adapter folded in, batches sorted by length."""
 
-    path = "padded"
-
     def __init__(
-        self, spec: ModelSpec, *, device: str, weights: str, max_batch_tokens: int | None
+        self, spec: ModelSpec, *, device: str, weights: str, max_batch_tokens: int | None = None
     ) -> None:
         self.device = device
         self.weights = weights
-        self._spec = spec
+        self.path = "int8, near-ties again in fp32" if weights == "int8" else "padded"
         self._budget = max_batch_tokens or DEFAULT_MAX_BATCH_TOKENS[device]
         self._tokenizer = load_tokenizer(spec)
-        self._model = load_classifier(spec, weights).to(device)
+        dtype = torch.bfloat16 if weights == "bf16" else torch.float32
+        model = load_classifier(spec, dtype=dtype).to(device)
+        self._padding = model.config.pad_token_id or 0
         self._order = list(spec.label_order)
-        self._padding = self._model.config.pad_token_id or 0
+        self._temperature = spec.temperature
+        self._full: Forward = partial(_plain_forward, model)
+        self._fast: Forward = Int8Bert(model) if weights == "int8" else self._full
 
     def count_tokens(self, texts: Sequence[str]) -> int:
-        encoded = self._tokenizer.encode_batch_fast(list(texts))
-        return sum(len(e.ids) for e in encoded)
+        """Return the tokens that scoring `texts` would read, padding apart."""
+        return sum(len(e.ids) for e in self._tokenizer.encode_batch_fast(list(texts)))
 
     def score(self, texts: Sequence[str]) -> Iterator[ScoredBatch]:
+        """Score texts, longest first; see `Scorer.score`."""
         encoded = self._tokenizer.encode_batch_fast(list(texts))
         ids = [e.ids for e in encoded]
         cut = np.fromiter((bool(e.overflowing) for e in encoded), bool, len(encoded))
-        for batch in length_sorted_batches([len(row) for row in ids], self._budget):
-            rows = [ids[i] for i in batch]
-            yield ScoredBatch(
-                positions=batch,
-                probabilities=self._probabilities(rows),
-                truncated=cut[batch],
-                tokens=sum(map(len, rows)),
-            )
+        everything = np.arange(len(ids), dtype=np.int64)
+        again: list[IntArray] = []
+        for batch, probabilities in self._run(self._fast, ids, everything):
+            sure = np.ones(len(batch), dtype=np.bool_)
+            if self.weights == "int8":
+                sure = _margin(probabilities) >= NEAR_TIE
+                again.append(batch[~sure])
+            yield _answer(batch[sure], probabilities[sure], ids, cut)
+        if again:
+            for batch, probabilities in self._run(self._full, ids, np.concatenate(again)):
+                yield _answer(batch, probabilities, ids, cut)
+
+    def _run(
+        self, forward: Forward, ids: list[list[int]], chosen: IntArray
+    ) -> Iterator[tuple[IntArray, FloatArray]]:
+        """Yield positions and probabilities of the chosen texts, a batch at a time, in order."""
+        batches = (
+            chosen[b] for b in length_sorted_batches([len(ids[i]) for i in chosen], self._budget)
+        )
+        work = partial(self._probabilities, forward, ids)
+        if self.device != "cpu":
+            yield from ((batch, work(batch)) for batch in batches)
+            return
+        cores = available_cores()
+        waiting: deque[tuple[IntArray, Future[FloatArray]]] = deque()
+        with ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            for batch in batches:
+                waiting.append((batch, pool.submit(work, batch)))
+                if len(waiting) > 2 * cores:
+                    done, future = waiting.popleft()
+                    yield done, future.result()
+            for done, future in waiting:
+                yield done, future.result()
 
     @torch.inference_mode()
-    def _probabilities(
-        self, rows: Sequence[Sequence[int]]
-    ) -> np.ndarray[Any, np.dtype[np.float32]]:
-        ids, mask = pad(rows, self._padding)
-        logits = self._model(
-            input_ids=torch.from_numpy(ids).to(self.device),
-            attention_mask=torch.from_numpy(mask).to(self.device),
-        ).logits
-        calibrated = logits.float()[:, self._order] / self._spec.temperature
-        result: np.ndarray[Any, np.dtype[np.float32]] = calibrated.softmax(-1).cpu().numpy()
+    def _probabilities(self, forward: Forward, ids: list[list[int]], batch: IntArray) -> FloatArray:
+        padded, mask = pad([ids[i] for i in batch], self._padding)
+        logits = forward(
+            torch.from_numpy(padded).to(self.device), torch.from_numpy(mask).to(self.device)
+        )
+        calibrated = logits.float()[:, self._order] / self._temperature
+        result: FloatArray = calibrated.softmax(-1).cpu().numpy()
         return result
+
+
+def _plain_forward(model: Any, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    logits: torch.Tensor = model(input_ids=ids, attention_mask=mask).logits
+    return logits
+
+
+def _margin(probabilities: FloatArray) -> FloatArray:
+    """Return best minus second best; 0 where there is no number, so that fp32 decides."""
+    best = np.sort(np.nan_to_num(probabilities), axis=1)
+    margin: FloatArray = best[:, 2] - best[:, 1]
+    return margin
+
+
+def _answer(
+    batch: IntArray, probabilities: FloatArray, ids: list[list[int]], cut: BoolArray
+) -> ScoredBatch:
+    return ScoredBatch(
+        positions=batch,
+        probabilities=probabilities,
+        truncated=cut[batch],
+        tokens=sum(len(ids[i]) for i in batch),
+    )
 
 
 def load_tokenizer(spec: ModelSpec) -> Tokenizer:
@@ -75,29 +137,3 @@ def load_tokenizer(spec: ModelSpec) -> Tokenizer:
     tokenizer.no_padding()
     tokenizer.enable_truncation(spec.max_length)
     return tokenizer
-
-
-def load_classifier(spec: ModelSpec, weights: str = "fp32") -> Any:
-    """Load base and adapter as one plain transformers model in evaluation mode.
-
-    Raises:
-        ConfigError: the adapter does not fit the base.
-    """
-    from transformers import AutoModelForSequenceClassification
-
-    dtype = torch.bfloat16 if weights == "bf16" else torch.float32
-    model = AutoModelForSequenceClassification.from_pretrained(
-        spec.base, num_labels=3, use_safetensors=True, dtype=torch.float32, local_files_only=True
-    )
-    if spec.adapter is not None:
-        from peft import PeftModel
-
-        try:
-            adapted = PeftModel.from_pretrained(model, str(spec.adapter), local_files_only=True)
-        except (RuntimeError, ValueError, KeyError) as error:
-            raise ConfigError(
-                f"{spec.name}: the adapter does not fit the base {spec.base_id}: "
-                f"{str(error).splitlines()[0]}"
-            ) from None
-        model = adapted.merge_and_unload()
-    return model.to(dtype).eval()

@@ -1,0 +1,39 @@
+# Two targets do all the set-up: `make demo` and `make test`. Each makes its own .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+TORCH := torch==2.13.0
+DATA ?= $(or $(FINSENT_DATA),../shared/data)
+
+.PHONY: demo test lint format install mini benchmarks clean
+
+install: $(VENV)/.installed
+
+# torch first and alone: a plain dependency would bring the newest build and its CUDA libraries.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt $(TORCH)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+demo: install
+	@PATH="$(CURDIR)/$(BIN):$$PATH" sh demo/run.sh
+
+test: install lint
+	$(BIN)/python -m pytest
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: install
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# The embedded model, from the data to its adapter; see README, "The embedded model".
+mini: install
+	PATH="$(CURDIR)/$(BIN):$$PATH" DATA="$(DATA)" sh finsent_batch/models/mini/make.sh
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis runs

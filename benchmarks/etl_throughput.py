@@ -1,0 +1,79 @@
+"""Plan and publish alone: a year of headlines, every score already in the store.
+
+    python benchmarks/etl_throughput.py ../shared/data
+
+A first run plans the file and fills the store with made-up scores (no model is
+loaded, in either run); then the command is timed as a process of its own.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from report import emit
+
+from finsent_batch.config import ScoreConfig, StoreConfig
+from finsent_batch.models.directory import open_model
+from finsent_batch.planning import make_plan
+from finsent_batch.scoring import StopRequest, no_progress, opened_run
+from finsent_batch.sources import ParquetSource, choose_text_column
+
+
+def fill(file: Path, store: Path) -> None:
+    """Give every headline of the file a score, computed by nobody."""
+    config = ScoreConfig(input=str(file), store=StoreConfig(path=store))
+    with opened_run(config, open_model("mini"), no_progress, StopRequest()) as run:
+        source = ParquetSource(file)
+        column = choose_text_column(source.schema, None, file)
+        make_plan(run.store, [(source, column)], run.fingerprint, no_progress)
+        run.store.connection.execute(
+            """INSERT INTO scores SELECT headline_key, $1, headline, 0.2, 0.5, 0.3, false, $2,
+                now() AT TIME ZONE 'UTC' FROM plan.pending""",
+            [run.fingerprint, run.summary.run_id],
+        )
+
+
+def measure(file: Path, folder: Path, suffix: str) -> dict[str, float]:
+    """Run the command once and return its summary's figures."""
+    command = [
+        str(Path(sys.executable).parent / "finsent-batch"),
+        "--store", str(folder / "store.duckdb"), "score", str(file),
+        "-o", str(folder / f"out{suffix}"), "--summary", "json",
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ)
+    summary = json.loads(done.stdout)
+    assert summary["rows"]["unique_scored"] == 0, "a score was missing"
+    assert summary["path"] is None, "a model was loaded"
+    return {
+        "rows/s": summary["rows"]["read"] / summary["seconds"]["total"],
+        "plan s": summary["seconds"]["plan"],
+        "publish s": summary["seconds"]["publish"],
+        "peak MB": summary["peak_rss_mb"],
+        "rows": summary["rows"]["read"],
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--rounds", type=int, default=3)
+    arguments = parser.parse_args()
+    file = arguments.data / "feeds" / "reuters_2013.parquet"
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        fill(file, folder / "store.duckdb")
+        rows = []
+        for suffix in (".parquet", ".duckdb", ".csv"):
+            found = [measure(file, folder, suffix) for _ in range(arguments.rounds)]
+            medians = {k: statistics.median(f[k] for f in found) for k in found[0]}
+            rows.append([f"Parquet → {suffix[1:]}", *medians.values()])
+    emit("etl_throughput", ["way", *medians], rows, rounds=arguments.rounds)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,31 @@
+#!/bin/sh
+# Makes the embedded model: PhraseBank without the tutorial's 900 test rows, SEntFiN and TFNS.
+# DATA is a folder with phrasebank/, sentfin/ and tfns/; the result replaces the files beside this.
+set -e
+here=$(cd "$(dirname "$0")" && pwd)
+work=${WORK:-runs/mini}
+data=${DATA:?set DATA to the folder with phrasebank/, sentfin/ and tfns/}
+tweets=0=negative\ 1=positive\ 2=neutral
+mkdir -p "$work"
+
+finsent-batch prepare "$data/phrasebank/all-data.csv" --recipe tutorial -o "$work/tutorial" --overwrite
+held_out="--exclude $work/tutorial/test.parquet"
+
+finsent-batch prepare "$data/phrasebank/Sentences_50Agree.txt" -o "$work/phrasebank" \
+    --test-size 0 $held_out --overwrite
+for part in train valid; do held_out="$held_out --exclude $work/phrasebank/$part.parquet"; done
+
+finsent-batch prepare "$data/sentfin/SEntFiN.csv" -o "$work/sentfin" $held_out --overwrite
+for part in train valid test; do held_out="$held_out --exclude $work/sentfin/$part.parquet"; done
+
+set --
+for pair in $tweets; do set -- "$@" --label-map "$pair"; done
+finsent-batch prepare "$data/tfns/train.csv" -o "$work/tfns" "$@" $held_out --overwrite
+
+finsent-batch train --preset mini -o "$work/model" --overwrite \
+    --data "$work/phrasebank" --data "$work/sentfin" --data "$work/tfns"
+
+for file in adapter_config.json adapter_model.safetensors finsent.json README.md; do
+    cp "$work/model/$file" "$here/$file"
+done
+finsent-batch evaluate --data "$work/tutorial/test.parquet" -o "$work/evaluation/tutorial-900"

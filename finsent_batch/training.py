@@ -1,0 +1,362 @@
+"""The story of `train --preset mini`: a LoRA adapter for an encoder with three labels.
+
+The data folders come from `prepare`. Method: LoRA on every linear layer (Hu et
+al. 2021), cross-entropy with label smoothing and classes weighed within each
+folder, batches grouped by length, cosine schedule; then one temperature is
+fitted on the validation rows (Guo et al. 2017).
+"""
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import json
+import math
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import polars as pl
+import torch
+from datasets import Dataset
+from peft import LoraConfig, get_peft_model
+from transformers import (
+    AutoTokenizer,
+    DataCollatorWithPadding,
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+    set_seed,
+)
+
+from .config import TrainConfig
+from .errors import BadDataError, CannotCreateError, MissingInputError
+from .hardware import available_cores
+from .labelled import SPLITS, check_leakage, normalised
+from .labels import LABELS
+from .metrics import Floats, evaluate_predictions, fit_temperature
+from .model_card import write_card
+from .models.directory import CARD_FILE, FORMAT_VERSION, PACKAGED_BASE, resolve_base, weight_files
+from .models.files import FileHashes
+from .planning import Progress
+from .scorers.batching import length_sorted_batches, pad
+from .scorers.classifier import new_classifier
+from .scoring import no_progress
+
+_TARGET_MODULES: Final = ["query", "key", "value", "dense"]
+_PACKAGES: Final = ("torch", "transformers", "peft", "accelerate", "datasets")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labelled:
+    """The rows of all data folders: split name to frame of headline, label, folder."""
+
+    splits: dict[str, pl.DataFrame]
+    sha256: str
+
+    def folders(self, split: str) -> dict[str, pl.DataFrame]:
+        """Return one split's rows by the folder they came from."""
+        frame = self.splits[split]
+        names = frame["folder"].unique(maintain_order=True)
+        return {name: frame.filter(pl.col("folder") == name) for name in names}
+
+
+def train(config: TrainConfig, *, progress: Progress = no_progress) -> dict[str, dict[str, Any]]:
+    """Train, calibrate, evaluate and write a model directory.
+
+    Returns the metrics of each validation and test part, by `split/folder`.
+
+    Raises:
+        BadDataError: the splits share headlines or lack a class.
+        CannotCreateError: the output folder holds something already.
+    """
+    _check_output(config)
+    data = load_splits(config.data)
+    base = resolve_base(config.base or PACKAGED_BASE)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(config.threads or available_cores())
+    try:
+        set_seed(config.seed)
+        tokenizer = AutoTokenizer.from_pretrained(base, local_files_only=True)
+        model = _adapted(config, base)
+        _fit(config, model, tokenizer, data, progress)
+        report, temperature = _assess(config, model, tokenizer, data)
+    finally:
+        torch.set_num_threads(threads)
+    _save(config, model, tokenizer)
+    card = _card(config, base, data, temperature, report)
+    text = json.dumps(card, indent=2, ensure_ascii=False)
+    (config.output / CARD_FILE).write_text(text + "\n", "utf-8")
+    write_card(config.output, card)
+    return report
+
+
+def _check_output(config: TrainConfig) -> None:
+    if (config.output / CARD_FILE).exists() and not config.overwrite:
+        raise CannotCreateError(
+            f"{config.output} holds a model already: use --overwrite or another -o"
+        )
+    try:
+        config.output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CannotCreateError(f"cannot create {config.output} ({error.strerror})") from None
+
+
+def load_splits(folders: tuple[Path, ...]) -> Labelled:
+    """Read the folders that `prepare` made and check that no headline is in two splits.
+
+    Raises:
+        MissingInputError: a folder lacks a split.
+        BadDataError: two splits share a headline, or training lacks a label.
+    """
+    digest = hashlib.sha256()
+    frames: dict[str, list[pl.DataFrame]] = {split: [] for split in SPLITS}
+    for folder in folders:
+        for split in SPLITS:
+            file = folder / f"{split}.parquet"
+            if not file.exists():
+                raise MissingInputError(
+                    f"{file} does not exist: make it with finsent-batch prepare"
+                )
+            frame = normalised(pl.read_parquet(file))
+            digest.update(f"{folder.name}/{split}\n".encode())
+            digest.update(frame.write_csv().encode())
+            frames[split].append(frame.with_columns(pl.lit(folder.name).alias("folder")))
+    splits = {split: pl.concat(parts) for split, parts in frames.items()}
+    check_leakage(list(splits.items()))
+    missing = [label for label in LABELS if label not in set(splits["train"]["label"])]
+    if missing:
+        raise BadDataError(f"the training rows have no {missing[0]} headline: all three are needed")
+    return Labelled(splits=splits, sha256=digest.hexdigest())
+
+
+def _adapted(config: TrainConfig, base: Path) -> Any:
+    lora = LoraConfig(
+        task_type="SEQ_CLS",
+        r=config.lora_r,
+        lora_alpha=config.lora_alpha,
+        lora_dropout=config.lora_dropout,
+        target_modules=_TARGET_MODULES,
+        modules_to_save=["classifier"],
+    )
+    return get_peft_model(new_classifier(base, config.pooling), lora)
+
+
+def _encode(tokenizer: Any, headlines: list[str], max_length: int) -> dict[str, list[list[int]]]:
+    encoded = tokenizer(headlines, truncation=True, max_length=max_length)
+    return {name: encoded[name] for name in ("input_ids", "attention_mask")}
+
+
+def row_weights(frame: pl.DataFrame, how: str) -> Floats:
+    """Return a loss weight a row, mean 1 within each folder, shape (n,), float32.
+
+    `balanced` weighs a row by the inverse of its label's share of its folder's rows.
+    """
+    if how == "none":
+        return np.ones(frame.height, dtype=np.float32)
+    count, same = pl.len().over("folder"), pl.len().over("folder", "label")
+    classes = pl.col("label").n_unique().over("folder")
+    weights: Floats = frame.select((count / same / classes).cast(pl.Float32)).to_series().to_numpy()
+    return weights
+
+
+class _WeightedTrainer(Trainer):  # type: ignore[misc]
+    """Trainer whose loss weighs each row by its `weight`."""
+
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        weight, labels = inputs.pop("weight"), inputs.pop("labels")
+        outputs = model(**inputs)
+        each = torch.nn.functional.cross_entropy(
+            outputs.logits,
+            labels,
+            reduction="none",
+            label_smoothing=self.args.label_smoothing_factor,
+        )
+        loss = (each * weight).mean()
+        return (loss, outputs) if return_outputs else loss
+
+
+class _Report(TrainerCallback):  # type: ignore[misc]
+    """Tells the progress callback of each step."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self._progress("train", state.global_step, state.max_steps)
+
+
+def training_order(data: Labelled, config: TrainConfig) -> pl.DataFrame:
+    """Return the training rows of one epoch: the first folder `repeat_first` times, others once.
+
+    The first folder is the one the model is meant for; what the others add is
+    breadth.
+    """
+    train_rows = data.splits["train"].with_columns(
+        pl.Series("weight", row_weights(data.splits["train"], config.class_weights))
+    )
+    first = train_rows.filter(pl.col("folder") == train_rows["folder"][0])
+    return pl.concat([train_rows, *[first] * (config.repeat_first - 1)])
+
+
+def _fit(
+    config: TrainConfig, model: Any, tokenizer: Any, data: Labelled, progress: Progress
+) -> None:
+    rows = training_order(data, config)
+    encoded = _encode(tokenizer, rows["headline"].to_list(), config.max_length)
+    dataset = Dataset.from_dict(
+        {
+            **encoded,
+            "length": [len(ids) for ids in encoded["input_ids"]],
+            "labels": [LABELS.index(label) for label in rows["label"]],
+            "weight": rows["weight"].to_list(),
+        }
+    )
+    steps = config.per_device_train_batch_size * config.gradient_accumulation_steps
+    total = math.ceil(rows.height / steps) * config.num_train_epochs
+    if tensorboard_installed():
+        os.environ["TENSORBOARD_LOGGING_DIR"] = str(config.output / "logs")
+    arguments = TrainingArguments(
+        output_dir=str(config.output / "checkpoints"),
+        learning_rate=config.learning_rate,
+        num_train_epochs=config.num_train_epochs,
+        per_device_train_batch_size=config.per_device_train_batch_size,
+        gradient_accumulation_steps=config.gradient_accumulation_steps,
+        lr_scheduler_type="cosine",
+        warmup_steps=round(total * config.warmup_ratio),
+        weight_decay=config.weight_decay,
+        max_grad_norm=config.max_grad_norm,
+        label_smoothing_factor=config.label_smoothing_factor,
+        train_sampling_strategy="group_by_length",
+        remove_unused_columns=False,
+        seed=config.seed,
+        save_strategy="no",
+        logging_steps=25,
+        report_to=["tensorboard"] if tensorboard_installed() else [],
+        disable_tqdm=True,
+    )
+    trainer = _WeightedTrainer(
+        model=model,
+        args=arguments,
+        train_dataset=dataset,
+        data_collator=_collator(tokenizer),
+        callbacks=[_Report(progress)],
+    )
+    trainer.remove_callback(PrinterCallback)
+    trainer.train()
+
+
+def tensorboard_installed() -> bool:
+    """Return whether training can write logs for TensorBoard."""
+    return importlib.util.find_spec("tensorboard") is not None
+
+
+def _collator(tokenizer: Any) -> Callable[[list[dict[str, Any]]], Any]:
+    pad = DataCollatorWithPadding(tokenizer)
+
+    def collate(rows: list[dict[str, Any]]) -> Any:
+        return pad([{k: v for k, v in row.items() if k != "length"} for row in rows])
+
+    return collate
+
+
+@torch.inference_mode()
+def _logits(model: Any, tokenizer: Any, headlines: list[str], max_length: int) -> Floats:
+    """Return logits in the order given, shape (n, 3), float32."""
+    model.eval()
+    ids = _encode(tokenizer, headlines, max_length)["input_ids"]
+    logits = np.zeros((len(ids), len(LABELS)), dtype=np.float32)
+    for batch in length_sorted_batches([len(row) for row in ids], 2048):
+        padded, mask = pad([ids[i] for i in batch], tokenizer.pad_token_id)
+        output = model(
+            input_ids=torch.from_numpy(padded).to(model.device),
+            attention_mask=torch.from_numpy(mask).to(model.device),
+        )
+        logits[batch] = output.logits.float().cpu().numpy()
+    return logits
+
+
+def _assess(
+    config: TrainConfig, model: Any, tokenizer: Any, data: Labelled
+) -> tuple[dict[str, dict[str, Any]], float]:
+    """Round the adapter to what is stored, fit the temperature, measure each part."""
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.half().float()
+    logits: dict[str, tuple[Floats, Any]] = {}
+    for split in ("valid", "test"):
+        for folder, frame in data.folders(split).items():
+            truth = np.array([LABELS.index(label) for label in frame["label"]], dtype=np.int64)
+            found = _logits(model, tokenizer, frame["headline"].to_list(), config.max_length)
+            logits[f"{split}/{folder}"] = found, truth
+    temperature = 1.0
+    held_out = [v for name, v in logits.items() if name.startswith("valid/")]
+    if held_out:
+        stacked = np.concatenate([v[0] for v in held_out]).astype(np.float64)
+        temperature = round(fit_temperature(stacked, np.concatenate([v[1] for v in held_out])), 4)
+    report = {}
+    for name, (found, truth) in logits.items():
+        probabilities = torch.from_numpy(found / temperature).softmax(-1).numpy()
+        report[name] = evaluate_predictions(truth, probabilities)
+    return report, temperature
+
+
+def _save(config: TrainConfig, model: Any, tokenizer: Any) -> None:
+    """Write adapter and tokenizer; half precision halves the file and was already rounded to."""
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.half()
+    model.save_pretrained(config.output)
+    tokenizer.save_pretrained(config.output)
+    file = config.output / "adapter_config.json"
+    adapter = json.loads(file.read_text("utf-8"))
+    # The path of this machine means nothing elsewhere; finsent.json names the base.
+    adapter["base_model_name_or_path"] = config.base or PACKAGED_BASE
+    file.write_text(json.dumps(adapter, indent=2, sort_keys=True) + "\n", "utf-8")
+    (config.output / "README.md").unlink(missing_ok=True)
+
+
+def _card(
+    config: TrainConfig,
+    base: Path,
+    data: Labelled,
+    temperature: float,
+    report: dict[str, dict[str, Any]],
+) -> dict[str, Any]:
+    hashes = FileHashes()
+    settings = asdict(config)
+    for left_out in ("data", "output", "overwrite", "threads", "base", "preset"):
+        settings.pop(left_out)
+    return {
+        "format_version": FORMAT_VERSION,
+        "family": "sequence_classifier",
+        "preset": config.preset,
+        "base": {
+            "id": config.base or PACKAGED_BASE,
+            "files": {f.name: hashes.sha256(f) for f in weight_files(base)},
+        },
+        "pooling": config.pooling,
+        "quantisation": None,
+        "labels": list(LABELS),
+        "max_length": config.max_length,
+        "temperature": temperature,
+        "training": {
+            "data_sha256": data.sha256,
+            "data": [_split_notes(folder) for folder in config.data],
+            "hyperparameters": settings,
+            "seed": config.seed,
+        },
+        "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
+        "metrics": report,
+    }
+
+
+def _split_notes(folder: Path) -> dict[str, Any]:
+    file = folder / "split.json"
+    notes = json.loads(file.read_text("utf-8")) if file.exists() else {}
+    return {"folder": folder.name, **notes}

@@ -1,0 +1,196 @@
+"""Fixtures: a real tiny classifier, the command as users call it, the shared data."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+
+REPOSITORY = Path(__file__).parent.parent
+WORDS = (
+    "profit sales shares loss gain rises falls beats misses forecast bank oil nokia posts record "
+    "quarter net operating eur million the of in to a and for on says deal cuts jobs"
+)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command line gave."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> dict[str, Any]:
+        return json.loads(self.out)
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A BERT of two layers with random weights and a word vocabulary, as FinBERT lays one out."""
+    import torch
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+    from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
+
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+    letters = list("abcdefghijklmnopqrstuvwxyz0123456789.,'%-")
+    pieces = special + WORDS.split() + letters + [f"##{c}" for c in letters]
+    vocabulary = {piece: i for i, piece in enumerate(dict.fromkeys(pieces))}
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        unk_token="[UNK]",
+        pad_token="[PAD]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        model_max_length=64,
+    ).save_pretrained(folder)
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=64,
+        id2label={0: "positive", 1: "negative", 2: "neutral"},
+        label2id={"positive": 0, "negative": 1, "neutral": 2},
+        initializer_range=0.6,
+    )
+    BertForSequenceClassification(config).eval().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hide the variables by which whoever runs the tests has set options."""
+    for name in list(os.environ):
+        if name.startswith("FINSENT_") and name != "FINSENT_DATA":
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Callable[..., Result]:
+    """Run the command in this process, in an empty working folder; returns code, stdout, stderr."""
+    from finsent_batch.jobs.cli import run as run_cli
+
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: object) -> Result:
+        import signal
+
+        handlers = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
+        capfd.readouterr()
+        try:
+            code = run_cli([str(a) for a in arguments])
+        except SystemExit as error:
+            code = int(error.code or 0)
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+        captured = capfd.readouterr()
+        return Result(code, captured.out, captured.err)
+
+    return call
+
+
+@pytest.fixture
+def run_process(tmp_path: Path) -> Callable[..., Result]:
+    """Run the installed command as a process of its own."""
+
+    def call(*arguments: object, env: dict[str, str] | None = None) -> Result:
+        command = [str(Path(sys.executable).parent / "finsent-batch"), *map(str, arguments)]
+        done = subprocess.run(
+            command,
+            cwd=tmp_path,
+            env={**os.environ, **(env or {})},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return Result(done.returncode, done.stdout, done.stderr)
+
+    return call
+
+
+@pytest.fixture
+def headlines() -> pl.DataFrame:
+    """Twelve rows with a null, a blank, a duplicate and columns of several types."""
+    text = [
+        "Nokia posts record profit",
+        "Bank cuts jobs",
+        None,
+        "Oil falls",
+        "   ",
+        "Nokia  posts record profit",
+        "Shares rise on deal",
+        "Sales miss forecast",
+        "Net loss of EUR 3 million",
+        "Oil falls",
+        "Quarter beats forecast",
+        "Operating profit falls to EUR 12.5 million",
+    ]
+    return pl.DataFrame(
+        {
+            "id": range(len(text)),
+            "headline": text,
+            "price": [i * 1.5 for i in range(len(text))],
+            "tags": [[str(i), "x"] for i in range(len(text))],
+        }
+    )
+
+
+@pytest.fixture(scope="session")
+def scored_table() -> Callable[..., pl.DataFrame]:
+    """Build a table as `score` publishes it from (time, headline, three probabilities or None).
+
+    Columns given by name come first and replace `published_at`.
+    """
+    labels = ("negative", "neutral", "positive")
+
+    def build(rows: list[tuple[Any, str | None, Any]], **columns: list[Any]) -> pl.DataFrame:
+        said = [p for _, _, p in rows]
+        scored_at = datetime(2024, 6, 1, 12)
+        results = {
+            "headline": pl.Series([r[1] for r in rows], dtype=pl.String),
+            "sentiment": [p and labels[p.index(max(p))] for p in said],
+            "sentiment_score": pl.Series([p and p[2] - p[0] for p in said], dtype=pl.Float32),
+            **{
+                f"p_{name}": pl.Series([p and p[i] for p in said], dtype=pl.Float32)
+                for i, name in enumerate(labels)
+            },
+            "score_status": ["scored" if p else "empty" for p in said],
+            "model_fingerprint": ["f" * 32 if p else None for p in said],
+            "run_id": ["run" if p else None for p in said],
+            "scored_at": [scored_at if p else None for p in said],
+        }
+        return pl.DataFrame((columns or {"published_at": [r[0] for r in rows]}) | results)
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The shared data folder; tests that need it are skipped where it is absent."""
+    for folder in (os.environ.get("FINSENT_DATA", ""), REPOSITORY.parent / "shared" / "data"):
+        if folder and (Path(folder) / "phrasebank").is_dir():
+            return Path(folder)
+    pytest.skip("no FINSENT_DATA folder with the shared data")

@@ -1,0 +1,169 @@
+"""`query`: formats, destinations, and one line for each mistake."""
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from datetime import datetime
+from pathlib import Path
+
+import duckdb
+import polars as pl
+import pytest
+
+from finsent_batch.config import StoreConfig
+from finsent_batch.sql_text import query_names
+from finsent_batch.store import Store
+
+NEWS = [
+    (datetime(2024, 5, 1, 9), "Oil falls", (0.75, 0.25, 0.0)),
+    (datetime(2024, 5, 2, 9), "Sales rise", (0.0, 0.25, 0.75)),
+]
+LABEL_MIX = [
+    {"sentiment": "negative", "rows": 1, "share": 0.5, "mean_confidence": 0.75},
+    {"sentiment": "positive", "rows": 1, "share": 0.5, "mean_confidence": 0.75},
+]
+
+
+@pytest.fixture(autouse=True)
+def news(tmp_path, scored_table):
+    """NEWS in the working folder, as news.parquet and as table `news` of out.duckdb."""
+    frame = scored_table(NEWS)
+    frame.write_parquet(tmp_path / "news.parquet")
+    with duckdb.connect(tmp_path / "out.duckdb") as connection:
+        connection.register("frame", frame.to_arrow())
+        connection.execute("CREATE TABLE news AS FROM frame")
+
+
+def test_without_a_name_the_queries_are_listed(run):
+    done = run("query")
+    assert done.code == 0
+    for name in query_names():
+        assert name in done.out
+    assert "since, until" in done.out
+
+
+def test_csv_is_the_default_where_there_is_no_terminal(run):
+    done = run("query", "label_mix", "--from", "news.parquet")
+    assert done.code == 0
+    assert done.out == (
+        "sentiment,rows,share,mean_confidence\nnegative,1,0.5,0.75\npositive,1,0.5,0.75\n"
+    )
+
+
+def test_json(run):
+    done = run("query", "label_mix", "--from", "news.parquet", "--format", "json")
+    assert done.json == LABEL_MIX
+
+
+def test_table(run):
+    done = run("query", "label_mix", "--from", "news.parquet", "--format", "table")
+    assert done.code == 0
+    assert "mean_confidence" in done.out.splitlines()[1]
+    assert len(done.out.splitlines()) == 6
+
+
+def test_parquet_on_stdout(tmp_path):
+    command = [str(Path(sys.executable).parent / "finsent-batch"), "query", "label_mix"]
+    done = subprocess.run(
+        [*command, "--from", "news.parquet", "--format", "parquet"],
+        cwd=tmp_path,
+        capture_output=True,
+        check=True,
+    )
+    assert pl.read_parquet(io.BytesIO(done.stdout)).to_dicts() == LABEL_MIX
+
+
+@pytest.mark.parametrize("suffix", ["csv", "json", "parquet"])
+def test_the_output_s_suffix_decides_its_format(run, tmp_path, suffix):
+    done = run("query", "label_mix", "--from", "news.parquet", "-o", f"out.{suffix}")
+    assert (done.code, done.out) == (0, "")
+    file = tmp_path / f"out.{suffix}"
+    if suffix == "csv":
+        found = list(csv.DictReader(file.open()))
+        assert found == [{k: str(v) for k, v in row.items()} for row in LABEL_MIX]
+    elif suffix == "json":
+        assert json.loads(file.read_text()) == LABEL_MIX
+    else:
+        assert pl.read_parquet(file).to_dicts() == LABEL_MIX
+
+
+def test_format_wins_over_the_suffix(run, tmp_path):
+    done = run("query", "label_mix", "--from", "news.parquet", "-o", "x.dat", "--format", "json")
+    assert done.code == 0
+    assert json.loads((tmp_path / "x.dat").read_text()) == LABEL_MIX
+
+
+@pytest.mark.parametrize("arguments", [["-o", "x.txt"], ["-o", "x.csv", "--format", "table"]])
+def test_a_file_that_is_neither_csv_json_nor_parquet(run, tmp_path, arguments):
+    done = run("query", "label_mix", "--from", "news.parquet", *arguments)
+    assert done.code == 2
+    assert "a file is csv, json or parquet" in done.err
+    assert not (tmp_path / arguments[1]).exists()
+
+
+def test_parameters(run):
+    arguments = ["query", "most_negative", "--from", "out.duckdb::news", "--format", "json"]
+    assert [r["headline"] for r in run(*arguments).json] == ["Oil falls", "Sales rise"]
+    assert [r["headline"] for r in run(*arguments, "--param", "limit=1").json] == ["Oil falls"]
+
+
+PUBLISHED = ["--from", "news.parquet"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["nothing"], 2, "no query named 'nothing'; there are: daily_sentiment, label_mix"),
+        (
+            ["label_mix", *PUBLISHED, "--param", "limit=3"],
+            2,
+            "query label_mix has no parameter 'limit'; it has: none and date_column, text_column",
+        ),
+        (
+            ["daily_sentiment", *PUBLISHED, "--param", "since=yesterday"],
+            2,
+            "--param since=yesterday: not a DATE (first day, default all)",
+        ),
+        (["labelled", *PUBLISHED, "--param", "limit=few"], 2, "--param limit=few: not a INTEGER"),
+        (["labelled", *PUBLISHED, "--param", "limit=-1"], 2, "query labelled with limit=-1"),
+        (["labelled", *PUBLISHED, "--param", "limit"], 2, "'limit' is not KEY=VALUE"),
+        (
+            ["labelled", *PUBLISHED, "--param", "date_column=day"],
+            2,
+            "--param date_column=day: news.parquet has no such column; it has: published_at",
+        ),
+        (
+            ["daily_sentiment", *PUBLISHED, "--param", "date_column=headline"],
+            65,
+            'column "headline" of news.parquet holds no times',
+        ),
+        (["quarantine", *PUBLISHED], 2, "query quarantine reads the store, not published rows"),
+        (["label_mix", "--from", "gone.parquet"], 66, "gone.parquet does not exist: check --from"),
+        (["label_mix", "--from", "plain.csv"], 65, "plain.csv has no column 'sentiment'"),
+        (["label_mix", "--from", "bad.parquet"], 65, "bad.parquet cannot be read"),
+        (["label_mix", "--from", "out.duckdb"], 2, "as out.duckdb::TABLE; it has: news"),
+        (["label_mix", "--from", "out.duckdb::old"], 66, "out.duckdb has no table 'old'"),
+        (["label_mix"], 66, "score something first, or name --store"),
+        (["label_mix", *PUBLISHED, "-o", "no/x.csv"], 73, "cannot write no/x.csv"),
+    ],
+)
+def test_one_line_says_what_is_wrong(run, tmp_path, arguments, code, message):
+    (tmp_path / "plain.csv").write_text("headline\nOil falls\n")
+    (tmp_path / "bad.parquet").write_text("no Parquet")
+    done = run("query", *arguments)
+    assert done.code == code
+    assert message in done.err
+    assert "Traceback" not in done.err
+    assert done.out == ""
+
+
+def test_a_store_in_which_nothing_was_published(run, tmp_path):
+    Store.open(StoreConfig(path=tmp_path / "finsent.duckdb")).connection.close()
+    done = run("query", "label_mix")
+    assert done.code == 66
+    assert "knows of no published rows: run finsent-batch score, or name a scored file" in done.err
+    done = run("query", "run_history", "--param", "date_column=x")
+    assert done.code == 2
+    assert "query run_history has no parameter 'date_column'; it has: limit" in done.err
