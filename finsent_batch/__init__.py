@@ -1,3 +1,46 @@
-"""finsent-batch: label financial headlines in batches, each one once."""
+"""finsent-batch: label financial headlines in batches, each one once.
+
+The names below are loaded when first used, so that importing the package is cheap.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .api import query, score_frame
+    from .config import EvaluateConfig, ModelConfig, PrepareConfig, ScoreConfig, StoreConfig
+    from .evaluation import evaluate
+    from .scoring import score
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "EvaluateConfig": "config",
+    "ModelConfig": "config",
+    "PrepareConfig": "config",
+    "ScoreConfig": "config",
+    "StoreConfig": "config",
+    "evaluate": "evaluation",
+    "query": "api",
+    "score": "scoring",
+    "score_frame": "api",
+}
+
+__all__ = [
+    "EvaluateConfig",
+    "ModelConfig",
+    "PrepareConfig",
+    "ScoreConfig",
+    "StoreConfig",
+    "__version__",
+    "evaluate",
+    "query",
+    "score",
+    "score_frame",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)

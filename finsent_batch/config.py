@@ -105,8 +105,11 @@ class TrainConfig:
     lora_r: int = 64
     lora_alpha: int = 64
     lora_dropout: float = 0.1
-    class_weights: str = "balanced"
-    """`balanced` weighs classes inversely to their frequency within each data folder."""
+    class_weights: str = "sqrt"
+    """`balanced` weighs classes inversely to their frequency within each data folder; `sqrt` does
+    so in the first and by the root of it in the others; `none` does not."""
+    opposites: bool = True
+    """Add the opposites of the first folder's positive and negative headlines (`opposites.py`)."""
     repeat_first: int = 2
     """How often an epoch goes through the first data folder, the one the model is meant for."""
     max_length: int = 128

@@ -22,6 +22,13 @@ from .sources import check_column_names
 
 SPLITS = ("train", "valid", "test")
 LABEL_COLUMNS = ("label", "sentiment")
+AGREEMENT = {
+    "Sentences_50Agree.txt": 0.50,
+    "Sentences_66Agree.txt": 0.66,
+    "Sentences_75Agree.txt": 0.75,
+    "Sentences_AllAgree.txt": 1.0,
+}
+"""PhraseBank's files by the least share of annotators who agree; each contains the next."""
 
 
 @dataclass(frozen=True, kw_only=True)

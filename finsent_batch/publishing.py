@@ -85,7 +85,8 @@ class Results:
         return taken[0] if taken else pa.RecordBatch.from_pylist([], schema=RESULT_SCHEMA)
 
     def close(self) -> None:
-        """End the query."""
+        """End the query; the reader would keep the store open beyond this run."""
+        self._reader.close()
         self._cursor.close()
 
 

@@ -226,9 +226,9 @@ class attached:
         self._borrowed = bool(self._catalog)
         if not self._borrowed:
             self._catalog = next(n for n in names if n not in used)
-            mode = "" if self._write else " (READ_ONLY)"
+            mode = "TYPE duckdb" if self._write else "TYPE duckdb, READ_ONLY"
             try:
-                self._cursor.execute(f"ATTACH {quote_literal(path)} AS {self._catalog}{mode}")
+                self._cursor.execute(f"ATTACH {quote_literal(path)} AS {self._catalog} ({mode})")
             except duckdb.Error as error:
                 raise _cannot_attach(self._file, error) from None
         return self._cursor, self._catalog

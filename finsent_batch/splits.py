@@ -11,7 +11,7 @@ from sklearn.model_selection import train_test_split
 
 from .config import PrepareConfig
 from .errors import BadDataError, CannotCreateError, UsageError
-from .labelled import LabelledFormat, duplicate_key, normalised, read_labelled
+from .labelled import AGREEMENT, LabelledFormat, duplicate_key, normalised, read_labelled
 from .labels import LABELS
 
 _TUTORIAL_ORDER: Final = ("positive", "neutral", "negative")
@@ -56,13 +56,24 @@ def prepare(config: PrepareConfig) -> dict[str, object]:
         parts, notes = tutorial_split(frames[0])
     else:
         parts, notes = clean_split(
-            pl.concat(frames),
+            pl.concat(_with_agreement(config, frames)),
             excluded,
             valid_size=config.valid_size,
             test_size=config.test_size,
             seed=config.seed,
         )
     return _write_split(config, parts, notes)
+
+
+def _with_agreement(config: PrepareConfig, frames: list[pl.DataFrame]) -> list[pl.DataFrame]:
+    """Add PhraseBank's annotator agreement, which its file names tell, where a source has it."""
+    found = [AGREEMENT.get(source.name) for source in config.sources]
+    if not any(found):
+        return frames
+    return [
+        frame.with_columns(pl.lit(agreement, dtype=pl.Float64).alias("agreement"))
+        for frame, agreement in zip(frames, found, strict=True)
+    ]
 
 
 def _write_split(

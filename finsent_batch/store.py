@@ -169,9 +169,10 @@ class Store:
 
 def _connect(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect(":memory:")
-    mode = " (READ_ONLY)" if read_only else ""
+    # The type is named lest a file's suffix or first bytes choose another.
+    mode = "TYPE duckdb, READ_ONLY" if read_only else "TYPE duckdb"
     try:
-        connection.execute(f"ATTACH {quote_literal(str(path))} AS {STORE_CATALOG}{mode}")
+        connection.execute(f"ATTACH {quote_literal(str(path))} AS {STORE_CATALOG} ({mode})")
         connection.execute(f"ATTACH ':memory:' AS {PLAN_CATALOG}")
         connection.execute(f"USE {STORE_CATALOG}")
         return connection

@@ -35,7 +35,7 @@ def registered(
         yield
     except duckdb.Error:
         if failures:
-            raise failures[0] from None
+            raise failures.pop() from None
         raise
     finally:
         connection.unregister(name)

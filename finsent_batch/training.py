@@ -35,9 +35,10 @@ from transformers import (
 from .config import TrainConfig
 from .errors import BadDataError, CannotCreateError, MissingInputError
 from .hardware import available_cores
-from .labelled import SPLITS, check_leakage, normalised
+from .labelled import SPLITS, check_leakage, duplicate_key, normalised
 from .labels import LABELS
 from .metrics import Floats, evaluate_predictions, fit_temperature
+from .mixture import epoch_rows, soft_targets
 from .model_card import write_card
 from .models.directory import CARD_FILE, FORMAT_VERSION, PACKAGED_BASE, resolve_base, weight_files
 from .models.files import FileHashes
@@ -125,7 +126,7 @@ def load_splits(folders: tuple[Path, ...]) -> Labelled:
             digest.update(f"{folder.name}/{split}\n".encode())
             digest.update(frame.write_csv().encode())
             frames[split].append(frame.with_columns(pl.lit(folder.name).alias("folder")))
-    splits = {split: pl.concat(parts) for split, parts in frames.items()}
+    splits = {split: pl.concat(parts, how="diagonal") for split, parts in frames.items()}
     check_leakage(list(splits.items()))
     missing = [label for label in LABELS if label not in set(splits["train"]["label"])]
     if missing:
@@ -150,33 +151,15 @@ def _encode(tokenizer: Any, headlines: list[str], max_length: int) -> dict[str, 
     return {name: encoded[name] for name in ("input_ids", "attention_mask")}
 
 
-def row_weights(frame: pl.DataFrame, how: str) -> Floats:
-    """Return a loss weight a row, mean 1 within each folder, shape (n,), float32.
-
-    `balanced` weighs a row by the inverse of its label's share of its folder's rows.
-    """
-    if how == "none":
-        return np.ones(frame.height, dtype=np.float32)
-    count, same = pl.len().over("folder"), pl.len().over("folder", "label")
-    classes = pl.col("label").n_unique().over("folder")
-    weights: Floats = frame.select((count / same / classes).cast(pl.Float32)).to_series().to_numpy()
-    return weights
-
-
 class _WeightedTrainer(Trainer):  # type: ignore[misc]
-    """Trainer whose loss weighs each row by its `weight`."""
+    """Trainer whose labels are probabilities and whose loss weighs each row by its `weight`."""
 
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         weight, labels = inputs.pop("weight"), inputs.pop("labels")
         outputs = model(**inputs)
-        each = torch.nn.functional.cross_entropy(
-            outputs.logits,
-            labels,
-            reduction="none",
-            label_smoothing=self.args.label_smoothing_factor,
-        )
+        each = torch.nn.functional.cross_entropy(outputs.logits, labels, reduction="none")
         loss = (each * weight).mean()
         return (loss, outputs) if return_outputs else loss
 
@@ -191,29 +174,21 @@ class _Report(TrainerCallback):  # type: ignore[misc]
         self._progress("train", state.global_step, state.max_steps)
 
 
-def training_order(data: Labelled, config: TrainConfig) -> pl.DataFrame:
-    """Return the training rows of one epoch: the first folder `repeat_first` times, others once.
-
-    The first folder is the one the model is meant for; what the others add is
-    breadth.
-    """
-    train_rows = data.splits["train"].with_columns(
-        pl.Series("weight", row_weights(data.splits["train"], config.class_weights))
-    )
-    first = train_rows.filter(pl.col("folder") == train_rows["folder"][0])
-    return pl.concat([train_rows, *[first] * (config.repeat_first - 1)])
+def _held_out(data: Labelled) -> set[str]:
+    frames = (data.splits["valid"], data.splits["test"])
+    return {duplicate_key(headline) for frame in frames for headline in frame["headline"]}
 
 
 def _fit(
     config: TrainConfig, model: Any, tokenizer: Any, data: Labelled, progress: Progress
 ) -> None:
-    rows = training_order(data, config)
+    rows = epoch_rows(data.splits["train"], config, _held_out(data))
     encoded = _encode(tokenizer, rows["headline"].to_list(), config.max_length)
     dataset = Dataset.from_dict(
         {
             **encoded,
             "length": [len(ids) for ids in encoded["input_ids"]],
-            "labels": [LABELS.index(label) for label in rows["label"]],
+            "labels": soft_targets(rows, config.label_smoothing_factor).tolist(),
             "weight": rows["weight"].to_list(),
         }
     )
@@ -231,7 +206,6 @@ def _fit(
         warmup_steps=round(total * config.warmup_ratio),
         weight_decay=config.weight_decay,
         max_grad_norm=config.max_grad_norm,
-        label_smoothing_factor=config.label_smoothing_factor,
         train_sampling_strategy="group_by_length",
         remove_unused_columns=False,
         seed=config.seed,

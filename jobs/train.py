@@ -47,7 +47,14 @@ from .terminal import print_table, progress_bar
 @click.option("--lora-alpha", type=click.IntRange(min=1), default=TrainConfig.lora_alpha)
 @click.option("--lora-dropout", type=click.FloatRange(0, 1), default=TrainConfig.lora_dropout)
 @click.option(
-    "--class-weights", type=click.Choice(["none", "balanced"]), default=TrainConfig.class_weights
+    "--class-weights",
+    type=click.Choice(["none", "balanced", "sqrt"]),
+    default=TrainConfig.class_weights,
+)
+@click.option(
+    "--opposites/--no-opposites",
+    default=TrainConfig.opposites,
+    help="Add headlines of the first folder turned around.",
 )
 @click.option(
     "--repeat-first",

@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import subprocess
 import sys
 from collections.abc import Callable
@@ -113,6 +114,19 @@ def run(
 
 
 @pytest.fixture
+def score(run: Callable[..., Result], tiny_model: Path) -> Callable[..., dict[str, Any]]:
+    """Score with the tiny model, which must succeed; gives the summary."""
+
+    def call(*arguments: object, model: Path = tiny_model) -> dict[str, Any]:
+        options = ("--model", model, "--weights", "fp32", "--summary", "json")
+        done = run("score", *arguments, *options)
+        assert done.code == 0, done.err
+        return done.json
+
+    return call
+
+
+@pytest.fixture
 def run_process(tmp_path: Path) -> Callable[..., Result]:
     """Run the installed command as a process of its own."""
 
@@ -159,6 +173,18 @@ def headlines() -> pl.DataFrame:
 
 
 @pytest.fixture(scope="session")
+def wordy() -> Callable[[int], list[str]]:
+    """Make a number of distinct headlines of the tiny model's words, of 3 to 14 words each."""
+
+    def make(count: int) -> list[str]:
+        words = WORDS.split()
+        draw = random.Random(0)
+        return [f"{' '.join(draw.choices(words, k=3 + i % 12))} {i}" for i in range(count)]
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def scored_table() -> Callable[..., pl.DataFrame]:
     """Build a table as `score` publishes it from (time, headline, three probabilities or None).
 
@@ -185,6 +211,13 @@ def scored_table() -> Callable[..., pl.DataFrame]:
         return pl.DataFrame((columns or {"published_at": [r[0] for r in rows]}) | results)
 
     return build
+
+
+@pytest.fixture
+def feed(tmp_path: Path, headlines: pl.DataFrame) -> pl.DataFrame:
+    """`headlines` as feed.parquet in the working folder."""
+    headlines.write_parquet(tmp_path / "feed.parquet")
+    return headlines
 
 
 @pytest.fixture(scope="session")

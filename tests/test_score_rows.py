@@ -5,6 +5,7 @@ import unicodedata
 from collections import Counter
 from pathlib import Path
 
+import duckdb
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -71,7 +72,7 @@ def check(summary, frame, texts, length):
     assert rows["reused"] == sum(labelled) - rows["unique_scored"]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(texts=st.lists(headlines, max_size=12))
 def test_no_row_is_lost_doubled_or_moved(tiny_model, length, texts):
     with tempfile.TemporaryDirectory() as folder:
@@ -99,8 +100,6 @@ def test_rows_over_several_batches_of_the_reader(tiny_model, length, tmp_path):
 
 
 def test_what_was_scored_is_the_normal_form(tiny_model, tmp_path):
-    import duckdb
-
     texts = ["  Oil\u202e\tfalls ", "sa\u0308hko\u0308"]
     score_file(tmp_path, tiny_model, texts)
     with duckdb.connect(str(tmp_path / "store.duckdb"), read_only=True) as store:

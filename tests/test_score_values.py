@@ -153,7 +153,7 @@ def test_names_that_look_like_sql_are_names(score, database, tmp_path):
     score("d.duckdb", *options)
     score("d.duckdb", *options, "--output-table", "'; drop table x; --")
     score("d.duckdb", *options, "-o", f"{EVIL}.parquet")
-    score(f"{EVIL}.parquet", "--text-column", EVIL, "-o", "it's.csv")
+    score(f"{EVIL}.parquet", "--text-column", EVIL, "-o", "it's.csv", "--replace-columns")
     assert {row[0] for row in database("SHOW TABLES")} == (
         {"x", EVIL, f"{EVIL}_scored", "'; drop table x; --"}
     )

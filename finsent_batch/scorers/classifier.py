@@ -15,10 +15,14 @@ from transformers import (
     BertForSequenceClassification,
 )
 from transformers.modeling_outputs import SequenceClassifierOutput
+from transformers.utils import logging as transformers_logging
 
 from ..errors import ConfigError
 from ..labels import LABELS
 from ..models.directory import ModelSpec
+
+# Loading a small model needs no progress bar, and a library prints nothing.
+transformers_logging.disable_progress_bar()
 
 
 class MeanPooledBert(BertForSequenceClassification):  # type: ignore[misc]

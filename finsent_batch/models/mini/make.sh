@@ -11,7 +11,10 @@ mkdir -p "$work"
 finsent-batch prepare "$data/phrasebank/all-data.csv" --recipe tutorial -o "$work/tutorial" --overwrite
 held_out="--exclude $work/tutorial/test.parquet"
 
-finsent-batch prepare "$data/phrasebank/Sentences_50Agree.txt" -o "$work/phrasebank" \
+# The four files are nested; the first that has a sentence tells how many annotators agreed on it.
+finsent-batch prepare "$data/phrasebank/Sentences_AllAgree.txt" \
+    "$data/phrasebank/Sentences_75Agree.txt" "$data/phrasebank/Sentences_66Agree.txt" \
+    "$data/phrasebank/Sentences_50Agree.txt" -o "$work/phrasebank" \
     --test-size 0 $held_out --overwrite
 for part in train valid; do held_out="$held_out --exclude $work/phrasebank/$part.parquet"; done
 
