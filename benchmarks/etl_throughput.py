@@ -17,17 +17,19 @@ from pathlib import Path
 
 from report import emit
 
-from finsent_batch.config import ScoreConfig, StoreConfig
+from finsent_batch.config import ModelConfig, ScoreConfig, StoreConfig
 from finsent_batch.models.directory import open_model
 from finsent_batch.planning import make_plan
 from finsent_batch.scoring import StopRequest, no_progress, opened_run
 from finsent_batch.sources import ParquetSource, choose_text_column
 
 
-def fill(file: Path, store: Path) -> None:
+def fill(file: Path, store: Path, model: str) -> None:
     """Give every headline of the file a score, computed by nobody."""
-    config = ScoreConfig(input=str(file), store=StoreConfig(path=store))
-    with opened_run(config, open_model("mini"), no_progress, StopRequest()) as run:
+    config = ScoreConfig(
+        input=str(file), model=ModelConfig(model=model), store=StoreConfig(path=store)
+    )
+    with opened_run(config, open_model(model), no_progress, StopRequest()) as run:
         source = ParquetSource(file)
         column = choose_text_column(source.schema, None, file)
         make_plan(run.store, [(source, column)], run.fingerprint, no_progress)
@@ -38,12 +40,13 @@ def fill(file: Path, store: Path) -> None:
         )
 
 
-def measure(file: Path, folder: Path, suffix: str) -> dict[str, float]:
+def measure(file: Path, folder: Path, suffix: str, model: str) -> dict[str, float]:
     """Run the command once and return its summary's figures."""
     command = [
         str(Path(sys.executable).parent / "finsent-batch"),
         "--store", str(folder / "store.duckdb"), "score", str(file),
         "-o", str(folder / f"out{suffix}"), "--summary", "json",
+        "--model", model,
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ)
     summary = json.loads(done.stdout)
@@ -62,14 +65,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--model", default="mini")
     arguments = parser.parse_args()
     file = arguments.data / "feeds" / "reuters_2013.parquet"
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        fill(file, folder / "store.duckdb")
+        fill(file, folder / "store.duckdb", arguments.model)
         rows = []
         for suffix in (".parquet", ".duckdb", ".csv"):
-            found = [measure(file, folder, suffix) for _ in range(arguments.rounds)]
+            found = [
+                measure(file, folder, suffix, arguments.model) for _ in range(arguments.rounds)
+            ]
             medians = {k: statistics.median(f[k] for f in found) for k in found[0]}
             rows.append([f"Parquet → {suffix[1:]}", *medians.values()])
     emit("etl_throughput", ["way", *medians], rows, rounds=arguments.rounds)

@@ -102,6 +102,8 @@ class TrainConfig:
     weight_decay: float = 0.01
     max_grad_norm: float = 1.0
     label_smoothing_factor: float = 0.05
+    ema_decay: float = 0.998
+    """Decay, a step, of the running mean of weights that is kept; 0 keeps the last weights."""
     lora_r: int = 64
     lora_alpha: int = 64
     lora_dropout: float = 0.1

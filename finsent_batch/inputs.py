@@ -8,9 +8,11 @@ from pathlib import Path
 
 from .config import ScoreConfig
 from .csv_source import BadRow, stage_csv
+from .duckdb_files import table_names
+from .duckdb_sink import DuckDBSink
 from .errors import CannotCreateError, MissingInputError, UsageError
-from .sinks import CsvSink, DuckDBSink, ParquetSink, Sink
-from .sources import DuckDBSource, ParquetSource, Source, table_names
+from .sinks import CsvSink, ParquetSink, Sink
+from .sources import DuckDBSource, ParquetSource, Source
 from .store import Store
 
 FILE_SUFFIXES = (".csv", ".csv.gz", ".parquet")

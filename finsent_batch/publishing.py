@@ -136,7 +136,9 @@ def publish(
                 progress("publish", before + rows, plan.rows)
 
             rows = _labelled(planned, schema, results, counts, report)
-            sink.write(schema, rows, mark, planned.source.types)
+            kept = schema.names[: -len(RESULT_SCHEMA)]
+            types = {name: kind for name, kind in planned.source.types.items() if name in kept}
+            sink.write(schema, rows, mark, types)
             done += counts.rows
             yield planned, sink, counts
     finally:

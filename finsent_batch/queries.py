@@ -7,9 +7,9 @@ import duckdb
 import polars as pl
 
 from .config import DATE_COLUMNS, TEXT_COLUMNS, StoreConfig
+from .duckdb_files import attached, tables_of
 from .errors import BadDataError, MissingInputError, UsageError
 from .publishing import RESULT_SCHEMA
-from .sources import attached, tables_of
 from .sql_text import Query, load_query, quote_identifier, quote_literal
 from .store import Store, first_line
 

@@ -27,8 +27,7 @@ from .errors import (
     TryAgainError,
 )
 from .parquet_types import parquet_batch, parquet_schema
-from .sources import attached
-from .sql_text import quote_identifier, quote_literal
+from .sql_text import quote_literal
 from .store import first_line
 from .streams import registered
 
@@ -195,7 +194,7 @@ class CsvSink(_FileSink):
         return None
 
     def check_columns(self, schema: pa.Schema, types: dict[str, str]) -> None:
-        _check_duckdb_columns(schema, self.path)
+        check_duckdb_columns(schema, self.path)
 
     def write(
         self,
@@ -205,7 +204,7 @@ class CsvSink(_FileSink):
         types: dict[str, str],
     ) -> None:
         names = [name or _UNNAMED for name in schema.names]
-        renamed = (batch.rename_columns(names) for batch in _decodable(batches, self.path))
+        renamed = (batch.rename_columns(names) for batch in decodable(batches, self.path))
         named = pa.schema([f.with_name(n) for f, n in zip(schema, names, strict=True)])
         with self._replacing() as temporary, duckdb.connect(":memory:") as connection:
             connection.execute("SET TimeZone = 'UTC'")
@@ -214,119 +213,6 @@ class CsvSink(_FileSink):
                 connection.execute(f"COPY labelled_rows TO {target} (FORMAT csv, HEADER)")
             if _UNNAMED in names:
                 _blank_name(temporary)
-
-
-class DuckDBSink:
-    """A table of a DuckDB file, made in one transaction; its comment bears the mark."""
-
-    def __init__(self, connection: duckdb.DuckDBPyConnection, file: Path, table: str) -> None:
-        self.path = str(file.resolve())
-        self.table: str | None = table
-        self._file = Path(self.path)
-        self._name = quote_identifier(table)
-        self._connection = connection
-
-    def exists(self) -> bool:
-        return self._comment() is not None
-
-    def mark(self) -> Mark | None:
-        try:
-            mark = json.loads(self._comment() or "")
-        except ValueError:
-            return None
-        return mark.get(MARK_KEY) if isinstance(mark, dict) else None
-
-    def _comment(self) -> str | None:
-        if not self._file.exists():
-            return None
-        with attached(self._connection, self._file) as (cursor, catalog):
-            row = cursor.execute(
-                "SELECT coalesce(comment, '') FROM duckdb_tables() WHERE database_name = $1 AND "
-                "lower(table_name) = lower($2) AND schema_name = 'main' UNION ALL "
-                "SELECT '' FROM duckdb_views() WHERE database_name = $1 AND "
-                "lower(view_name) = lower($2) AND schema_name = 'main'",
-                [catalog, self.table],
-            ).fetchone()
-        return row[0] if row else None
-
-    def check_columns(self, schema: pa.Schema, types: dict[str, str]) -> None:
-        if "" in schema.names:
-            raise CannotCreateError(
-                f"{self._file}: a DuckDB table cannot have a column without a name, as one of "
-                "the input has: name it, or write to .parquet or .csv"
-            )
-        _check_duckdb_columns(schema, self.path)
-
-    def check_writable(self) -> None:
-        if self._file.is_dir():
-            raise CannotCreateError(f"{self._file} is a folder: name a file with -o")
-        target = self._file if self._file.exists() else self._file.parent
-        usable = target.is_dir() or target == self._file
-        if not usable or not os.access(target, os.W_OK):
-            raise CannotCreateError(f"cannot write {target}: check the path and its permissions")
-        if target == self._file:
-            with attached(self._connection, self._file, write=True):
-                pass  # another process that only reads it would keep it from being written
-
-    def write(
-        self,
-        schema: pa.Schema,
-        batches: Iterator[pa.RecordBatch],
-        mark: Mark,
-        types: dict[str, str],
-    ) -> None:
-        existed = self._file.exists()
-        whole = _decodable(batches, self.path)
-        try:
-            with (
-                attached(self._connection, self._file, write=True, create=True) as (cursor, name),
-                closing(whole),
-            ):
-                cursor.begin()
-                try:
-                    self._fill(cursor, f"{name}.main.{self._name}", schema, whole, mark, types)
-                except BaseException:
-                    cursor.rollback()
-                    raise
-                cursor.commit()
-        except BaseException as error:
-            if not existed and not isinstance(error, TryAgainError):
-                self._file.unlink(missing_ok=True)
-            self._raise_as_expected(error)
-            raise
-
-    def _raise_as_expected(self, error: BaseException) -> None:
-        if isinstance(error, duckdb.CatalogException):
-            raise CannotCreateError(
-                f"cannot create table {self.table!r} in {self._file}: {first_line(error)}"
-            ) from None
-        if isinstance(error, duckdb.IOException):
-            raise StorageError(
-                f"writing {self._file} failed ({first_line(error)}): the earlier table is "
-                "untouched, the scores are kept; make room and run again"
-            ) from None
-
-    def _fill(
-        self,
-        cursor: duckdb.DuckDBPyConnection,
-        name: str,
-        schema: pa.Schema,
-        batches: Iterator[pa.RecordBatch],
-        mark: Mark,
-        types: dict[str, str],
-    ) -> None:
-        # Arrow has no ENUM: it comes as text, here and within lists and structs.
-        enums = [(quote_identifier(c), t) for c, t in types.items() if "ENUM(" in t]
-        casts = ", ".join(f"CAST({column} AS {kind}) AS {column}" for column, kind in enums)
-        columns = f"* REPLACE ({casts})" if casts else "*"
-        cursor.register("labelled_rows", pa.RecordBatchReader.from_batches(schema, []))
-        cursor.execute(f"CREATE OR REPLACE TABLE {name} AS SELECT {columns} FROM labelled_rows")
-        for batch in batches:
-            cursor.register("labelled_rows", pa.Table.from_batches([batch]))
-            cursor.execute(f"INSERT INTO {name} FROM labelled_rows")
-        cursor.unregister("labelled_rows")
-        comment = quote_literal(json.dumps({MARK_KEY: mark}))
-        cursor.execute(f"COMMENT ON TABLE {name} IS {comment}")
 
 
 class ArrowSink:
@@ -365,7 +251,8 @@ def _cannot_write(file: Path, error: OSError) -> CannotCreateError:
     )
 
 
-def _check_duckdb_columns(schema: pa.Schema, where: str) -> None:
+def check_duckdb_columns(schema: pa.Schema, where: str) -> None:
+    """Raise CannotCreateError if DuckDB has no type for a column."""
     with duckdb.connect(":memory:") as connection:
         for field in schema:
             empty = pa.RecordBatchReader.from_batches(pa.schema([field.with_name("c")]), [])
@@ -378,7 +265,7 @@ def _check_duckdb_columns(schema: pa.Schema, where: str) -> None:
                 ) from None
 
 
-def _decodable(batches: Iterator[pa.RecordBatch], where: str) -> Generator[pa.RecordBatch]:
+def decodable(batches: Iterator[pa.RecordBatch], where: str) -> Generator[pa.RecordBatch]:
     """Pass on the batches; Parquet lets text be no UTF-8, tables and CSV do not."""
     with closing(batches) if isinstance(batches, Generator) else nullcontext():
         for batch in batches:

@@ -199,6 +199,10 @@ def _connect(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
         raise StorageError(f"cannot open the store {path}: {first_line(error)}") from None
     except duckdb.Error as error:
         connection.close()
+        if "already attached" in str(error):
+            raise TryAgainError(
+                f"the store {path} is open elsewhere in this process: close it and run again"
+            ) from None
         raise _damaged(path, error) from None
 
 

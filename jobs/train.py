@@ -43,6 +43,7 @@ from .terminal import print_table, progress_bar
     type=click.FloatRange(0, 1),
     default=TrainConfig.label_smoothing_factor,
 )
+@click.option("--ema-decay", type=click.FloatRange(0, 1), default=TrainConfig.ema_decay)
 @click.option("--lora-r", type=click.IntRange(min=1), default=TrainConfig.lora_r)
 @click.option("--lora-alpha", type=click.IntRange(min=1), default=TrainConfig.lora_alpha)
 @click.option("--lora-dropout", type=click.FloatRange(0, 1), default=TrainConfig.lora_dropout)

@@ -13,10 +13,15 @@ from typing import Any
 
 import polars as pl
 import pytest
+from hypothesis import settings
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 os.environ.setdefault("OMP_NUM_THREADS", "2")
+
+# A busy machine is no failure.
+settings.register_profile("finsent", deadline=None)
+settings.load_profile("finsent")
 
 REPOSITORY = Path(__file__).parent.parent
 WORDS = (

@@ -143,16 +143,17 @@ def test_variables_are_named_after_the_options(run, monkeypatch):
     monkeypatch.setenv("FINSENT_SCORE_SUMMARY", "json")
     monkeypatch.setenv("FINSENT_EVALUATE_GATE", "accuracy>=0.8 no-regression")
     monkeypatch.setenv("FINSENT_SCORE_REPLACE_COLUMNS", "true")
+    monkeypatch.setenv("FINSENT_SCORE_STORE_TEXT", "no")
     rows = shown(run("config", "show"))
     assert rows["query.from"] == ("a.parquet", "environment")
     assert rows["score.summary"] == ("json", "environment")
     assert rows["evaluate.gate"] == ("accuracy>=0.8, no-regression", "environment")
     assert rows["score.replace-columns"] == ("True", "environment")
+    assert rows["score.store-text"] == ("False", "environment")
 
 
 def test_a_variable_that_is_no_option_changes_nothing(run, monkeypatch):
     monkeypatch.setenv("FINSENT_VERSION", "1.2")
-    monkeypatch.setenv("FINSENT_DATA", "/data")
     assert shown(run("config", "show"))["store"][1] == "default"
 
 

@@ -7,9 +7,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from finsent_batch.duckdb_sink import DuckDBSink
 from finsent_batch.errors import BadDataError, CannotCreateError
 from finsent_batch.parquet_types import parquet_batch, parquet_schema
-from finsent_batch.sinks import CsvSink, DuckDBSink, ParquetSink
+from finsent_batch.sinks import CsvSink, ParquetSink
 
 
 @pytest.fixture

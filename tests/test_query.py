@@ -167,3 +167,13 @@ def test_a_store_in_which_nothing_was_published(run, tmp_path):
     done = run("query", "run_history", "--param", "date_column=x")
     assert done.code == 2
     assert "query run_history has no parameter 'date_column'; it has: limit" in done.err
+
+
+def test_by_default_the_published_rows_of_the_store_s_runs_are_read(run, score, feed):
+    found = score("feed.parquet")
+    labels = run("query", "label_mix", "--format", "json").json
+    assert {r["sentiment"]: r["rows"] for r in labels if r["sentiment"]} == {
+        name: count for name, count in found["labels"].items() if count
+    }
+    score("feed.parquet", "-o", "elsewhere.csv")
+    assert run("query", "label_mix", "--format", "json").json == labels

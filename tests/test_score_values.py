@@ -127,6 +127,16 @@ def test_a_table_to_parquet_is_what_other_readers_expect(score, database, tmp_pa
     )
 
 
+def test_replaced_columns_get_the_types_of_the_results(score, database):
+    database("""CREATE TABLE t AS SELECT 'Oil falls' AS headline,
+        'good'::ENUM('good', 'bad') AS Sentiment, 'x'::ENUM('x', 'y') AS e""")
+    score("d.duckdb", "--table", "t", "--replace-columns")
+    found = dict(row[:2] for row in database("DESCRIBE t_scored"))
+    assert found["e"] == "ENUM('x', 'y')"
+    assert found["sentiment"] == "VARCHAR"
+    assert list(found) == ["headline", "e", *RESULT_SCHEMA.names]
+
+
 def test_csv_to_csv_keeps_every_field(score, tmp_path):
     text = 'id,headline,,note\n007,"Oil, ""black"" gold",x,\n1e3," spaced ",,""\n'
     text += ',"two\nlines",\u20ac,NULL\n'

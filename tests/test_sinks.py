@@ -12,8 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from finsent_batch.duckdb_sink import DuckDBSink
 from finsent_batch.errors import BadDataError, CannotCreateError, TryAgainError
-from finsent_batch.sinks import ArrowSink, CsvSink, DuckDBSink, ParquetSink
+from finsent_batch.sinks import ArrowSink, CsvSink, ParquetSink
 
 SCHEMA = pa.schema([("id", pa.int64()), ("text", pa.string())])
 MARK = {"input": "/somewhere/in.csv", "input_table": None, "run_id": "r1"}

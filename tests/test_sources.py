@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from finsent_batch.duckdb_files import attached, table_names
 from finsent_batch.errors import (
     BadDataError,
     MissingInputError,
@@ -19,10 +20,8 @@ from finsent_batch.sources import (
     ArrowSource,
     DuckDBSource,
     ParquetSource,
-    attached,
     check_column_names,
     choose_text_column,
-    table_names,
     text_batches,
 )
 

@@ -4,7 +4,7 @@ import json
 
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from finsent_batch.errors import BadDataError
@@ -124,7 +124,7 @@ SOUND = [row for label in LABELS for row in numbered(9, label)]
 
 
 @given(noise, st.sets(st.integers(0, 26)), st.integers(0, 5))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60)
 def test_clean_split_never_leaks(noise, left_out, seed):
     frame = labelled(*SOUND, *noise).sample(fraction=1, shuffle=True, seed=seed)
     excluded = {duplicate_key(SOUND[i][0]) for i in left_out if i % 9 < 4} | {"oil"}

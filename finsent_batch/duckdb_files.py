@@ -1,0 +1,100 @@
+"""DuckDB files of users: attached for the length of a block, with what can be wrong said."""
+
+from pathlib import Path
+
+import duckdb
+
+from .errors import BadDataError, MissingInputError, StorageError, TryAgainError, UsageError
+from .sql_text import quote_literal
+from .store import first_line, lock_holder
+
+_ATTACHED = "attached_"
+
+
+def tables_of(cursor: duckdb.DuckDBPyConnection, catalog: str) -> dict[str, str]:
+    """Return the tables and views of an attached file's main schema: name to kind."""
+    rows = cursor.execute(
+        """SELECT table_name, table_type FROM information_schema.tables
+        WHERE table_catalog = ? AND table_schema = 'main' ORDER BY 1""",
+        [catalog],
+    )
+    return dict(rows.fetchall())
+
+
+def table_names(file: Path) -> str:
+    """Return the names of a DuckDB file's tables and views as one line for a message."""
+    with duckdb.connect(":memory:") as connection, attached(connection, file) as (cursor, catalog):
+        return ", ".join(tables_of(cursor, catalog)) or "none"
+
+
+class attached:
+    """Attach a DuckDB file for the length of a block; gives a cursor and the catalog's name.
+
+    Blocks may nest, as when a table is read while another of the same file is
+    written: the inner one borrows what the outer one attached.
+
+    Raises:
+        MissingInputError: no such file (unless `create`).
+        TryAgainError: another process holds the file.
+        BadDataError: not a DuckDB file.
+    """
+
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        file: Path,
+        *,
+        write: bool = False,
+        create: bool = False,
+    ) -> None:
+        self._cursor = connection.cursor()
+        self._file = file
+        self._write = write
+        self._create = create
+        self._catalog = ""
+        self._borrowed = False
+
+    def __enter__(self) -> tuple[duckdb.DuckDBPyConnection, str]:
+        if not self._create and not self._file.exists():
+            raise MissingInputError(f"{self._file} does not exist: check the path")
+        path = str(self._file.resolve())
+        known = "SELECT database_name, path FROM duckdb_databases()"
+        used: dict[str, str | None] = dict(self._cursor.execute(known).fetchall())
+        names = [f"{_ATTACHED}{i}" for i in range(len(used) + 1)]
+        self._catalog = next((n for n in names if used.get(n) == path), "")
+        self._borrowed = bool(self._catalog)
+        if not self._borrowed:
+            self._catalog = next(n for n in names if n not in used)
+            mode = "TYPE duckdb" if self._write else "TYPE duckdb, READ_ONLY"
+            try:
+                self._cursor.execute(f"ATTACH {quote_literal(path)} AS {self._catalog} ({mode})")
+            except duckdb.Error as error:
+                raise _cannot_attach(self._file, error) from None
+        return self._cursor, self._catalog
+
+    def __exit__(self, *_: object) -> None:
+        if not self._borrowed:
+            self._cursor.execute(f"DETACH {self._catalog}")
+        self._cursor.close()
+
+
+def _cannot_attach(file: Path, error: duckdb.Error) -> Exception:
+    text = str(error)
+    if "lock" in text and isinstance(error, duckdb.IOException):
+        return TryAgainError(
+            f"{file} is in use by {lock_holder(text)}: close it there and run again; "
+            "what is scored stays scored"
+        )
+    if "already attached" in text:
+        return UsageError(f"{file} is the store or already open: give the store its own file")
+    if "not a valid DuckDB" in text:
+        return BadDataError(f"{file} is not a DuckDB database: check the file")
+    if is_damage(error):
+        return BadDataError(f"{file} is truncated or corrupt: get it again ({first_line(error)})")
+    return StorageError(f"cannot open {file}: {first_line(error)}")
+
+
+def is_damage(error: duckdb.Error) -> bool:
+    """Return whether this is what a truncated or corrupt file looks like."""
+    text = str(error)
+    return "Could not read enough bytes" in text or "Corrupt database" in text
