@@ -20,7 +20,8 @@ from report import emit
 from finsent_batch.config import ModelConfig, ScoreConfig, StoreConfig
 from finsent_batch.models.directory import open_model
 from finsent_batch.planning import make_plan
-from finsent_batch.scoring import StopRequest, no_progress, opened_run
+from finsent_batch.runs import StopRequest, no_progress
+from finsent_batch.scoring import opened_run
 from finsent_batch.sources import ParquetSource, choose_text_column
 
 

@@ -10,7 +10,8 @@ from .config import ScoreConfig, StoreConfig
 from .models.directory import open_model
 from .publishing import output_schema
 from .queries import run_query
-from .scoring import Job, StopRequest, execute, no_progress, opened_run
+from .runs import Job, StopRequest, no_progress
+from .scoring import execute, opened_run
 from .sinks import ArrowSink
 from .sources import ArrowSource, choose_text_column
 

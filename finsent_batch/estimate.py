@@ -12,8 +12,9 @@ from .models.directory import open_model
 from .models.files import FileHashes
 from .planning import Plan, Progress, make_plan
 from .publishing import output_schema
+from .runs import no_progress
 from .scorers import Scorer
-from .scoring import load_scorer, no_progress
+from .scoring import load_scorer
 from .sources import choose_text_column
 from .store import Store
 from .summary import DryRun

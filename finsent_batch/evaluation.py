@@ -20,7 +20,7 @@ from .metrics import MISSING, Floats, Ints, evaluate_predictions, mcnemar, predi
 from .models.directory import open_model
 from .models.files import FileHashes
 from .planning import Progress
-from .scoring import no_progress
+from .runs import no_progress
 from .store import Store
 
 _GATE = re.compile(r"\s*([a-z_0-9.]+)\s*(>=|<=|>|<)\s*([0-9.]+)\s*")

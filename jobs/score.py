@@ -12,7 +12,7 @@ from .options import file_path, model_options
 from .terminal import progress_bar
 
 if TYPE_CHECKING:
-    from finsent_batch.scoring import StopRequest
+    from finsent_batch.runs import StopRequest
     from finsent_batch.summary import DryRun, Summary
 
 
@@ -97,7 +97,7 @@ def score(
     finsent-batch score feed.duckdb --table headlines
     """
     from finsent_batch.estimate import dry_run as estimate
-    from finsent_batch.scoring import StopRequest
+    from finsent_batch.runs import StopRequest
     from finsent_batch.scoring import score as run_score
 
     config = ScoreConfig(

@@ -39,9 +39,9 @@ ALL = [pytest.param(words, command, id=" ".join(words)) for words, command in co
 
 @pytest.fixture
 def published(tmp_path, scored_table):
-    """A published table of 3,000 rows: its CSV is larger than any pipe."""
+    """A published table of 1,500 rows: its CSV is larger than any pipe."""
     row = (datetime(2024, 5, 1, 9), "Oil falls", (0.75, 0.25, 0.0))
-    pl.concat([scored_table([row])] * 3_000).write_parquet(tmp_path / "news.parquet")
+    pl.concat([scored_table([row])] * 1_500).write_parquet(tmp_path / "news.parquet")
     return "news.parquet"
 
 
@@ -170,12 +170,9 @@ def test_json_log_lines_of_failures(run, arguments, code, message):
     assert datetime.fromisoformat(line["time"]).tzinfo is not None
 
 
-def test_logs_and_summary_of_a_run_are_json_each_on_its_own_stream(
-    run_process, tmp_path, headlines, tiny_model
-):
-    headlines.write_parquet(tmp_path / "feed.parquet")
+def test_logs_and_summary_of_a_run_are_json_each_on_its_own_stream(run, feed, tiny_model):
     arguments = ["--model", tiny_model, "--weights", "fp32", "--summary", "json"]
-    done = run_process("--log-format", "json", "-vv", "score", "feed.parquet", *arguments)
+    done = run("--log-format", "json", "-vv", "score", "feed.parquet", *arguments)
     assert done.code == 0, done.err
     assert done.json["status"] == "done"
     assert done.out.count("\n") == 1
@@ -184,8 +181,7 @@ def test_logs_and_summary_of_a_run_are_json_each_on_its_own_stream(
     assert any("planned: 12 rows, 8 to score" in line["message"] for line in lines)
 
 
-def test_quiet_and_verbose(run, tmp_path, headlines, tiny_model):
-    headlines.write_parquet(tmp_path / "feed.parquet")
+def test_quiet_and_verbose(run, feed, tiny_model):
     arguments = ["score", "feed.parquet", "--model", tiny_model, "--weights", "fp32"]
     assert run(*arguments).err == ""
     assert "finsent-batch: planned: 12 rows, 0 to score\n" in run("-v", *arguments).err
@@ -197,7 +193,7 @@ def test_quiet_and_verbose(run, tmp_path, headlines, tiny_model):
 
 @pytest.mark.parametrize("format_", ["csv", "json", "table"])
 def test_a_reader_that_has_had_enough_is_no_failure(tmp_path, published, format_):
-    arguments = ["query", "labelled", "--from", published, "--param", "limit=3000"]
+    arguments = ["query", "labelled", "--from", published, "--param", "limit=1500"]
     with subprocess.Popen(
         [COMMAND, *arguments, "--format", format_],
         cwd=tmp_path,

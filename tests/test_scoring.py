@@ -10,7 +10,7 @@ import pytest
 
 from finsent_batch.config import ModelConfig, ScoreConfig, StoreConfig
 from finsent_batch.errors import InterruptedRunError
-from finsent_batch.scoring import StopRequest
+from finsent_batch.runs import StopRequest
 from finsent_batch.scoring import score as run_score
 
 

@@ -97,15 +97,14 @@ def test_after_kill_the_same_command_gives_the_same_table(run, tmp_path, argumen
     assert left == {"feed.parquet", "feed.scored.parquet", "finsent.duckdb", "whole.duckdb"}
 
 
-# Any use of a socket but the kind that stays on this machine ends the run.
 ALONE = """
-import socket, sys
+import json, socket, sys
 def refuse(*_, **__): raise SystemExit("a socket was opened")
 socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse
 from finsent_batch.jobs.cli import run
 code = run(sys.argv[1:])
 loaded = sorted({"torch", "transformers", "sklearn"} & set(sys.modules))
-print(f"code {code}, loaded {loaded}", file=sys.stderr)
+print(json.dumps({"code": code, "loaded": loaded}), file=sys.stderr)
 """
 
 
@@ -114,11 +113,13 @@ def test_runs_need_no_network_and_one_with_nothing_to_score_no_torch(tmp_path, f
     said = []
     for _ in range(2):
         done = subprocess.run(
-            [sys.executable, "-c", ALONE, *arguments, "--summary", "json"],
+            [sys.executable, "-c", ALONE, "--log-format=json", *arguments, "--summary=json"],
             cwd=tmp_path, env={}, capture_output=True, text=True, check=True,
         )  # fmt: skip
-        said.append((json.loads(done.stdout)["rows"]["unique_scored"], done.stderr))
+        # Loading a model, too, says nothing on stderr but lines of JSON.
+        *_, last = [json.loads(line) for line in done.stderr.splitlines()]
+        said.append((json.loads(done.stdout)["rows"]["unique_scored"], last))
     assert said == [
-        (8, "code 0, loaded ['torch', 'transformers']\n"),
-        (0, "code 0, loaded []\n"),
+        (8, {"code": 0, "loaded": ["torch", "transformers"]}),
+        (0, {"code": 0, "loaded": []}),
     ]

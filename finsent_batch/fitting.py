@@ -1,0 +1,133 @@
+"""Fitting an adapter's weights: transformers' Trainer with soft, weighed targets."""
+
+import importlib.util
+import math
+import os
+from collections.abc import Callable
+from typing import Any
+
+import polars as pl
+import torch
+from datasets import Dataset
+from transformers import (
+    DataCollatorWithPadding,
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+)
+
+from .config import TrainConfig
+from .mixture import soft_targets
+from .planning import Progress
+
+
+def encode(tokenizer: Any, headlines: list[str], max_length: int) -> dict[str, list[list[int]]]:
+    encoded = tokenizer(headlines, truncation=True, max_length=max_length)
+    return {name: encoded[name] for name in ("input_ids", "attention_mask")}
+
+
+class _WeightedTrainer(Trainer):  # type: ignore[misc]
+    """Trainer whose labels are probabilities and whose loss weighs each row by its `weight`."""
+
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        weight, labels = inputs.pop("weight"), inputs.pop("labels")
+        outputs = model(**inputs)
+        each = torch.nn.functional.cross_entropy(outputs.logits, labels, reduction="none")
+        loss = (each * weight).mean()
+        return (loss, outputs) if return_outputs else loss
+
+
+class _Report(TrainerCallback):  # type: ignore[misc]
+    """Tells the progress callback of each step."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self._progress("train", state.global_step, state.max_steps)
+
+
+class _Average(TrainerCallback):  # type: ignore[misc]
+    """Keeps a running mean of the trained weights and leaves it in the model at the end.
+
+    Exponential moving average; steadier than the last step's weights (Polyak and
+    Juditsky 1992). The early steps weigh less, so that short runs forget their start.
+    """
+
+    def __init__(self, model: Any, decay: float) -> None:
+        self._weights = [p for p in model.parameters() if p.requires_grad]
+        self._means = [p.detach().clone() for p in self._weights]
+        self._decay = decay
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        decay = min(self._decay, (1 + state.global_step) / (10 + state.global_step))
+        with torch.no_grad():
+            torch._foreach_lerp_(self._means, [p.detach() for p in self._weights], 1 - decay)
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        for weight, mean in zip(self._weights, self._means, strict=True):
+            weight.data.copy_(mean)
+
+
+def fit(
+    config: TrainConfig, model: Any, tokenizer: Any, rows: pl.DataFrame, progress: Progress
+) -> None:
+    """Train `model` in place on the rows of one epoch, over `num_train_epochs` of them."""
+    encoded = encode(tokenizer, rows["headline"].to_list(), config.max_length)
+    dataset = Dataset.from_dict(
+        {
+            **encoded,
+            "length": [len(ids) for ids in encoded["input_ids"]],
+            "labels": soft_targets(rows, config.label_smoothing_factor).tolist(),
+            "weight": rows["weight"].to_list(),
+        }
+    )
+    steps = config.per_device_train_batch_size * config.gradient_accumulation_steps
+    total = math.ceil(rows.height / steps) * config.num_train_epochs
+    if tensorboard_installed():
+        os.environ["TENSORBOARD_LOGGING_DIR"] = str(config.output / "logs")
+    arguments = TrainingArguments(
+        output_dir=str(config.output / "checkpoints"),
+        learning_rate=config.learning_rate,
+        num_train_epochs=config.num_train_epochs,
+        per_device_train_batch_size=config.per_device_train_batch_size,
+        gradient_accumulation_steps=config.gradient_accumulation_steps,
+        lr_scheduler_type="cosine",
+        warmup_steps=round(total * config.warmup_ratio),
+        weight_decay=config.weight_decay,
+        max_grad_norm=config.max_grad_norm,
+        train_sampling_strategy="group_by_length",
+        remove_unused_columns=False,
+        dataloader_pin_memory=torch.cuda.is_available(),
+        seed=config.seed,
+        save_strategy="no",
+        logging_steps=25,
+        report_to=["tensorboard"] if tensorboard_installed() else [],
+        disable_tqdm=True,
+    )
+    trainer = _WeightedTrainer(
+        model=model,
+        args=arguments,
+        train_dataset=dataset,
+        data_collator=_collator(tokenizer),
+        callbacks=[_Report(progress), _Average(model, config.ema_decay)],
+    )
+    trainer.remove_callback(PrinterCallback)
+    trainer.train()
+
+
+def tensorboard_installed() -> bool:
+    """Return whether training can write logs for TensorBoard."""
+    return importlib.util.find_spec("tensorboard") is not None
+
+
+def _collator(tokenizer: Any) -> Callable[[list[dict[str, Any]]], Any]:
+    pad = DataCollatorWithPadding(tokenizer)
+
+    def collate(rows: list[dict[str, Any]]) -> Any:
+        return pad([{k: v for k, v in row.items() if k != "length"} for row in rows])
+
+    return collate
