@@ -12,6 +12,8 @@ class FinsentError(Exception):
     """Base of every expected failure. `str(error)` is one line: what is wrong, what to do."""
 
     exit_code = 1
+    summary: Any = None
+    """The summary of the run that it ended, once there was one."""
 
 
 class UsageError(FinsentError):

@@ -11,7 +11,7 @@ import polars as pl
 
 from .config import EvaluateConfig, ModelConfig
 from .engines import utc_now
-from .errors import CannotCreateError, FinsentError, GateFailedError, UsageError
+from .errors import BadDataError, CannotCreateError, FinsentError, GateFailedError, UsageError
 from .hardware import resolve_device, resolve_weights
 from .headlines import normalise
 from .labelled import LabelledFormat, read_labelled
@@ -56,6 +56,8 @@ def evaluate(config: EvaluateConfig, *, progress: Progress = no_progress) -> Eva
         encoding=config.encoding,
     )
     frame = read_labelled(config.data, how)
+    if not frame.height:
+        raise BadDataError(f"{config.data} has no rows: there is nothing to measure")
     truth = np.array([LABELS.index(label) for label in frame["label"]], dtype=np.int64)
     _create(config.output)
     result, probabilities = _one(config.model, frame, truth, progress)

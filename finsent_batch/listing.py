@@ -12,7 +12,8 @@ from .errors import FinsentError
 from .hardware import available_cores, cpu_model, cuda_available, resolve_device, resolve_weights
 from .models.directory import open_model
 from .models.files import FileHashes
-from .store import Store, verify
+from .store import Store
+from .store_check import verify
 
 _LIBRARIES = (
     "torch", "transformers", "peft", "accelerate", "datasets", "polars", "duckdb", "pyarrow",

@@ -10,7 +10,7 @@ import duckdb
 from . import __version__
 from .config import ScoreConfig
 from .engines import Commit, run_local, utc_now
-from .errors import FinsentError, StorageError
+from .errors import BadDataError, FinsentError, StorageError
 from .hardware import resolve_device, resolve_weights
 from .inputs import Pair, check_target, open_sink, open_source, resolve_pairs
 from .models.directory import ModelSpec, open_model
@@ -108,6 +108,8 @@ def execute(run: Run) -> Summary:
         run.summary.status = "interrupted" if run.stop() else "failed"
         expected = _as_expected(error, run.stop)
         run.summary.exit_code = getattr(expected, "exit_code", 1)
+        if isinstance(expected, FinsentError):
+            expected.summary = run.summary
         if expected is error:
             del expected  # a cycle through this frame would keep files open until collected
             raise
@@ -208,18 +210,23 @@ def _mark(run: Run, job: Job) -> Mark:
 
 
 def _as_expected(error: BaseException, stop: StopRequest) -> BaseException:
-    """Turn what a stop request or a full disk looks like down in DuckDB into what it is."""
+    """Name what DuckDB met for what it is: a stop request, a full disk, a damaged file."""
     if isinstance(error, FinsentError):
         return error
     if stop():
         return stop.error()
     text = str(error)
-    if isinstance(error, duckdb.Error | OSError) and (
-        "No space left" in text or "failed to offload" in text or "Could not write" in text
-    ):
+    if not isinstance(error, duckdb.Error | OSError):
+        return error
+    if any(sign in text for sign in ("No space left", "failed to offload", "Could not write")):
         return StorageError(
             f"the disk is full ({first_line(error)}): make room and run the same command again; "
             "what was committed is kept"
+        )
+    if "checksum" in text or "orrupt" in text:
+        return BadDataError(
+            f"a file is damaged ({first_line(error)}): see finsent-batch store verify, and check "
+            "the input"
         )
     return error
 

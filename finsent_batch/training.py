@@ -115,7 +115,7 @@ def load_splits(folders: tuple[Path, ...]) -> Labelled:
                 raise MissingInputError(
                     f"{file} does not exist: make it with finsent-batch prepare"
                 )
-            frame = normalised(pl.read_parquet(file))
+            frame = normalised(pl.read_parquet(file, glob=False))
             digest.update(f"{folder.name}/{split}\n".encode())
             digest.update(frame.write_csv().encode())
             frames[split].append(frame.with_columns(pl.lit(folder.name).alias("folder")))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from finsent_batch.config import ModelConfig, ScoreConfig
+from finsent_batch.errors import FinsentError
 
 from .options import file_path, model_options
 from .terminal import progress_bar
@@ -108,15 +109,36 @@ def score(
         store=obj.store,
         **options,
     )
-    with progress_bar(quiet=obj.quiet) as progress:
-        if dry_run:
-            plan = estimate(config, progress=progress)
-        else:
-            result = run_score(config, progress=progress, stop=_stop_on_signals(StopRequest()))
+    as_json = summary_format == "json"
+    try:
+        with progress_bar(quiet=obj.quiet) as progress:
+            if dry_run:
+                plan = estimate(config, progress=progress)
+            else:
+                result = run_score(config, progress=progress, stop=_stop_on_signals(StopRequest()))
+    except FinsentError as error:
+        if as_json and not dry_run:
+            click.echo(_summary_of_failure(config, error).to_json())
+        raise
     if dry_run:
-        click.echo(plan.to_json() if summary_format == "json" else _describe_plan(plan))
+        click.echo(plan.to_json() if as_json else _describe_plan(plan))
     else:
-        click.echo(result.to_json() if summary_format == "json" else _describe(result))
+        click.echo(result.to_json() if as_json else _describe(result))
+
+
+def _summary_of_failure(config: ScoreConfig, error: FinsentError) -> "Summary":
+    """Return the summary of the run that failed, or one that says why none began."""
+    from finsent_batch.summary import Summary
+
+    if isinstance(error.summary, Summary):
+        return error.summary
+    return Summary(
+        status="failed",
+        exit_code=error.exit_code,
+        input=config.input,
+        output=str(config.output or ""),
+        model=config.model.model,
+    )
 
 
 def _stop_on_signals(stop: "StopRequest") -> "StopRequest":

@@ -23,7 +23,7 @@ def verify(obj: Any) -> None:
     finsent-batch --store nightly.duckdb store verify
     """
     from finsent_batch.store import Store
-    from finsent_batch.store import verify as run_verify
+    from finsent_batch.store_check import verify as run_verify
 
     with Store.open(obj.store, read_only=True) as opened:
         findings = run_verify(opened)

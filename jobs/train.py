@@ -22,7 +22,12 @@ from .terminal import print_table, progress_bar
 @click.option("-o", "--output", required=True, type=file_path(dir_okay=True), help="Model folder.")
 @click.option("--preset", type=click.Choice(["mini"]), default=TrainConfig.preset)
 @click.option("--base", help="Encoder directory or Hub id.  [default: packaged all-MiniLM-L6-v2]")
-@click.option("--pooling", type=click.Choice(["mean", "cls"]), default=TrainConfig.pooling)
+@click.option(
+    "--pooling",
+    type=click.Choice(["mean", "cls"]),
+    default=TrainConfig.pooling,
+    help="What the classifier reads: the mean of all tokens, or [CLS].",
+)
 @click.option("--learning-rate", type=float, default=TrainConfig.learning_rate)
 @click.option("--num-train-epochs", type=float, default=TrainConfig.num_train_epochs)
 @click.option(
@@ -43,7 +48,12 @@ from .terminal import print_table, progress_bar
     type=click.FloatRange(0, 1),
     default=TrainConfig.label_smoothing_factor,
 )
-@click.option("--ema-decay", type=click.FloatRange(0, 1), default=TrainConfig.ema_decay)
+@click.option(
+    "--ema-decay",
+    type=click.FloatRange(0, 1),
+    default=TrainConfig.ema_decay,
+    help="Decay of the running mean of weights that is kept; 0 keeps the last weights.",
+)
 @click.option("--lora-r", type=click.IntRange(min=1), default=TrainConfig.lora_r)
 @click.option("--lora-alpha", type=click.IntRange(min=1), default=TrainConfig.lora_alpha)
 @click.option("--lora-dropout", type=click.FloatRange(0, 1), default=TrainConfig.lora_dropout)

@@ -248,3 +248,11 @@ def test_a_model_of_another_kind(refused, news, model):
     refused(78, news, "--model", "model", says=["is a BertModel"])
     (model / "config.json").unlink()
     refused(66, news, "--model", "model", says=["has no config.json"])
+
+
+def test_a_failed_run_still_gives_its_summary(run, tmp_path, tiny_model):
+    done = run("score", "absent.parquet", "--summary", "json")
+    assert (done.json["status"], done.json["exit_code"]) == ("failed", 66)
+    pl.DataFrame({"headline": ["oil"], "sentiment": ["x"]}).write_parquet(tmp_path / "n.parquet")
+    done = run("score", "n.parquet", "--model", tiny_model, "--summary", "json")
+    assert (done.code, done.json["exit_code"]) == (65, 65)

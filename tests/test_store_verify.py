@@ -5,7 +5,8 @@ from datetime import datetime
 import pytest
 
 from finsent_batch.config import StoreConfig
-from finsent_batch.store import Store, verify
+from finsent_batch.store import Store
+from finsent_batch.store_check import verify
 
 NOON = datetime(2024, 6, 1, 12)
 
