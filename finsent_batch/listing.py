@@ -19,7 +19,8 @@ _LIBRARIES = (
     "torch", "transformers", "peft", "accelerate", "datasets", "polars", "duckdb", "pyarrow",
     "scikit-learn",
 )  # fmt: skip
-_OPTIONAL = ("tensorboard",)
+_OPTIONAL = {"tensorboard": "tensorboard", "bitsandbytes": "llm", "trl": "llm"}
+"""Libraries that an extra brings, and which."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +103,7 @@ def _libraries() -> Iterator[Check]:
             yield Check(what=name, state="ok", found=importlib.metadata.version(name))
         except importlib.metadata.PackageNotFoundError:
             optional = name in _OPTIONAL
-            remedy = f"pip install {'finsent-batch[tensorboard]' if optional else name}"
+            remedy = f"pip install {f'finsent-batch[{_OPTIONAL[name]}]' if optional else name}"
             yield Check(what=name, state="–" if optional else "missing", found=remedy)
 
 
