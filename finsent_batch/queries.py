@@ -90,6 +90,7 @@ def _run(
     _set_parameters(connection, query, parameters)
     if query.reads_published:
         _create_view(connection, query, targets, view)
+    _shut_in(connection, [path for path, _ in targets])
     try:
         frame: pl.DataFrame = connection.sql(query.text).pl()
     except duckdb.BinderException as error:
@@ -102,6 +103,13 @@ def _run(
             raise
         raise BadDataError(f"published rows cannot be read: {first_line(error)}") from None
     return frame
+
+
+def _shut_in(connection: duckdb.DuckDBPyConnection, paths: Sequence[str]) -> None:
+    """Let SQL reach nothing but what is attached and the files it is about."""
+    allowed = ", ".join(quote_literal(path) for path in paths)
+    connection.execute(f"SET allowed_paths = [{allowed}]")
+    connection.execute("SET enable_external_access = false")
 
 
 def _set_parameters(

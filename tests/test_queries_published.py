@@ -6,8 +6,10 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from finsent_batch import queries
 from finsent_batch.config import StoreConfig
 from finsent_batch.queries import run_query
+from finsent_batch.sql_text import Query
 from finsent_batch.store import Store
 
 NEWS = [
@@ -153,3 +155,17 @@ def test_files_whose_other_columns_differ_are_read_together(files, scored_table)
     scored_table(NEWS[:1], tags=[7], n=["one"]).write_parquet(files / "b.parquet")
     publish(config, ("1", "x.csv", files / "a.parquet"), ("1", "y.csv", files / "b.parquet"))
     assert run_query("label_mix", config)["rows"].to_list() == [2]
+
+
+def test_sql_reaches_no_other_file(tmp_path, monkeypatch):
+    (tmp_path / "secret.csv").write_text("a\n1\n")
+    stolen = Query(
+        name="steal",
+        summary="",
+        text=f"SELECT * FROM read_csv('{tmp_path / 'secret.csv'}')",
+        parameters=(),
+    )
+    Store.open(StoreConfig(path=tmp_path / "s.duckdb")).__exit__()
+    monkeypatch.setattr(queries, "load_query", lambda name: stolen)
+    with pytest.raises(duckdb.PermissionException):
+        queries.run_query("steal", StoreConfig(path=tmp_path / "s.duckdb"))
