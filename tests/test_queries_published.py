@@ -165,7 +165,9 @@ def test_sql_reaches_no_other_file(tmp_path, monkeypatch):
         text=f"SELECT * FROM read_csv('{tmp_path / 'secret.csv'}')",
         parameters=(),
     )
-    Store.open(StoreConfig(path=tmp_path / "s.duckdb")).__exit__()
+    row = {"run_id": "r", "input": "i", "reason": "x", "recorded_at": SCORED_AT}
+    with Store.open(StoreConfig(path=tmp_path / "s.duckdb")) as store:
+        store.insert("quarantine", row)
     monkeypatch.setattr(queries, "load_query", lambda name: stolen)
     with pytest.raises(duckdb.PermissionException):
         queries.run_query("steal", StoreConfig(path=tmp_path / "s.duckdb"))
