@@ -30,7 +30,7 @@ from .query import query
 from .runs import runs
 from .score import score
 from .store import store
-from .terminal import logs_json, set_up_logging
+from .terminal import set_up_logging
 from .train import train
 
 
@@ -147,11 +147,13 @@ def run(arguments: list[str] | None = None) -> int:
     try:
         result: Any = cli.main(arguments, prog_name="finsent-batch", standalone_mode=False)
         return result if isinstance(result, int) else 0
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return error.exit_code
     except click.ClickException as error:
-        if logs_json():
-            _say(error.format_message())
-        else:
-            error.show()
+        context = getattr(error, "ctx", None)
+        help_line = f"; see {context.command_path} --help" if context else ""
+        _say(error.format_message().rstrip(".") + help_line)
         return error.exit_code
     except click.Abort:
         _say("interrupted")

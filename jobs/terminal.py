@@ -48,12 +48,6 @@ def set_up_logging(log_format: str, verbose: int, *, quiet: bool) -> None:
     logger.setLevel(logging.ERROR if quiet else shown)
 
 
-def logs_json() -> bool:
-    """Return whether log lines are JSON: then nothing else may go to stderr."""
-    handlers = logging.getLogger("finsent_batch").handlers
-    return any(isinstance(handler.formatter, _JsonFormatter) for handler in handlers)
-
-
 @contextmanager
 def progress_bar(*, quiet: bool) -> Iterator[Callable[[str, int, int | None], None]]:
     """Give a progress callback that draws a bar a stage on a terminal, and nothing elsewhere."""

@@ -156,8 +156,12 @@ def test_a_bug_keeps_its_traceback(tmp_path):
     ("arguments", "code", "message"),
     [
         (["score", "gone.csv"], 66, "gone.csv does not exist: check the path"),
-        (["runs", "--x"], 2, "No such option '--x'."),
-        (["query", "x", "--param", "y"], 2, "Invalid value for --param: 'y' is not KEY=VALUE"),
+        (["runs", "--x"], 2, "No such option '--x'; see finsent-batch runs --help"),
+        (
+            ["query", "x", "--param", "y"],
+            2,
+            "Invalid value for --param: 'y' is not KEY=VALUE; see finsent-batch query --help",
+        ),
     ],
 )
 def test_json_log_lines_of_failures(run, arguments, code, message):
