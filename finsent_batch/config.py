@@ -102,7 +102,7 @@ class TrainConfig:
     weight_decay: float = 0.01
     max_grad_norm: float = 1.0
     label_smoothing_factor: float = 0.05
-    ema_decay: float = 0.998
+    ema_decay: float = 0.0
     """Decay, a step, of the running mean of weights that is kept; 0 keeps the last weights."""
     lora_r: int = 64
     lora_alpha: int = 64

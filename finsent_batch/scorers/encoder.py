@@ -21,7 +21,7 @@ from .batching import length_sorted_batches, pad
 from .bert_int8 import Int8Bert
 from .classifier import load_classifier
 
-DEFAULT_MAX_BATCH_TOKENS = {"cpu": 1024, "cuda": 65_536}
+DEFAULT_MAX_BATCH_TOKENS = {"cpu": 2048, "cuda": 65_536}
 """Measured by benchmarks/mini_throughput.py --budgets."""
 NEAR_TIE = 0.1
 """Int8 answers whose two best probabilities are closer than this are scored again in fp32."""
