@@ -99,7 +99,7 @@ def _read_csv(file: Path, how: LabelledFormat) -> pl.DataFrame:
     # Kaggle's all-data.csv holds bytes that are no UTF-8; the tutorial reads them as U+FFFD.
     text = _decode(file, how.encoding or "utf-8", "replace")
     try:
-        rows = [row for row in csv.reader(io.StringIO(text, newline="")) if row]
+        rows = [row for row in csv.reader(io.StringIO(text, newline=""), strict=True) if row]
     except csv.Error as error:
         raise BadDataError(f"{file} cannot be parsed as CSV ({error}): check its quotes") from None
     if not rows:
