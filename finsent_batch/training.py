@@ -32,7 +32,8 @@ from .labels import LABELS
 from .metrics import Floats, evaluate_predictions, fit_temperature
 from .mixture import epoch_rows
 from .model_card import write_card
-from .models.directory import CARD_FILE, FORMAT_VERSION, PACKAGED_BASE, resolve_base, weight_files
+from .models.bases import PACKAGED_BASE, resolve_base, weight_files
+from .models.directory import CARD_FILE, FORMAT_VERSION
 from .models.files import FileHashes
 from .planning import Progress
 from .runs import no_progress

