@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 
 from .config import ScoreConfig, StoreConfig
-from .models.directory import open_model
+from .models.directory import open_configured
 from .publishing import output_schema
 from .queries import run_query
 from .runs import Job, StopRequest, no_progress
@@ -41,7 +41,7 @@ def score_frame(
         source, sink = ArrowSource(frame.to_arrow()), ArrowSink()
         column = choose_text_column(source.schema, text_column, "the frame")
         output_schema(source.schema, replace=replace_columns, where="the frame")
-        spec = open_model(config.model.model)
+        spec = open_configured(config.model)
         with opened_run(config, spec, no_progress, StopRequest()) as run:
             run.jobs = [Job(source=source, sink=sink, text_column=column)]
             run.summary.output = "memory"

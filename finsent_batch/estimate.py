@@ -6,15 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from .config import ScoreConfig
-from .hardware import resolve_device, resolve_weights
+from .hardware import resolve_device
 from .inputs import check_target, open_sink, open_source, resolve_pairs
-from .models.directory import open_model
+from .models.directory import open_configured
 from .models.files import FileHashes
 from .planning import Plan, Progress, make_plan
 from .publishing import output_schema
 from .runs import no_progress
 from .scorers import Scorer
-from .scoring import load_scorer
+from .scorers.loading import load_scorer
 from .sources import choose_text_column
 from .store import Store
 from .summary import DryRun
@@ -35,9 +35,9 @@ def dry_run(config: ScoreConfig, *, progress: Progress = no_progress) -> DryRun:
         FinsentError: whatever would stop the run before it scores.
     """
     pairs = resolve_pairs(config)
-    spec = open_model(config.model.model)
+    spec = open_configured(config.model)
     device = resolve_device(config.model.device)
-    weights = resolve_weights(config.model.weights, device, int8_able=spec.int8_able)
+    weights = spec.weights_for(config.model.weights, device)
     with tempfile.TemporaryDirectory() as scratch, _open_store(config, Path(scratch)) as store:
         fingerprint = spec.fingerprint(weights, FileHashes(store.connection))
         sources = []
@@ -55,7 +55,7 @@ def dry_run(config: ScoreConfig, *, progress: Progress = no_progress) -> DryRun:
         )
         rate, rate_from, tokens = None, "nothing to score", 0
         if plan.pending:
-            scorer = load_scorer(spec, device, weights, config)
+            scorer = load_scorer(spec, device, weights, config.model)
             sample = _sample(store, _TOKEN_SAMPLE)
             tokens = round(scorer.count_tokens(sample) * plan.pending / len(sample))
             rate, rate_from = rows[0][0] if rows else None, "the latest run with this model"

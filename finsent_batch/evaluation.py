@@ -12,15 +12,16 @@ import polars as pl
 from .config import EvaluateConfig, ModelConfig
 from .engines import utc_now
 from .errors import BadDataError, CannotCreateError, FinsentError, GateFailedError, UsageError
-from .hardware import resolve_device, resolve_weights
+from .hardware import resolve_device
 from .headlines import normalise
 from .labelled import LabelledFormat, read_labelled
 from .labels import LABELS
 from .metrics import MISSING, Floats, Ints, evaluate_predictions, mcnemar, predict
-from .models.directory import open_model
+from .models.directory import open_configured
 from .models.files import FileHashes
 from .planning import Progress
 from .runs import no_progress
+from .scorers.loading import load_scorer
 from .store import Store
 
 _GATE = re.compile(r"\s*([a-z_0-9.]+)\s*(>=|<=|>|<)\s*([0-9.]+)\s*")
@@ -84,15 +85,11 @@ def _create(folder: Path) -> None:
 def _one(
     config: ModelConfig, frame: pl.DataFrame, truth: Ints, progress: Progress
 ) -> tuple[dict[str, Any], Floats]:
-    from .scorers.encoder import EncoderScorer
-
-    spec = open_model(config.model)
+    spec = open_configured(config)
     device = resolve_device(config.device)
-    weights = resolve_weights(config.weights, device, int8_able=spec.int8_able)
+    weights = spec.weights_for(config.weights, device)
     fingerprint = spec.fingerprint(weights, FileHashes())
-    scorer = EncoderScorer(
-        spec, device=device, weights=weights, max_batch_tokens=config.max_batch_tokens
-    )
+    scorer = load_scorer(spec, device, weights, config)
     texts = normalise(frame["headline"].to_list())
     probabilities = np.full((len(texts), len(LABELS)), np.nan, dtype=np.float32)
     # A blank headline has no prediction: scoring would not give it one either.

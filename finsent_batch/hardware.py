@@ -12,6 +12,9 @@ from pathlib import Path
 
 from .errors import UnavailableError, UsageError
 
+# Dense weights, their folding and a batch of activations fit where memory is this many times the
+# base's files: 24 GB and more for 7 billion parameters in two bytes each.
+_ROOM = 1.75
 _NVIDIA_NODES = ("/dev/nvidia0", "/dev/nvidiactl", "/dev/dxg")
 
 
@@ -65,7 +68,7 @@ def resolve_device(wanted: str) -> str:
     return "cuda" if wanted != "cpu" and cuda_available() else "cpu"
 
 
-def resolve_weights(wanted: str, device: str, *, int8_able: bool) -> str:
+def classifier_weights(wanted: str, device: str, *, int8_able: bool) -> str:
     """Return the arithmetic of a sequence classifier: `fp32`, `bf16` or `int8`.
 
     `auto` takes the fastest that keeps the labels: bf16 on a GPU; on a CPU int8
@@ -96,3 +99,48 @@ def resolve_weights(wanted: str, device: str, *, int8_able: bool) -> str:
             "use auto"
         )
     return wanted
+
+
+def causal_weights(wanted: str, device: str, *, quantised: bool, size: int) -> str:
+    """Return how a causal model's weights are kept: `nf4`, `bf16`, `fp8` or `fp32`.
+
+    `quantised` says that the weights are 4-bit ones; `size` is that of the base's
+    files, in bytes. `auto` keeps 4-bit weights so on a CPU and on a GPU without
+    room for them unpacked, which is faster; other weights are bf16 on a GPU, fp32
+    on a CPU.
+
+    Raises:
+        UsageError: an arithmetic that causal models do not run in.
+        UnavailableError: this device cannot.
+    """
+    if wanted == "auto":
+        if device == "cpu":
+            return "nf4" if quantised else "fp32"
+        roomy = gpu_memory() >= _ROOM * size
+        return "bf16" if roomy or not quantised else "nf4"
+    if wanted not in ("nf4", "bf16", "fp8", "fp32"):
+        raise UsageError(f"--weights {wanted}: a causal model runs in nf4, bf16, fp8 or fp32")
+    if wanted == "nf4" and not quantised:
+        raise UsageError(
+            "--weights nf4: this adapter was trained on a base that was not quantised; use auto"
+        )
+    if wanted == "fp8" and (device == "cpu" or gpu_capability() < (8, 9)):
+        raise UnavailableError(
+            f"--weights fp8 needs a GPU of compute capability 8.9 or later (Ada, Hopper); this "
+            f"{device} is none: use auto"
+        )
+    return wanted
+
+
+def gpu_memory() -> int:
+    """Return the first GPU's memory in bytes."""
+    import torch
+
+    return int(torch.cuda.get_device_properties(0).total_memory)
+
+
+def gpu_capability() -> tuple[int, int]:
+    """Return the first GPU's compute capability, such as (9, 0) for Hopper."""
+    import torch
+
+    return torch.cuda.get_device_capability(0)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from .config import DEFAULT_MODEL, StoreConfig
 from .errors import FinsentError
-from .hardware import available_cores, cpu_model, cuda_available, resolve_device, resolve_weights
+from .hardware import available_cores, classifier_weights, cpu_model, cuda_available, resolve_device
 from .models.directory import open_model
 from .models.files import FileHashes
 from .store import Store
@@ -34,8 +34,8 @@ class Check:
 
 def known_models(config: StoreConfig) -> list[dict[str, object]]:
     """Return the embedded model and those of the store, one dict each."""
-    weights = resolve_weights("auto", resolve_device("auto"), int8_able=True)
     spec = open_model(DEFAULT_MODEL)
+    weights = spec.weights_for("auto", resolve_device("auto"))
     rows: dict[str, dict[str, object]] = {}
     default = spec.fingerprint(weights, FileHashes())
     rows[default] = _row(DEFAULT_MODEL, spec.family, spec.base_id, weights, default, 0, None)
@@ -83,7 +83,7 @@ def _machine() -> Iterator[Check]:
     disk = shutil.disk_usage(".").free / 1e9
     yield Check(what="free disk here", state="ok", found=f"{disk:.1f} GB")
     yield Check(what="GPU", state="ok" if cuda_available() else "–", found=_gpu())
-    weights = resolve_weights("auto", resolve_device("auto"), int8_able=True)
+    weights = classifier_weights("auto", resolve_device("auto"), int8_able=True)
     found = f"{resolve_device('auto')}, {weights}"
     yield Check(what="device and weights for auto", state="ok", found=found)
 

@@ -12,7 +12,7 @@ from .config import ScoreConfig
 from .csv_source import BadRow
 from .engines import utc_now
 from .errors import InterruptedRunError
-from .models.directory import ModelSpec
+from .models.spec import ModelSpec
 from .planning import IS_UNDECODABLE, Progress
 from .sinks import Sink
 from .sources import Source

@@ -11,14 +11,16 @@ from . import __version__
 from .config import ScoreConfig
 from .engines import Commit, run_local, utc_now
 from .errors import BadDataError, FinsentError, StorageError
-from .hardware import resolve_device, resolve_weights
+from .hardware import resolve_device
 from .inputs import Pair, check_target, open_sink, open_source, resolve_pairs
-from .models.directory import ModelSpec, open_model
+from .models.directory import open_configured
 from .models.files import FileHashes
+from .models.spec import ModelSpec
 from .planning import Plan, Progress, make_plan
 from .publishing import output_schema, publish
 from .runs import Job, Run, StopRequest, close_books, no_progress, open_books, quarantine
 from .scorers import Scorer
+from .scorers.loading import load_scorer
 from .sinks import Mark
 from .sources import choose_text_column
 from .store import Store, first_line
@@ -36,7 +38,7 @@ def score(
         FinsentError: anything expected that prevents it; see `errors` and the exit codes.
     """
     pairs = resolve_pairs(config)
-    spec = open_model(config.model.model)
+    spec = open_configured(config.model)
     with opened_run(config, spec, progress, stop or StopRequest()) as run:
         run.jobs = open_jobs(run, pairs)
         run.summary.output = str(config.output or pairs[0].output)
@@ -51,7 +53,7 @@ def opened_run(
 ) -> Iterator[Run]:
     """Open the store and settle device, arithmetic and fingerprint."""
     device = resolve_device(config.model.device)
-    weights = resolve_weights(config.model.weights, device, int8_able=spec.int8_able)
+    weights = spec.weights_for(config.model.weights, device)
     with Store.open(config.store) as store:
         hashes = FileHashes(store.connection)
         fingerprint = spec.fingerprint(weights, hashes)
@@ -133,7 +135,7 @@ def _run_stages(run: Run) -> None:
     logger.info("planned: %d rows, %d to score", plan.rows, plan.pending)
     if plan.pending:
         with timed(run.summary, "load_model"):
-            scorer = load_scorer(run.spec, run.device, run.weights, run.config)
+            scorer = load_scorer(run.spec, run.device, run.weights, run.config.model)
         run.summary.path = scorer.path
         with timed(run.summary, "score"):
             _score_pending(run, scorer, plan, progress)
@@ -141,18 +143,6 @@ def _run_stages(run: Run) -> None:
             raise run.stop.error()
     with timed(run.summary, "publish"):
         _publish(run, plan, progress)
-
-
-def load_scorer(spec: ModelSpec, device: str, weights: str, config: ScoreConfig) -> Scorer:
-    """Load the model; this is where torch is first imported."""
-    from .scorers.encoder import EncoderScorer
-
-    return EncoderScorer(
-        spec,
-        device=device,
-        weights=weights,
-        max_batch_tokens=config.model.max_batch_tokens,
-    )
 
 
 def _score_pending(run: Run, scorer: Scorer, plan: Plan, progress: Progress) -> None:

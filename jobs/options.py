@@ -28,7 +28,7 @@ def model_options(function: F) -> F:
             ),
             click.option(
                 "--weights",
-                type=click.Choice(["auto", "fp32", "bf16", "int8"]),
+                type=click.Choice(["auto", "nf4", "bf16", "fp8", "fp32", "int8"]),
                 default=ModelConfig.weights,
                 help="Arithmetic; auto takes the fastest that keeps the labels.",
             ),

@@ -45,9 +45,9 @@ def weight_files(folder: Path) -> list[Path]:
         return files
     if any(folder.glob("*.bin")) or any(folder.glob("*.pt")):
         raise ConfigError(
-            f"{folder} has pickled weights only, which can run code when loaded: convert them "
-            "(AutoModelForSequenceClassification.from_pretrained(…).save_pretrained(DIR) in a "
-            "place you trust) and name that directory"
+            f"{folder} has pickled weights only, which can run code when loaded: convert them to "
+            "safetensors (from_pretrained(…).save_pretrained(DIR) of transformers, in a place you "
+            "trust) and name that directory"
         )
     raise MissingInputError(f"{folder} holds no model.safetensors: check --model")
 
@@ -59,6 +59,7 @@ def from_hub(name: str) -> Path:
             "ProsusAI/finbert"
         )
     from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import GatedRepoError
 
     wanted = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.txt", "*.model"]
     try:
@@ -67,6 +68,11 @@ def from_hub(name: str) -> Path:
         pass  # not downloaded yet: ask the Hub
     try:
         return Path(snapshot_download(name, allow_patterns=wanted))
+    except GatedRepoError:
+        raise MissingInputError(
+            f"model {name} is gated: accept its licence at https://huggingface.co/{name}, then "
+            f"'hf auth login' and 'hf download {name}' (huggingface-cli in older versions)"
+        ) from None
     except (OSError, ValueError, RuntimeError) as error:
         raise MissingInputError(
             f"model {name} is not on this machine and could not be downloaded "

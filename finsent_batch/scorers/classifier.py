@@ -19,7 +19,7 @@ from transformers.utils import logging as transformers_logging
 
 from ..errors import ConfigError
 from ..labels import LABELS
-from ..models.directory import ModelSpec
+from ..models.spec import ModelSpec
 
 # Loading a small model needs no progress bar, and a library prints nothing.
 transformers_logging.disable_progress_bar()

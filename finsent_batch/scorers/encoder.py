@@ -15,7 +15,7 @@ import torch
 from tokenizers import Tokenizer
 
 from ..hardware import available_cores
-from ..models.directory import ModelSpec
+from ..models.spec import ModelSpec
 from . import BoolArray, FloatArray, IntArray, ScoredBatch
 from .batching import length_sorted_batches, pad
 from .bert_int8 import Int8Bert

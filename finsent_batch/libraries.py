@@ -1,0 +1,42 @@
+"""Optional libraries, loaded so that they stay quiet and off the network."""
+
+import contextlib
+import logging
+import sys
+from typing import Any
+
+from .errors import UnavailableError
+
+_ABSENT = object()
+
+
+def load_bitsandbytes() -> Any:
+    """Import bitsandbytes, which transformers and peft also use, and return it.
+
+    On a CPU with AVX512-BF16 its import asks the Hub for a kernel if the package
+    `kernels` is installed, and warns if it is not; neither belongs in a nightly job.
+
+    Raises:
+        UnavailableError: it is not installed.
+    """
+    before = sys.modules.get("kernels", _ABSENT)
+    sys.modules["kernels"] = None  # type: ignore[assignment]
+    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
+    try:
+        import bitsandbytes
+    except ImportError as error:
+        raise UnavailableError(
+            f"4-bit weights need bitsandbytes ({error}): pip install 'finsent-batch[llm]'"
+        ) from None
+    finally:
+        if before is _ABSENT:
+            del sys.modules["kernels"]
+        else:
+            sys.modules["kernels"] = before  # type: ignore[assignment]
+    return bitsandbytes
+
+
+def quiet_bitsandbytes() -> None:
+    """Load bitsandbytes, if it is here, before another library does."""
+    with contextlib.suppress(UnavailableError):  # not here: nothing to keep quiet
+        load_bitsandbytes()

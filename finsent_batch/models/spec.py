@@ -1,0 +1,133 @@
+"""What is known of a model before it is loaded, and the fingerprint of its answers.
+
+Nothing here loads weights or imports torch; a fully cached run needs only what
+this tells.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from ..errors import ConfigError
+from ..hardware import causal_weights, classifier_weights
+from ..prompts import Prompt
+from .bases import read_json, weight_files
+from .files import FileHashes
+
+CLASSIFIER: Final = "sequence_classifier"
+CAUSAL: Final = "label_tokens"
+
+# Raised whenever the arithmetic of scoring changes what a model answers.
+_SCORING_VERSION = 1
+_TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.txt")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSpec:
+    """A model that is on disk and fit to score, not yet loaded."""
+
+    name: str
+    """As the user named it."""
+    folder: Path
+    base: Path
+    """Folder of the base weights and `config.json`; `folder` itself for a plain classifier."""
+    adapter: Path | None
+    family: str
+    """`sequence_classifier`, or `label_tokens` for a causal model that is asked a prompt."""
+    label_order: tuple[int, int, int] = (0, 1, 2)
+    """Index of a classifier's output for each of `LABELS`."""
+    max_length: int
+    temperature: float = 1.0
+    prompt: Prompt | None = None
+    """What a causal model is asked; None for a classifier."""
+    quantisation: str | None = None
+    """`nf4` where the adapter was trained on a base in 4 bits, which must then be scored so."""
+    card: dict[str, Any] = field(hash=False, default_factory=dict)
+    """The contents of `finsent.json`; empty for a plain classifier."""
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The base's `config.json`."""
+        return read_json(self.base / "config.json")
+
+    @property
+    def tokenizer(self) -> Path:
+        """Folder that holds the tokenizer."""
+        own = self.adapter is not None and any(
+            (self.folder / name).exists() for name in ("tokenizer.json", "tokenizer.model")
+        )
+        return self.folder if own else self.base
+
+    @property
+    def int8_able(self) -> bool:
+        """Whether the int8 scorer knows this architecture: BERT as it was published."""
+        config = self.config
+        return (
+            config.get("model_type") == "bert"
+            and config.get("hidden_act", "gelu") == "gelu"
+            and config.get("position_embedding_type", "absolute") == "absolute"
+        )
+
+    @property
+    def base_id(self) -> str:
+        """What the base is called in listings."""
+        return str(self.card.get("base", {}).get("id", self.folder.name))
+
+    def weights_for(self, wanted: str, device: str) -> str:
+        """Return the arithmetic that `--weights wanted` means for this model on a device.
+
+        Raises:
+            UsageError: this kind of model does not run in it.
+            UnavailableError: this machine cannot.
+        """
+        if self.family == CLASSIFIER:
+            return classifier_weights(wanted, device, int8_able=self.int8_able)
+        size = sum(file.stat().st_size for file in weight_files(self.base))
+        return causal_weights(wanted, device, quantised=bool(self.quantisation), size=size)
+
+    def fingerprint(self, weights: str, hashes: FileHashes) -> str:
+        """Return 128 bits, in hexadecimal, of everything that decides this model's answers.
+
+        Raises:
+            ConfigError: the base is not the one that the adapter was trained on.
+        """
+        base = {f.name: hashes.sha256(f) for f in weight_files(self.base)}
+        expected = self.card.get("base", {}).get("files", {})
+        for name, digest in expected.items():
+            if base.get(name) != digest:
+                raise ConfigError(
+                    f"{self.name}: its adapter was trained on another base: {name} in {self.base} "
+                    f"has SHA-256 {base.get(name, 'none')[:12]}…, expected {digest[:12]}…"
+                )
+        identity = {
+            "scoring_version": _SCORING_VERSION,
+            "family": self.family,
+            "weights": self._numbers(weights),
+            "base": base,
+            "base_config": hashes.sha256(self.base / "config.json"),
+            "adapter": {
+                f.name: hashes.sha256(f)
+                for f in ([] if self.adapter is None else sorted(self.adapter.glob("adapter_*")))
+            },
+            "tokenizer": {
+                name: hashes.sha256(self.tokenizer / name)
+                for name in _TOKENIZER_FILES
+                if (self.tokenizer / name).exists()
+            },
+            "pooling": self.card.get("pooling"),
+            "label_order": self.label_order,
+            "max_length": self.max_length,
+            "temperature": self.temperature,
+        }
+        if self.prompt is not None:
+            identity["prompt"] = self.prompt.to_card()
+        canonical = json.dumps(identity, sort_keys=True)
+        return hashlib.sha256(canonical.encode()).hexdigest()[:32]
+
+    def _numbers(self, weights: str) -> str:
+        """Name what decides the numbers: 4-bit weights give the same ones kept in 4 bits or not."""
+        if self.quantisation == "nf4" and weights in ("nf4", "bf16"):
+            return "nf4"
+        return f"{self.quantisation}+{weights}" if self.quantisation else weights

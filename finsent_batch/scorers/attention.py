@@ -1,0 +1,211 @@
+"""Causal attention over a packed batch: texts end to end, no padding between them.
+
+Each text's queries see the shared prefix and the text's own tokens up to
+themselves. Registered with transformers as an attention implementation, so that
+any Llama-like decoder runs packed without a second copy of its code.
+"""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Final
+
+import torch
+from torch.nn import functional
+from transformers import AttentionInterface, AttentionMaskInterface
+
+NAME: Final = "finsent_packed"
+
+States = tuple[torch.Tensor, torch.Tensor]
+"""A layer's keys and values, each (tokens, key heads, head size), rotated already."""
+
+
+@dataclass(kw_only=True)
+class Packing:
+    """Where each text of a packed batch lies, and the keys and values all of them see first."""
+
+    lengths: list[int]
+    """Tokens of each text, prefix apart."""
+    device: torch.device
+    prefix: dict[int, States] | None = None
+    """By layer; None when the texts are whole prompts."""
+    kept: dict[int, States] | None = field(default=None)
+    """Filled by layer with this batch's own keys and values, when not None."""
+
+    @cached_property
+    def prefix_tokens(self) -> int:
+        """Tokens of the shared prefix."""
+        return 0 if not self.prefix else next(iter(self.prefix.values()))[0].shape[0]
+
+    @cached_property
+    def starts(self) -> torch.Tensor:
+        """First token of each text and, at the end, the count of tokens, (n + 1,) int32."""
+        sizes = torch.tensor([0, *self.lengths], dtype=torch.int32)
+        return sizes.cumsum(0, dtype=torch.int32).to(self.device)
+
+    @cached_property
+    def last(self) -> torch.Tensor:
+        """Index of each text's last token, (n,) int64."""
+        return self.starts[1:].long() - 1
+
+    @cached_property
+    def positions(self) -> torch.Tensor:
+        """Position of every token in its whole prompt, (1, tokens) int64."""
+        everyone = torch.arange(sum(self.lengths), device=self.device)
+        within = everyone - self.starts[:-1].long().repeat_interleave(self._sizes)
+        return (within + self.prefix_tokens)[None]
+
+    @cached_property
+    def _sizes(self) -> torch.Tensor:
+        return torch.tensor(self.lengths, device=self.device)
+
+    @cached_property
+    def key_starts(self) -> torch.Tensor:
+        """As `starts`, with the prefix before each text."""
+        texts = torch.arange(len(self.lengths) + 1, device=self.device, dtype=torch.int32)
+        return self.starts + texts * self.prefix_tokens
+
+    @cached_property
+    def padded(self) -> torch.Tensor:
+        """Index of each text's tokens, rows padded with their last one, (n, longest) int64."""
+        steps = torch.arange(max(self.lengths), device=self.device)
+        return torch.minimum(self.starts[:-1, None].long() + steps, self.last[:, None])
+
+    @cached_property
+    def is_token(self) -> torch.Tensor:
+        """Which entries of `padded` are tokens of their own, (n, longest) bool."""
+        return torch.arange(max(self.lengths), device=self.device) < self._sizes[:, None]
+
+    @cached_property
+    def mask(self) -> torch.Tensor:
+        """Which keys a padded row's queries see, (longest, prefix + longest) bool.
+
+        Padding comes after every real token, so that causality alone hides it.
+        """
+        longest = max(self.lengths)
+        ones = torch.ones(
+            longest, self.prefix_tokens + longest, dtype=torch.bool, device=self.device
+        )
+        return ones.tril(self.prefix_tokens)
+
+    @cached_property
+    def own_keys(self) -> torch.Tensor:
+        """Where each token's key goes among the keys with prefixes, (tokens,) int64."""
+        texts = torch.arange(1, len(self.lengths) + 1, device=self.device)
+        shift = (texts * self.prefix_tokens).repeat_interleave(self._sizes)
+        return torch.arange(sum(self.lengths), device=self.device) + shift
+
+
+def attend(
+    packing: Packing,
+    layer: int,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    scale: float,
+) -> torch.Tensor:
+    """Return the attention of a packed batch, (tokens, heads, head size).
+
+    `query` is (tokens, heads, head size), `key` and `value` (tokens, key heads,
+    head size), one key head serving heads / key heads query heads.
+    """
+    if packing.kept is not None:
+        packing.kept[layer] = (key, value)
+    prefix = packing.prefix[layer] if packing.prefix else None
+    if flash_usable(query):
+        return _flash(packing, prefix, query, key, value, scale)
+    return _padded(packing, prefix, query, key, value, scale)
+
+
+def flash_usable(tensor: torch.Tensor) -> bool:
+    """Return whether PyTorch's flash attention for packed batches takes this tensor."""
+    return (
+        tensor.is_cuda
+        and tensor.dtype in (torch.bfloat16, torch.float16)
+        and torch.cuda.get_device_capability(tensor.device) >= (8, 0)
+    )
+
+
+def _flash(
+    packing: Packing,
+    prefix: States | None,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    scale: float,
+) -> torch.Tensor:
+    from torch.nn.attention.varlen import varlen_attn
+
+    longest = max(packing.lengths)
+    if prefix is not None:
+        key, value = (
+            _with_prefix(packing, shared, own)
+            for shared, own in zip(prefix, (key, value), strict=True)
+        )
+    result = varlen_attn(
+        query.contiguous(),
+        key.contiguous(),
+        value.contiguous(),
+        packing.starts,
+        packing.key_starts,
+        longest,
+        longest + packing.prefix_tokens,
+        scale=scale,
+        window_size=(-1, 0),  # causal, the last query seeing the last key
+        enable_gqa=key.shape[1] != query.shape[1],
+    )
+    assert isinstance(result, torch.Tensor)
+    return result
+
+
+def _with_prefix(packing: Packing, shared: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
+    """Return keys or values with the prefix's before each text's, (n * prefix + tokens, …)."""
+    count, size = len(packing.lengths), packing.prefix_tokens
+    joined = own.new_empty(count * size + own.shape[0], *own.shape[1:])
+    places = packing.key_starts[:-1].long()[:, None] + torch.arange(size, device=own.device)
+    joined[places.flatten()] = shared.repeat(count, 1, 1)
+    joined[packing.own_keys] = own
+    return joined
+
+
+def _padded(
+    packing: Packing,
+    prefix: States | None,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    scale: float,
+) -> torch.Tensor:
+    """Attend in rows padded to the longest text: nearly the same size once sorted by length."""
+    rows = packing.padded
+    q, k, v = (part[rows].transpose(1, 2) for part in (query, key, value))
+    if prefix is not None:
+        before = [p.transpose(0, 1).expand(len(rows), -1, -1, -1) for p in prefix]
+        k, v = torch.cat((before[0], k), dim=2), torch.cat((before[1], v), dim=2)
+    mixed = functional.scaled_dot_product_attention(
+        q, k, v, attn_mask=packing.mask, scale=scale, enable_gqa=k.shape[1] != q.shape[1]
+    )
+    return mixed.transpose(1, 2)[packing.is_token]
+
+
+def _for_transformers(
+    module: Any,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: None,
+    *,
+    scaling: float,
+    packing: Packing,
+    **_: Any,
+) -> tuple[torch.Tensor, None]:
+    """Attention as transformers calls it: (1, heads, tokens, head size) in, heads last out."""
+    q, k, v = (part[0].transpose(0, 1) for part in (query, key, value))
+    return attend(packing, module.layer_idx, q, k, v, scaling)[None], None
+
+
+def _no_mask(*_: Any, **__: Any) -> None:
+    """Build no mask: `Packing` says who sees whom."""
+
+
+AttentionInterface.register(NAME, _for_transformers)
+AttentionMaskInterface.register(NAME, _no_mask)

@@ -1,0 +1,113 @@
+"""Causal models: loading them, in 4 bits or not, with the adapter folded in."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..errors import ConfigError, MissingInputError, UnavailableError
+from ..libraries import load_bitsandbytes, quiet_bitsandbytes
+from ..models.bases import weight_files
+from ..models.spec import ModelSpec
+
+quiet_bitsandbytes()
+
+from transformers import AutoModelForCausalLM, BitsAndBytesConfig  # noqa: E402
+from transformers.utils import logging as transformers_logging  # noqa: E402
+
+from .adapter import read_adapter  # noqa: E402
+from .quantized import converted  # noqa: E402
+
+# Loading needs no progress bar, and a library prints nothing.
+transformers_logging.disable_progress_bar()
+
+
+def nf4_config(compute: torch.dtype) -> BitsAndBytesConfig:
+    """Return the quantisation of QLoRA: NF4, its scales quantised again."""
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=compute,
+    )
+
+
+def compute_dtype(device: str, weights: str) -> torch.dtype:
+    """Return the dtype of activations: fp32 on a CPU unless bf16 was asked for."""
+    if weights == "fp32" or (device == "cpu" and weights != "bf16"):
+        return torch.float32
+    if device == "cpu" or torch.cuda.is_bf16_supported(including_emulation=False):
+        return torch.bfloat16
+    return torch.float16
+
+
+def load_base(folder: Path, *, nf4: bool, device: str, compute: torch.dtype) -> Any:
+    """Load a causal model in evaluation mode, its layers' weights in NF4 or as they are stored.
+
+    Quantising starts from the stored dtype, so that training and scoring get the
+    same 4-bit weights.
+
+    Raises:
+        MissingInputError, ConfigError: there are no weights, or pickled ones only.
+        UnavailableError: 4 bits without bitsandbytes.
+    """
+    weight_files(folder)
+    if nf4:
+        load_bitsandbytes()
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype="auto",
+            quantization_config=nf4_config(compute) if nf4 else None,
+            device_map={"": device},
+            use_safetensors=True,
+            local_files_only=True,
+            trust_remote_code=False,
+        )
+    except torch.OutOfMemoryError:
+        raise UnavailableError(
+            f"{folder} does not fit into the memory of {device}: use --weights nf4 or another GPU"
+        ) from None
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        kind = MissingInputError if isinstance(error, OSError) else ConfigError
+        raise kind(f"{folder} cannot be loaded: {reason}") from None
+    return model.eval()
+
+
+def load_causal(spec: ModelSpec, *, device: str, weights: str) -> Any:
+    """Load base and adapter as one causal model whose linear layers are scoring ones.
+
+    Raises:
+        FinsentError: the base cannot be loaded, or the adapter does not fit it.
+    """
+    compute = compute_dtype(device, weights)
+    model = load_base(spec.base, nf4=spec.quantisation == "nf4", device=device, compute=compute)
+    model.requires_grad_(False)
+    fold_adapter(model, spec, weights=weights, compute=compute)
+    for module in model.modules():
+        for name, tensor in module.named_parameters(recurse=False):
+            if tensor.is_floating_point():
+                setattr(module, name, nn.Parameter(tensor.to(compute), requires_grad=False))
+    return model
+
+
+def fold_adapter(model: Any, spec: ModelSpec, *, weights: str, compute: torch.dtype) -> None:
+    """Replace the decoder's linear layers by their scoring form, the adapter folded in."""
+    linears = decoder_linears(model)
+    parts = read_adapter(spec.adapter, linears, spec.base_id) if spec.adapter else {}
+    for name, layer in linears.items():
+        parent, _, child = name.rpartition(".")
+        part = parts.get(name)
+        setattr(model.get_submodule(parent), child, converted(layer, weights, compute, part))
+
+
+def decoder_linears(model: Any) -> dict[str, nn.Linear]:
+    """Return the linear layers of a causal model but the output head, by name."""
+    head = model.get_output_embeddings()
+    return {
+        name: module
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear) and module is not head
+    }

@@ -1,0 +1,137 @@
+"""One forward pass of a causal model: the logits of the label tokens after each prompt.
+
+`PackedDecoder` runs texts end to end with the instruction's keys and values
+computed once; `PaddedDecoder` is transformers' own forward on right-padded rows.
+Both compare three rows of the output head, in fp32, at each prompt's last token.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final, Protocol
+
+import torch
+
+from . import attention
+from .attention import Packing, States
+from .batching import pad
+
+PACKABLE: Final = frozenset({"llama", "mistral", "qwen2", "qwen3"})
+"""`model_type`s whose decoder is embedding, layers, norm, and nothing between them."""
+
+
+class Decoder(Protocol):
+    """Runs one batch of prompts."""
+
+    name: str
+
+    def logits(self, rows: Sequence[Sequence[int]], dtype: torch.dtype) -> torch.Tensor:
+        """Return the label tokens' logits for prompts as ids, (n, 3) fp32."""
+        ...
+
+    def size(self, row: Sequence[int]) -> int:
+        """Return the tokens that a prompt adds to a batch."""
+        ...
+
+
+def label_head(model: Any, label_ids: Sequence[int]) -> torch.Tensor:
+    """Return the output head's rows of the label tokens, (3, hidden) fp32."""
+    weight: torch.Tensor = model.get_output_embeddings().weight
+    return weight[torch.tensor(label_ids, device=weight.device)].float()
+
+
+class PaddedDecoder:
+    """Right-padded rows through the model as transformers has it; for any architecture."""
+
+    name = "padded"
+
+    def __init__(self, model: Any, label_ids: Sequence[int]) -> None:
+        self._body = model.base_model
+        self._head = label_head(model, label_ids)
+
+    def size(self, row: Sequence[int]) -> int:
+        return len(row)
+
+    @torch.inference_mode()
+    def logits(self, rows: Sequence[Sequence[int]], dtype: torch.dtype) -> torch.Tensor:
+        ids, mask = (torch.from_numpy(x).to(self._head.device) for x in pad(rows, 0))
+        inputs = self._body.get_input_embeddings()(ids).to(dtype)
+        states = self._body(inputs_embeds=inputs, attention_mask=mask, use_cache=False)[0]
+        last = states[torch.arange(len(rows)), mask.sum(1) - 1]
+        logits: torch.Tensor = last.float() @ self._head.t()
+        return logits
+
+
+class PackedDecoder:
+    """Texts packed end to end behind one shared prefix; for `PACKABLE` architectures."""
+
+    name = "packed"
+
+    def __init__(self, model: Any, label_ids: Sequence[int], prefix: Sequence[int]) -> None:
+        self._body = model.base_model
+        self._head = label_head(model, label_ids)
+        self._prefix_ids = list(prefix)
+        self._prefixes: dict[torch.dtype, dict[int, States]] = {}
+        model.set_attn_implementation(attention.NAME)
+
+    def size(self, row: Sequence[int]) -> int:
+        return len(row) - len(self._prefix_ids) if self._shares(row) else len(row)
+
+    @torch.inference_mode()
+    def logits(self, rows: Sequence[Sequence[int]], dtype: torch.dtype) -> torch.Tensor:
+        result = torch.empty(len(rows), len(self._head), device=self._head.device)
+        sharing = [self._shares(row) for row in rows]
+        for shared in {True, False} & set(sharing):
+            chosen = [i for i, found in enumerate(sharing) if found == shared]
+            skipped = len(self._prefix_ids) if shared else 0
+            packing = Packing(
+                lengths=[len(rows[i]) - skipped for i in chosen],
+                device=self._head.device,
+                prefix=self._prefix(dtype) if shared else None,
+            )
+            states = self._run([t for i in chosen for t in rows[i][skipped:]], packing, dtype)
+            result[chosen] = states.float() @ self._head.t()
+        return result
+
+    def _shares(self, row: Sequence[int]) -> bool:
+        size = len(self._prefix_ids)
+        return 0 < size < len(row) and list(row[:size]) == self._prefix_ids
+
+    def _prefix(self, dtype: torch.dtype) -> dict[int, States]:
+        """Return the keys and values of the instruction, computed on first use."""
+        if dtype not in self._prefixes:
+            kept: dict[int, States] = {}
+            packing = Packing(lengths=[len(self._prefix_ids)], device=self._head.device, kept=kept)
+            self._run(self._prefix_ids, packing, dtype)
+            self._prefixes[dtype] = {
+                i: (k.contiguous(), v.contiguous()) for i, (k, v) in kept.items()
+            }
+        return self._prefixes[dtype]
+
+    def _run(self, ids: list[int], packing: Packing, dtype: torch.dtype) -> torch.Tensor:
+        """Return the normed states of each text's last token, (n, hidden)."""
+        tokens = torch.tensor(ids, device=packing.device)[None]
+        hidden = self._body.embed_tokens(tokens).to(dtype)
+        rotary = self._body.rotary_emb(hidden, packing.positions)
+        *layers, final = self._body.layers
+        shared = {
+            "attention_mask": None,
+            "position_ids": packing.positions,
+            "position_embeddings": rotary,
+            "packing": packing,
+        }
+        for layer in layers:
+            hidden = layer(hidden, **shared)
+        # Only the last tokens go on: the last layer's MLP is for them alone.
+        mixed, _ = final.self_attn(hidden_states=final.input_layernorm(hidden), **shared)
+        last = (hidden + mixed)[:, packing.last]
+        last = last + final.mlp(final.post_attention_layernorm(last))
+        states: torch.Tensor = self._body.norm(last)[0]
+        return states
+
+
+def make_decoder(
+    model: Any, label_ids: Sequence[int], prefix: Sequence[int], *, packed: bool | None = None
+) -> Decoder:
+    """Return the way to run a model: packed where its architecture allows it, unless told."""
+    if model.config.model_type in PACKABLE if packed is None else packed:
+        return PackedDecoder(model, label_ids, prefix)
+    return PaddedDecoder(model, label_ids)

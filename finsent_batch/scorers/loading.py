@@ -1,0 +1,24 @@
+"""Which scorer a model needs."""
+
+from ..config import ModelConfig
+from ..models.spec import CLASSIFIER, ModelSpec
+from . import Scorer
+
+
+def load_scorer(spec: ModelSpec, device: str, weights: str, config: ModelConfig) -> Scorer:
+    """Load the model; this is where torch is first imported.
+
+    Raises:
+        FinsentError: the model cannot be loaded or does not fit together.
+    """
+    if spec.family == CLASSIFIER:
+        from .encoder import EncoderScorer
+
+        return EncoderScorer(
+            spec, device=device, weights=weights, max_batch_tokens=config.max_batch_tokens
+        )
+    from .label_tokens import LabelTokenScorer
+
+    return LabelTokenScorer(
+        spec, device=device, weights=weights, max_batch_tokens=config.max_batch_tokens
+    )

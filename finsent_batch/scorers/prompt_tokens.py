@@ -1,0 +1,150 @@
+"""Prompts as token ids: where the shared instruction ends, which token names each label."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+from typing import Any
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from ..errors import ConfigError
+from ..labels import LABELS
+from ..models.spec import ModelSpec
+from ..prompts import Prompt
+from . import BoolArray
+
+# Beginnings that tokenisers merge with the bracket in different ways.
+_PROBES = ("Nordkap lifts", "12 % up", "'We", '"Quote', "(a)", "é", "x", "$3")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tokenised:
+    """Texts as token ids, ready to score."""
+
+    ids: list[list[int]]
+    truncated: BoolArray
+    """Whether only the beginning of the text is in its ids, shape (n,), bool."""
+
+
+class PromptTokens:
+    """Turns headlines into whole prompts of at most `max_length` tokens.
+
+    `prefix` is what all prompts begin with, the longest common run of tokens, not
+    of characters: the bracket and a headline's first letters can be one token.
+    `label_ids` are the tokens that a model compares: the first that each label's
+    word adds to the prompt.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, prompt: Prompt, max_length: int) -> None:
+        self._tokenizer = tokenizer
+        self._prompt = prompt
+        self._max_length = max_length
+        probes = [self._encode(text) for text in _PROBES]
+        self.prefix = _common_prefix(probes)
+        self._suffix = _common_prefix([ids[::-1] for ids in probes])[::-1]
+        self.label_ids = self._label_ids()
+        room = max_length - len(self.prefix) - len(self._suffix)
+        if room < 1:
+            raise ConfigError(
+                f"the prompt alone takes {max_length - room} tokens of {max_length}: this model "
+                "reads too little for it, use one with a larger max_position_embeddings"
+            )
+
+    def encode(self, texts: Sequence[str]) -> Tokenised:
+        """Return each text's prompt as ids; what is too long is cut at the headline's end."""
+        # No token is longer than the longest piece: beyond that a text is cut anyway.
+        most = self._max_length * _LONGEST_PIECE
+        prompts = [self._prompt.ask(text[:most]) for text in texts]
+        encoded = self._tokenizer.encode_batch_fast(prompts)
+        ids = [e.ids for e in encoded]
+        cut = np.zeros(len(ids), dtype=np.bool_)
+        for i, row in enumerate(ids):
+            if len(row) > self._max_length or len(texts[i]) > most:
+                cut[i] = True
+                ids[i] = row[: self._max_length - len(self._suffix)] + self._suffix
+        return Tokenised(ids=ids, truncated=cut)
+
+    def _encode(self, headline: str) -> list[int]:
+        ids: list[int] = self._tokenizer.encode(self._prompt.ask(headline)).ids
+        return ids
+
+    def _label_ids(self) -> tuple[int, int, int]:
+        """Return the first token of each label's word, in the order of `LABELS`."""
+        question = self._prompt.ask(_PROBES[0])
+        asked = self._tokenizer.encode(question).ids
+        found, pieces = [], []
+        for label in LABELS:
+            answered = self._tokenizer.encode(question + self._prompt.answer(label)).ids
+            shared = len(_common_prefix([asked, answered]))
+            if shared < len(asked) or len(answered) == len(asked):
+                tail = self._tokenizer.id_to_token(answered[shared])
+                raise ConfigError(
+                    f"the label word {self._prompt.answer(label)!r} merges with the end of the "
+                    f"prompt into {tail!r}: end the prompt template differently"
+                )
+            found.append(answered[shared])
+            pieces.append(self._tokenizer.id_to_token(answered[shared]))
+        if len(set(found)) < len(LABELS):
+            words = ", ".join(
+                f"{w!r} → {p!r}" for w, p in zip(self._prompt.label_words, pieces, strict=True)
+            )
+            raise ConfigError(
+                f"the label words do not begin with different tokens ({words}): choose label words "
+                "that do"
+            )
+        return found[0], found[1], found[2]
+
+
+def _common_prefix(rows: Sequence[list[int]]) -> list[int]:
+    """Return the longest run of tokens that all rows begin with."""
+    shared = takewhile(lambda column: len(set(column)) == 1, zip(*rows, strict=False))
+    return [column[0] for column in shared]
+
+
+# Characters; the pieces of common vocabularies are shorter.
+_LONGEST_PIECE = 64
+
+
+def load_prompt_tokens(spec: ModelSpec) -> PromptTokens:
+    """Load the model's tokenizer and find prefix and label tokens with it.
+
+    Raises:
+        ConfigError: there is no tokenizer, its label tokens cannot be told apart,
+            or they are not those that the adapter was trained with.
+    """
+    assert spec.prompt is not None
+    tokens = PromptTokens(load_backend(spec), spec.prompt, spec.max_length)
+    trained = spec.card.get("label_token_ids")
+    if trained is not None and tuple(trained) != tokens.label_ids:
+        raise ConfigError(
+            f"{spec.name}: its adapter was trained with label tokens {list(trained)}, the "
+            f"tokenizer in {spec.tokenizer} gives {list(tokens.label_ids)}: the vocabulary is "
+            "another one"
+        )
+    return tokens
+
+
+def load_backend(spec: ModelSpec) -> Tokenizer:
+    """Return the fast tokenizer of a model, cutting and padding nothing.
+
+    Raises:
+        ConfigError: the folder holds no tokenizer that can be loaded.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        loaded: Any = AutoTokenizer.from_pretrained(
+            spec.tokenizer, local_files_only=True, trust_remote_code=False
+        )
+        backend: Tokenizer = loaded.backend_tokenizer
+    except (OSError, ValueError, AttributeError, ImportError, KeyError, TypeError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ConfigError(
+            f"{spec.tokenizer} holds no tokenizer that can be loaded ({reason}): copy "
+            "tokenizer.json (or tokenizer.model, with sentencepiece installed) and "
+            "tokenizer_config.json there"
+        ) from None
+    backend.no_truncation()
+    backend.no_padding()
+    return backend
