@@ -6,16 +6,14 @@ folder, batches grouped by length, cosine schedule; then one temperature is
 fitted on the validation rows (Guo et al. 2017).
 """
 
-import hashlib
 import importlib.metadata
 import importlib.util
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import polars as pl
 import torch
 from peft import LoraConfig, get_peft_model
 from transformers import (
@@ -24,10 +22,8 @@ from transformers import (
 )
 
 from .config import TrainConfig
-from .errors import BadDataError, CannotCreateError, MissingInputError
 from .fitting import encode, fit
 from .hardware import available_cores
-from .labelled import SPLITS, check_leakage, duplicate_key, normalised
 from .labels import LABELS
 from .metrics import Floats, evaluate_predictions, fit_temperature
 from .mixture import epoch_rows
@@ -39,23 +35,10 @@ from .planning import Progress
 from .runs import no_progress
 from .scorers.batching import length_sorted_batches, pad
 from .scorers.classifier import new_classifier
+from .training_data import Labelled, check_output, held_out, load_splits, split_notes
 
 _TARGET_MODULES: Final = ["query", "key", "value", "dense"]
 _PACKAGES: Final = ("torch", "transformers", "peft", "accelerate", "datasets")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Labelled:
-    """The rows of all data folders: split name to frame of headline, label, folder."""
-
-    splits: dict[str, pl.DataFrame]
-    sha256: str
-
-    def folders(self, split: str) -> dict[str, pl.DataFrame]:
-        """Return one split's rows by the folder they came from."""
-        frame = self.splits[split]
-        names = frame["folder"].unique(maintain_order=True)
-        return {name: frame.filter(pl.col("folder") == name) for name in names}
 
 
 def train(config: TrainConfig, *, progress: Progress = no_progress) -> dict[str, dict[str, Any]]:
@@ -67,7 +50,7 @@ def train(config: TrainConfig, *, progress: Progress = no_progress) -> dict[str,
         BadDataError: the splits share headlines or lack a class.
         CannotCreateError: the output folder holds something already.
     """
-    _check_output(config)
+    check_output(config)
     data = load_splits(config.data)
     base = resolve_base(config.base or PACKAGED_BASE)
     threads = torch.get_num_threads()
@@ -76,7 +59,7 @@ def train(config: TrainConfig, *, progress: Progress = no_progress) -> dict[str,
         set_seed(config.seed)
         tokenizer = AutoTokenizer.from_pretrained(base, local_files_only=True)
         model = _adapted(config, base)
-        rows = epoch_rows(data.splits["train"], config, _held_out(data))
+        rows = epoch_rows(data.splits["train"], config, held_out(data))
         fit(config, model, tokenizer, rows, progress)
         report, temperature = _assess(config, model, tokenizer, data)
     finally:
@@ -89,45 +72,6 @@ def train(config: TrainConfig, *, progress: Progress = no_progress) -> dict[str,
     return report
 
 
-def _check_output(config: TrainConfig) -> None:
-    if (config.output / CARD_FILE).exists() and not config.overwrite:
-        raise CannotCreateError(
-            f"{config.output} holds a model already: use --overwrite or another -o"
-        )
-    try:
-        config.output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise CannotCreateError(f"cannot create {config.output} ({error.strerror})") from None
-
-
-def load_splits(folders: tuple[Path, ...]) -> Labelled:
-    """Read the folders that `prepare` made and check that no headline is in two splits.
-
-    Raises:
-        MissingInputError: a folder lacks a split.
-        BadDataError: two splits share a headline, or training lacks a label.
-    """
-    digest = hashlib.sha256()
-    frames: dict[str, list[pl.DataFrame]] = {split: [] for split in SPLITS}
-    for folder in folders:
-        for split in SPLITS:
-            file = folder / f"{split}.parquet"
-            if not file.exists():
-                raise MissingInputError(
-                    f"{file} does not exist: make it with finsent-batch prepare"
-                )
-            frame = normalised(pl.read_parquet(file, glob=False))
-            digest.update(f"{folder.name}/{split}\n".encode())
-            digest.update(frame.write_csv().encode())
-            frames[split].append(frame.with_columns(pl.lit(folder.name).alias("folder")))
-    splits = {split: pl.concat(parts, how="diagonal") for split, parts in frames.items()}
-    check_leakage(list(splits.items()))
-    missing = [label for label in LABELS if label not in set(splits["train"]["label"])]
-    if missing:
-        raise BadDataError(f"the training rows have no {missing[0]} headline: all three are needed")
-    return Labelled(splits=splits, sha256=digest.hexdigest())
-
-
 def _adapted(config: TrainConfig, base: Path) -> Any:
     lora = LoraConfig(
         task_type="SEQ_CLS",
@@ -138,11 +82,6 @@ def _adapted(config: TrainConfig, base: Path) -> Any:
         modules_to_save=["classifier"],
     )
     return get_peft_model(new_classifier(base, config.pooling), lora)
-
-
-def _held_out(data: Labelled) -> set[str]:
-    frames = (data.splits["valid"], data.splits["test"])
-    return {duplicate_key(headline) for frame in frames for headline in frame["headline"]}
 
 
 @torch.inference_mode()
@@ -227,16 +166,10 @@ def _card(
         "temperature": temperature,
         "training": {
             "data_sha256": data.sha256,
-            "data": [_split_notes(folder) for folder in config.data],
+            "data": [split_notes(folder) for folder in config.data],
             "hyperparameters": settings,
             "seed": config.seed,
         },
         "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
         "metrics": report,
     }
-
-
-def _split_notes(folder: Path) -> dict[str, Any]:
-    file = folder / "split.json"
-    notes = json.loads(file.read_text("utf-8")) if file.exists() else {}
-    return {"folder": folder.name, **notes}

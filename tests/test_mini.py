@@ -12,7 +12,7 @@ import pytest
 
 from finsent_batch.models.directory import open_model
 from finsent_batch.models.files import FileHashes
-from finsent_batch.training import load_splits
+from finsent_batch.training_data import load_splits
 
 from .conftest import Result
 
