@@ -6,7 +6,7 @@ objects, and each run stores the settings it had.
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 DEFAULT_STORE: Final = Path("finsent.duckdb")
 DEFAULT_MODEL: Final = "mini"
@@ -82,16 +82,21 @@ class PrepareConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """Fine-tuning of the `mini` preset; names as in transformers and peft.
+    """Fine-tuning of an adapter; names as in transformers and peft.
 
-    The values are those the shipped adapter was trained with.
+    The values are those the shipped adapter `mini` was trained with; `for_preset`
+    gives another preset's.
     """
 
     data: tuple[Path, ...]
     output: Path
     preset: str = "mini"
     base: str | None = None
-    """A Hugging Face encoder directory; None takes the packaged MiniLM."""
+    """A Hugging Face directory or Hub id; None takes the packaged MiniLM."""
+    quantisation: str | None = None
+    """`nf4` trains on the base in 4 bits (QLoRA); causal models only."""
+    loss: str = "label"
+    """What a causal model's loss counts: the `label` word alone, or the `full-text`."""
     pooling: str = "mean"
     """What the classifier reads: the `mean` of the token states, or `cls`, BERT's own pooler."""
     learning_rate: float = 1e-3
@@ -115,10 +120,61 @@ class TrainConfig:
     repeat_first: int = 2
     """How often an epoch goes through the first data folder, the one the model is meant for."""
     max_length: int = 128
+    auto_batch: bool = False
+    """Cut the effective batch, batch size times accumulation, into the largest micro-batches that
+    memory allows, and leave gradient checkpointing out where it fits without."""
+    gradient_checkpointing: bool = False
+    memory_budget: str | None = None
+    """GPU memory that training may take, such as 16GB; None takes what is free."""
+    early_stopping_patience: int | None = None
+    """Epochs without a better validation loss after which to stop; None goes to the end."""
+    save_steps: int | None = None
+    """Optimiser steps between checkpoints; None saves at the end of each epoch."""
+    resume: bool = False
+    """Go on from the last checkpoint in the output folder."""
     seed: int = 0
     threads: int | None = None
     """CPU threads for training; None takes all cores."""
     overwrite: bool = False
+
+    @staticmethod
+    def for_preset(preset: str, **given: Any) -> "TrainConfig":
+        """Return a preset's settings with those given in their place.
+
+        Raises:
+            KeyError: no such preset.
+        """
+        return TrainConfig(**{"preset": preset, **TRAIN_PRESETS[preset], **given})
+
+
+TRAIN_PRESETS: Final[dict[str, dict[str, Any]]] = {
+    "mini": {},
+    # The settings of the Llama 2 tutorial on FinancialPhraseBank (README, "Fine-tuning Llama 2").
+    "llama2-7b": {
+        "base": "meta-llama/Llama-2-7b-hf",
+        "quantisation": "nf4",
+        "learning_rate": 2e-4,
+        "num_train_epochs": 3.0,
+        "per_device_train_batch_size": 1,
+        "gradient_accumulation_steps": 8,
+        "warmup_ratio": 0.03,
+        "weight_decay": 0.001,
+        "max_grad_norm": 0.3,
+        "label_smoothing_factor": 0.0,
+        "lora_r": 64,
+        "lora_alpha": 16,
+        "lora_dropout": 0.1,
+        "class_weights": "none",
+        "opposites": False,
+        "repeat_first": 1,
+        "max_length": 1024,
+        "auto_batch": True,
+        "gradient_checkpointing": True,
+    },
+}
+"""What differs from `TrainConfig`'s defaults, by preset."""
+CAUSAL_PRESETS: Final = ("llama2-7b",)
+"""Those that fine-tune a causal model on a prompt; the others an encoder."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -40,7 +40,7 @@ class _WeightedTrainer(Trainer):  # type: ignore[misc]
         return (loss, outputs) if return_outputs else loss
 
 
-class _Report(TrainerCallback):  # type: ignore[misc]
+class Report(TrainerCallback):  # type: ignore[misc]
     """Tells the progress callback of each step."""
 
     def __init__(self, progress: Progress) -> None:
@@ -113,7 +113,7 @@ def fit(
         args=arguments,
         train_dataset=dataset,
         data_collator=_collator(tokenizer),
-        callbacks=[_Report(progress), _Average(model, config.ema_decay)],
+        callbacks=[Report(progress), _Average(model, config.ema_decay)],
     )
     trainer.remove_callback(PrinterCallback)
     trainer.train()

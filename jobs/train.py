@@ -1,14 +1,75 @@
 """`finsent-batch train`: fine-tune an adapter."""
 
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
-from finsent_batch.config import TrainConfig
+from finsent_batch.config import TRAIN_PRESETS, TrainConfig
 
 from .options import file_path
 from .terminal import print_table, progress_bar
+
+Command = Callable[..., Any]
+
+
+def _setting(name: str, kind: Any, text: str = "") -> Callable[[Command], Command]:
+    """Return the option of a setting whose default is the preset's."""
+    default = getattr(TrainConfig, name)
+    others = [
+        f"{preset}: {values[name]}"
+        for preset, values in TRAIN_PRESETS.items()
+        if values.get(name, default) != default
+    ]
+    common = [] if default is None else [str(default)]
+    shown = ", ".join([*common, *others])
+    note = f"{text}  [default: {shown}]".strip() if shown else text
+    return click.option(f"--{name.replace('_', '-')}", type=kind, default=None, help=note)
+
+
+def _switch(name: str, text: str) -> Callable[[Command], Command]:
+    flag = name.replace("_", "-")
+    return click.option(f"--{flag}/--no-{flag}", default=None, help=text)
+
+
+_SETTINGS = (
+    _setting("learning_rate", float),
+    _setting("num_train_epochs", click.FloatRange(min=0, min_open=True)),
+    _setting("per_device_train_batch_size", click.IntRange(min=1)),
+    _setting("gradient_accumulation_steps", click.IntRange(min=1)),
+    _switch("auto_batch", "Cut the effective batch as memory allows.  [default: llama2-7b: yes]"),
+    _switch("gradient_checkpointing", "Recompute activations, where --no-auto-batch."),
+    _setting("memory_budget", str, "GPU memory that training may take, such as 16GB."),
+    _setting("warmup_ratio", click.FloatRange(0, 1)),
+    _setting("weight_decay", float),
+    _setting("max_grad_norm", float),
+    _setting("label_smoothing_factor", click.FloatRange(0, 1)),
+    _setting("ema_decay", click.FloatRange(0, 1), "Running mean of weights that is kept; 0: last."),
+    _setting("lora_r", click.IntRange(min=1)),
+    _setting("lora_alpha", click.IntRange(min=1)),
+    _setting("lora_dropout", click.FloatRange(0, 1)),
+    _setting("class_weights", click.Choice(["none", "balanced", "sqrt"]),
+             "How rare classes gain; with a causal model, balanced repeats their rows."),
+    _switch("opposites", "Add headlines of the first folder turned around.  [default: mini: yes]"),
+    _setting("repeat_first", click.IntRange(min=1), "How often an epoch shows the first folder."),
+    _setting("max_length", click.IntRange(min=8), "Tokens; a longer headline is cut at its end."),
+    _setting("pooling", click.Choice(["mean", "cls"]), "What an encoder's classifier reads."),
+    _setting("quantisation", click.Choice(["nf4"]), "Keep a causal base in 4 bits (QLoRA)."),
+    _setting("loss", click.Choice(["label", "full-text"]), "What a causal model's loss counts."),
+    _setting("early_stopping_patience", click.IntRange(min=1),
+             "Epochs without a better validation loss after which to stop."),
+    _setting("save_steps", click.IntRange(min=1), "Steps between checkpoints.  [default: epoch]"),
+    _setting("seed", int),
+    _setting("threads", click.IntRange(min=1), "CPU threads.  [default: all cores]"),
+)  # fmt: skip
+
+
+def _settings(command: Command) -> Command:
+    for option in reversed(_SETTINGS):
+        command = option(command)
+    return command
 
 
 @click.command()
@@ -20,77 +81,38 @@ from .terminal import print_table, progress_bar
     help="Folder made by prepare. Repeatable; folders are mixed.",
 )
 @click.option("-o", "--output", required=True, type=file_path(dir_okay=True), help="Model folder.")
-@click.option("--preset", type=click.Choice(["mini"]), default=TrainConfig.preset)
-@click.option("--base", help="Encoder directory or Hub id.  [default: packaged all-MiniLM-L6-v2]")
+@click.option("--preset", type=click.Choice(list(TRAIN_PRESETS)), default=TrainConfig.preset)
 @click.option(
-    "--pooling",
-    type=click.Choice(["mean", "cls"]),
-    default=TrainConfig.pooling,
-    help="What the classifier reads: the mean of all tokens, or [CLS].",
+    "--base",
+    help="Base model: a directory or Hub id.  [default: packaged all-MiniLM-L6-v2, "
+    f"llama2-7b: {TRAIN_PRESETS['llama2-7b']['base']}]",
 )
-@click.option("--learning-rate", type=float, default=TrainConfig.learning_rate)
-@click.option("--num-train-epochs", type=float, default=TrainConfig.num_train_epochs)
-@click.option(
-    "--per-device-train-batch-size",
-    type=click.IntRange(min=1),
-    default=TrainConfig.per_device_train_batch_size,
-)
-@click.option(
-    "--gradient-accumulation-steps",
-    type=click.IntRange(min=1),
-    default=TrainConfig.gradient_accumulation_steps,
-)
-@click.option("--warmup-ratio", type=click.FloatRange(0, 1), default=TrainConfig.warmup_ratio)
-@click.option("--weight-decay", type=float, default=TrainConfig.weight_decay)
-@click.option("--max-grad-norm", type=float, default=TrainConfig.max_grad_norm)
-@click.option(
-    "--label-smoothing-factor",
-    type=click.FloatRange(0, 1),
-    default=TrainConfig.label_smoothing_factor,
-)
-@click.option(
-    "--ema-decay",
-    type=click.FloatRange(0, 1),
-    default=TrainConfig.ema_decay,
-    help="Decay of the running mean of weights that is kept; 0 keeps the last weights.",
-)
-@click.option("--lora-r", type=click.IntRange(min=1), default=TrainConfig.lora_r)
-@click.option("--lora-alpha", type=click.IntRange(min=1), default=TrainConfig.lora_alpha)
-@click.option("--lora-dropout", type=click.FloatRange(0, 1), default=TrainConfig.lora_dropout)
-@click.option(
-    "--class-weights",
-    type=click.Choice(["none", "balanced", "sqrt"]),
-    default=TrainConfig.class_weights,
-)
-@click.option(
-    "--opposites/--no-opposites",
-    default=TrainConfig.opposites,
-    help="Add headlines of the first folder turned around.",
-)
-@click.option(
-    "--repeat-first",
-    type=click.IntRange(min=1),
-    default=TrainConfig.repeat_first,
-    help="Passes an epoch makes over the first --data folder.",
-)
-@click.option("--max-length", type=click.IntRange(min=8), default=TrainConfig.max_length)
-@click.option("--seed", type=int, default=TrainConfig.seed)
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: all cores]")
+@_settings
+@click.option("--resume", is_flag=True, default=False, help="Go on from the last checkpoint.")
 @click.option("--overwrite", is_flag=True, default=False, help="Replace a model in the folder.")
+@click.option(
+    "--show-config", is_flag=True, default=False, help="Print all settings; train nothing."
+)
 @click.pass_obj
-def train(obj: Any, data: tuple[Path, ...], **options: Any) -> None:
+def train(obj: Any, data: tuple[Path, ...], preset: str, show_config: bool, **options: Any) -> None:
     """Fine-tune a LoRA adapter on the folders that prepare made.
 
-    Writes the adapter, finsent.json and a model card. The defaults are those
-    the embedded model was trained with.
+    Writes the adapter, finsent.json and a model card. The preset `mini` is an
+    encoder as the embedded model is one; `llama2-7b` is the tutorial's QLoRA of a
+    causal model, for whatever base --base names.
 
     \b
     finsent-batch train --data split --preset mini -o my-model
+    finsent-batch train --data split --preset llama2-7b --base llama-dir -o adapter
     finsent-batch score news.parquet --model my-model
     """
+    given = {name: value for name, value in options.items() if value is not None}
+    config = TrainConfig.for_preset(preset, data=data, **given)
+    if show_config:
+        print_table(["setting", "value"], [[k, str(v)] for k, v in asdict(config).items()])
+        return
     from finsent_batch.training import train as run_train
 
-    config = TrainConfig(data=data, **options)
     with progress_bar(quiet=obj.quiet) as progress:
         report = run_train(config, progress=progress)
     print_table(

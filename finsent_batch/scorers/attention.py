@@ -28,13 +28,17 @@ class Packing:
     device: torch.device
     prefix: dict[int, States] | None = None
     """By layer; None when the texts are whole prompts."""
+    inline: int = 0
+    """Tokens at the start of the batch that are the prefix, computed with it, as training does."""
     kept: dict[int, States] | None = field(default=None)
     """Filled by layer with this batch's own keys and values, when not None."""
 
     @cached_property
     def prefix_tokens(self) -> int:
         """Tokens of the shared prefix."""
-        return 0 if not self.prefix else next(iter(self.prefix.values()))[0].shape[0]
+        if not self.prefix:
+            return self.inline
+        return next(iter(self.prefix.values()))[0].shape[0]
 
     @cached_property
     def starts(self) -> torch.Tensor:
@@ -110,10 +114,30 @@ def attend(
     """
     if packing.kept is not None:
         packing.kept[layer] = (key, value)
+    if packing.inline:
+        first, rest = slice(packing.inline), slice(packing.inline, None)
+        shared = (key[first], value[first])
+        alone = Packing(lengths=[packing.inline], device=packing.device)
+        return torch.cat(
+            (
+                _attend(alone, None, query[first], *shared, scale),
+                _attend(packing, shared, query[rest], key[rest], value[rest], scale),
+            )
+        )
     prefix = packing.prefix[layer] if packing.prefix else None
-    if flash_usable(query):
-        return _flash(packing, prefix, query, key, value, scale)
-    return _padded(packing, prefix, query, key, value, scale)
+    return _attend(packing, prefix, query, key, value, scale)
+
+
+def _attend(
+    packing: Packing,
+    prefix: States | None,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    scale: float,
+) -> torch.Tensor:
+    way = _flash if flash_usable(query) else _padded
+    return way(packing, prefix, query, key, value, scale)
 
 
 def flash_usable(tensor: torch.Tensor) -> bool:

@@ -5,19 +5,15 @@ from typing import Any
 
 import torch
 from torch import nn
+from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+from transformers.utils import logging as transformers_logging
 
 from ..errors import ConfigError, MissingInputError, UnavailableError
-from ..libraries import load_bitsandbytes, quiet_bitsandbytes
+from ..libraries import load_bitsandbytes
 from ..models.bases import weight_files
 from ..models.spec import ModelSpec
-
-quiet_bitsandbytes()
-
-from transformers import AutoModelForCausalLM, BitsAndBytesConfig  # noqa: E402
-from transformers.utils import logging as transformers_logging  # noqa: E402
-
-from .adapter import read_adapter  # noqa: E402
-from .quantized import converted  # noqa: E402
+from .adapter import read_adapter
+from .quantized import converted
 
 # Loading needs no progress bar, and a library prints nothing.
 transformers_logging.disable_progress_bar()

@@ -1,6 +1,7 @@
 """Which scorer a model needs."""
 
 from ..config import ModelConfig
+from ..libraries import quiet_bitsandbytes
 from ..models.spec import CLASSIFIER, ModelSpec
 from . import Scorer
 
@@ -11,6 +12,7 @@ def load_scorer(spec: ModelSpec, device: str, weights: str, config: ModelConfig)
     Raises:
         FinsentError: the model cannot be loaded or does not fit together.
     """
+    quiet_bitsandbytes()
     if spec.family == CLASSIFIER:
         from .encoder import EncoderScorer
 

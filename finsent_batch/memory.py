@@ -1,0 +1,86 @@
+"""How the effective batch of a training is cut into micro-batches that memory holds.
+
+The effective batch is the recipe; how it is cut is the machine's business.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from .config import TrainConfig
+from .errors import UsageError
+
+_UNITS = {"MB": 10**6, "GB": 10**9, "MIB": 2**20, "GIB": 2**30}
+# Bytes of activations kept for the backward pass, per token, layer and unit of hidden size, in
+# bf16: what a Llama layer with LoRA on all linear layers holds (inputs of the linear layers and
+# of the adapters' dropouts, norms, attention, SwiGLU). An upper estimate.
+_BYTES_KEPT = 60
+# With checkpointing a layer keeps its input alone, and one layer at a time all of the above.
+_BYTES_CHECKPOINTED = 2
+_RESERVE = 0.9
+
+
+@dataclass(frozen=True, kw_only=True)
+class MicroBatch:
+    """One forward and backward pass: rows, how many make a step, and whether it recomputes."""
+
+    size: int
+    accumulation: int
+    checkpointing: bool
+
+
+def micro_batch(config: TrainConfig, model: Any, tokens: int, budget: int | None) -> MicroBatch:
+    """Return the largest micro-batch of the effective batch that fits, preferring no recomputing.
+
+    `tokens` is the longest row's; `budget` the bytes that activations may take, None
+    where memory is no question (a CPU).
+    """
+    size, accumulation = config.per_device_train_batch_size, config.gradient_accumulation_steps
+    if not config.auto_batch:
+        return MicroBatch(
+            size=size, accumulation=accumulation, checkpointing=config.gradient_checkpointing
+        )
+    effective = size * accumulation
+    if budget is None:
+        return MicroBatch(size=effective, accumulation=1, checkpointing=False)
+    divisors = [n for n in range(effective, 0, -1) if effective % n == 0]
+    for checkpointing in (False, True):
+        for n in divisors:
+            if activation_bytes(model, n * tokens, checkpointing=checkpointing) <= budget:
+                return MicroBatch(size=n, accumulation=effective // n, checkpointing=checkpointing)
+    return MicroBatch(size=1, accumulation=effective, checkpointing=True)
+
+
+def activation_bytes(model: Any, tokens: int, *, checkpointing: bool) -> int:
+    """Return an upper estimate of what a forward pass keeps for its backward pass."""
+    config = model.config
+    layer = tokens * config.hidden_size * _BYTES_KEPT
+    if not checkpointing:
+        return int(layer * config.num_hidden_layers)
+    kept = tokens * config.hidden_size * _BYTES_CHECKPOINTED * config.num_hidden_layers
+    return int(kept + layer)
+
+
+def activation_budget(config: TrainConfig) -> int | None:
+    """Return the bytes free for activations on the GPU, within `memory_budget`; None on a CPU."""
+    if not torch.cuda.is_available():
+        return None
+    free, _ = torch.cuda.mem_get_info()
+    if config.memory_budget is not None:
+        free = min(free, parse_size(config.memory_budget) - torch.cuda.memory_allocated())
+    trainable = 0  # the adapter's optimiser states are allocated by the first step
+    return max(0, int(free * _RESERVE) - trainable)
+
+
+def parse_size(text: str) -> int:
+    """Return the bytes of a size such as 16GB.
+
+    Raises:
+        UsageError: it does not parse.
+    """
+    match = re.fullmatch(r"\s*([0-9.]+)\s*([KMG]i?B)\s*", text, re.IGNORECASE)
+    if not match or match[2].upper() not in _UNITS:
+        raise UsageError(f"memory budget {text!r}: write a number and MB or GB, such as 16GB")
+    return int(float(match[1]) * _UNITS[match[2].upper()])

@@ -1,0 +1,39 @@
+"""What `finsent.json` says of how a model was trained, whatever its kind."""
+
+import importlib.metadata
+from dataclasses import asdict
+from typing import Any, Final
+
+from .config import CAUSAL_PRESETS, TrainConfig
+
+_PACKAGES: Final = ("torch", "transformers", "peft", "accelerate", "datasets")
+_OPTIONAL: Final = ("trl", "bitsandbytes")
+# Where it ran and whether it was begun anew do not change what was learnt.
+_LEFT_OUT: Final = (
+    "data", "output", "overwrite", "threads", "base", "preset", "resume", "memory_budget",
+    "save_steps",
+)  # fmt: skip
+
+
+_CAUSAL_ONLY: Final = (
+    "quantisation", "loss", "auto_batch", "gradient_checkpointing", "early_stopping_patience",
+)  # fmt: skip
+_ENCODER_ONLY: Final = ("pooling", "ema_decay")
+
+
+def hyperparameters(config: TrainConfig) -> dict[str, Any]:
+    """Return the settings that decide what is learnt."""
+    foreign = _ENCODER_ONLY if config.preset in CAUSAL_PRESETS else _CAUSAL_ONLY
+    settings = asdict(config).items()
+    return {name: value for name, value in settings if name not in (*_LEFT_OUT, *foreign)}
+
+
+def package_versions() -> dict[str, str]:
+    """Return the versions of the libraries that train."""
+    versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
+    for name in _OPTIONAL:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions
