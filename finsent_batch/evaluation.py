@@ -17,8 +17,10 @@ from .headlines import normalise
 from .labelled import LabelledFormat, read_labelled
 from .labels import LABELS
 from .metrics import MISSING, Floats, Ints, evaluate_predictions, mcnemar, predict
+from .model_card import add_evaluation
 from .models.directory import open_configured
 from .models.files import FileHashes
+from .models.spec import CAUSAL, ModelSpec
 from .planning import Progress
 from .runs import no_progress
 from .scorers.loading import load_scorer
@@ -26,6 +28,8 @@ from .store import Store
 
 _GATE = re.compile(r"\s*([a-z_0-9.]+)\s*(>=|<=|>|<)\s*([0-9.]+)\s*")
 NO_REGRESSION: Final = "no-regression"
+BASE: Final = "base"
+"""What `against` calls the base of a causal adapter."""
 
 
 @dataclass(kw_only=True)
@@ -61,15 +65,17 @@ def evaluate(config: EvaluateConfig, *, progress: Progress = no_progress) -> Eva
         raise BadDataError(f"{config.data} has no rows: there is nothing to measure")
     truth = np.array([LABELS.index(label) for label in frame["label"]], dtype=np.int64)
     _create(config.output)
-    result, probabilities = _one(config.model, frame, truth, progress)
+    spec = open_configured(config.model)
+    result, probabilities = _one(config.model, spec, frame, truth, progress)
     evaluation = Evaluation(metrics=result)
     columns = _prediction_columns(probabilities, "")
     if config.against is not None:
-        other_model = replace(config.model, model=config.against)
-        evaluation.against, other = _one(other_model, frame, truth, progress)
+        other_spec = _against(config, spec)
+        evaluation.against, other = _one(config.model, other_spec, frame, truth, progress)
         evaluation.comparison = mcnemar(truth, predict(probabilities), predict(other))
         columns += _prediction_columns(other, "against_")
     _write(config, evaluation, frame, columns)
+    add_evaluation(spec, config.data, evaluation.metrics)
     _record(config, evaluation)
     _apply(gates, evaluation)
     return evaluation
@@ -82,10 +88,19 @@ def _create(folder: Path) -> None:
         raise CannotCreateError(f"cannot create {folder} ({error.strerror})") from None
 
 
+def _against(config: EvaluateConfig, spec: ModelSpec) -> ModelSpec:
+    """Return the other model; `base` is the first one's, in the same quantisation."""
+    assert config.against is not None
+    if config.against != BASE:
+        return open_configured(replace(config.model, model=config.against))
+    if spec.family != CAUSAL or spec.adapter is None:
+        raise UsageError(f"--against base: {spec.name} is no adapter of a causal model")
+    return replace(spec, name=spec.base_id, adapter=None, temperature=1.0, card={})
+
+
 def _one(
-    config: ModelConfig, frame: pl.DataFrame, truth: Ints, progress: Progress
+    config: ModelConfig, spec: ModelSpec, frame: pl.DataFrame, truth: Ints, progress: Progress
 ) -> tuple[dict[str, Any], Floats]:
-    spec = open_configured(config)
     device = resolve_device(config.device)
     weights = spec.weights_for(config.weights, device)
     fingerprint = spec.fingerprint(weights, FileHashes())
@@ -100,7 +115,7 @@ def _one(
         done += len(batch.positions)
         progress("score", done, len(filled))
     metrics = evaluate_predictions(truth, probabilities)
-    metrics |= {"model": config.model, "model_fingerprint": fingerprint, "weights": weights}
+    metrics |= {"model": spec.name, "model_fingerprint": fingerprint, "weights": weights}
     return metrics, probabilities
 
 
@@ -122,7 +137,9 @@ def _write(
     try:
         text = json.dumps(report, indent=2, ensure_ascii=False)
         (config.output / "metrics.json").write_text(text + "\n", "utf-8")
-        frame.with_columns(columns).write_parquet(config.output / "predictions.parquet")
+        predictions = frame.with_columns(columns)
+        predictions.write_parquet(config.output / "predictions.parquet")
+        predictions.write_csv(config.output / "predictions.csv")
     except PermissionError as error:
         raise CannotCreateError(f"cannot write {config.output} ({error.strerror})") from None
 

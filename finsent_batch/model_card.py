@@ -1,7 +1,13 @@
 """The model card that `train` writes: README.md of a model directory."""
 
+import json
+import os
 from pathlib import Path
 from typing import Any
+
+from .config import DEFAULT_MODEL
+from .models.directory import CARD_FILE
+from .models.spec import ModelSpec
 
 _FRONT = """\
 ---
@@ -16,6 +22,31 @@ tags: [finance, sentiment, lora]
 def write_card(folder: Path, card: dict[str, Any]) -> None:
     """Write `README.md` from what `finsent.json` says."""
     (folder / "README.md").write_text(render_card(card), "utf-8")
+
+
+def add_evaluation(spec: ModelSpec, data: Path, metrics: dict[str, Any]) -> None:
+    """Put the figures of an evaluation into a model directory's `finsent.json` and card.
+
+    The embedded model and directories that may not be written stay as they are;
+    so does the fingerprint, which figures are no part of.
+    """
+    if spec.adapter is None or spec.name == DEFAULT_MODEL or not os.access(spec.folder, os.W_OK):
+        return
+    figures = {k: v for k, v in metrics.items() if k not in ("model", "model_fingerprint")}
+    card = {
+        **spec.card,
+        "metrics": {**spec.card.get("metrics", {}), f"evaluate/{data.name}": figures},
+    }
+    text = json.dumps(card, indent=2, ensure_ascii=False)
+    write_atomically(spec.folder / CARD_FILE, text + "\n")
+    write_atomically(spec.folder / "README.md", render_card(card))
+
+
+def write_atomically(file: Path, text: str) -> None:
+    """Replace a file by one with this text, whole or not at all."""
+    scratch = file.with_name(f".{file.name}.{os.getpid()}")
+    scratch.write_text(text, "utf-8")
+    scratch.replace(file)
 
 
 def render_card(card: dict[str, Any]) -> str:
@@ -39,7 +70,8 @@ def render_card(card: dict[str, Any]) -> str:
                 for name, m in card["metrics"].items()
             ],
         ),
-        "\nMeasured by the same command, on rows that no training row repeats.\n",
+        "\nMeasured by `train` on rows that no training row repeats, and by `evaluate` on what it was "
+        "given.\n",
         "## Data\n",
         _table(
             ["folder", "sources", "training rows", "left out"],

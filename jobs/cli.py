@@ -24,6 +24,7 @@ from .config_file import load_config_file, settings_of
 from .config_show import config
 from .doctor import doctor
 from .evaluate import evaluate
+from .merge import merge
 from .models import models
 from .prepare import prepare
 from .query import query
@@ -125,7 +126,7 @@ def cli(
 
 
 for command in (
-    score, prepare, train, evaluate, query, runs, models, store, doctor, config,
+    score, prepare, train, evaluate, merge, query, runs, models, store, doctor, config,
 ):  # fmt: skip
     cli.add_command(command)
 

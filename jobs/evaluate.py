@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @model_options
 @click.option("--data", type=file_path(), required=True, help="Labelled .parquet, .csv or .txt.")
 @click.option("-o", "--output", type=file_path(dir_okay=True), required=True, help="Report folder.")
-@click.option("--against", help="Another model to set beside this one.")
+@click.option("--against", help="Another model to set beside this one; base: a causal adapter's.")
 @click.option(
     "--gate",
     "gates",
@@ -41,7 +41,7 @@ def evaluate(
     label_map: tuple[str, ...],
     **options: Any,
 ) -> None:
-    """Measure a model on labelled headlines; write metrics.json and predictions.parquet.
+    """Measure a model on labelled headlines; write metrics.json, predictions.parquet and .csv.
 
     A headline without a prediction counts as wrong, never as neutral.
 
@@ -85,6 +85,10 @@ def show(result: "Evaluation") -> None:
         [
             [name.replace("_", " "), *(m[name] for m in sides)]
             for name in ("n", "accuracy", "macro_f1", "weighted_f1", "ece", "missing")
+        ]
+        + [
+            [f"accuracy, {label}", *(m["per_class"][label]["accuracy"] for m in sides)]
+            for label in result.metrics["labels"]
         ],
     )
     for metrics in sides:

@@ -1,0 +1,98 @@
+"""The story of `merge`: an adapter folded into a dense checkpoint that transformers loads.
+
+The adapter is folded into the weights it was trained on: those of a 4-bit base
+as they come out of dequantisation, not the originals, which it never saw. The
+result is bf16 and about as large as the original base.
+"""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from .errors import CannotCreateError, ConfigError
+from .hardware import resolve_device
+from .libraries import quiet_bitsandbytes
+from .models.bases import weight_files
+from .models.directory import CARD_FILE, open_model
+from .models.files import FileHashes
+from .models.spec import CAUSAL, ModelSpec
+
+
+def merge(model: str, output: Path, *, overwrite: bool = False) -> list[Path]:
+    """Fold the adapter of a causal model into its base and write a checkpoint.
+
+    Returns the weight files written. The folder also gets the tokenizer and a
+    `finsent.json`, so that `score --model` takes it as it took the adapter.
+
+    Raises:
+        ConfigError: the model is no adapter of a causal base.
+        CannotCreateError: the output folder holds a model already.
+        FinsentError: the model cannot be loaded.
+    """
+    spec = open_model(model)
+    if spec.family != CAUSAL or spec.adapter is None:
+        raise ConfigError(
+            f"{model} is no adapter of a causal model: merge is for what "
+            "train --preset llama2-7b writes"
+        )
+    if any((output / name).exists() for name in ("config.json", CARD_FILE)) and not overwrite:
+        raise CannotCreateError(f"{output} holds a model: use --overwrite or another -o")
+    quiet_bitsandbytes()
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        for old in output.glob("*.safetensors*"):
+            old.unlink()
+        _dense(spec).save_pretrained(output)
+        _copy_tokenizer(spec, output)
+        _write_card(spec, output)
+    except PermissionError as error:
+        raise CannotCreateError(f"cannot write {output} ({error.strerror})") from None
+    return weight_files(output)
+
+
+def _dense(spec: ModelSpec) -> Any:
+    """Return the base as a plain bf16 model whose linear layers have the adapter in them."""
+    from transformers import AutoModelForCausalLM
+
+    from .scorers.causal import load_causal
+    from .scorers.quantized import DenseLinear
+
+    folded = load_causal(spec, device=resolve_device("auto"), weights="bf16")
+    dense = AutoModelForCausalLM.from_pretrained(
+        spec.base, dtype=torch.bfloat16, use_safetensors=True, local_files_only=True
+    )
+    for name, module in folded.named_modules():
+        if isinstance(module, DenseLinear):
+            target = dense.get_submodule(name)
+            assert isinstance(target, nn.Linear)
+            target.weight.data.copy_(module.weight)
+    return dense
+
+
+def _copy_tokenizer(spec: ModelSpec, output: Path) -> None:
+    for file in spec.tokenizer.glob("*"):
+        if "token" in file.name or file.name in ("vocab.json", "merges.txt"):
+            shutil.copyfile(file, output / file.name)
+
+
+def _write_card(spec: ModelSpec, output: Path) -> None:
+    hashes = FileHashes()
+    card = {
+        **spec.card,
+        "merged": True,
+        "quantisation": None,
+        "base": {
+            "id": spec.base_id,
+            "files": {f.name: hashes.sha256(f) for f in weight_files(output)},
+        },
+        "merged_from": {
+            "quantisation": spec.quantisation,
+            "adapter": hashes.sha256(spec.folder / "adapter_model.safetensors"),
+        },
+    }
+    text = json.dumps(card, indent=2, ensure_ascii=False)
+    (output / CARD_FILE).write_text(text + "\n", "utf-8")
