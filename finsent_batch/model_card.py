@@ -70,7 +70,7 @@ def render_card(card: dict[str, Any]) -> str:
                 for name, m in card["metrics"].items()
             ],
         ),
-        "\nMeasured by `train` on rows that no training row repeats, and by `evaluate` on what it was "
+        "\nMeasured by `train` on rows that no training row repeats, by `evaluate` on what it was "
         "given.\n",
         "## Data\n",
         _table(
