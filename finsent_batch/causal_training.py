@@ -32,7 +32,7 @@ from .planning import Progress
 from .prompts import DEFAULT_PROMPT
 from .scorers.attention import NAME as PACKED
 from .scorers.causal import compute_dtype, load_base
-from .scorers.decoders import PACKABLE
+from .scorers.decoders import packable
 from .scorers.label_tokens import LabelTokenScorer
 from .scorers.prompt_tokens import PromptTokens, load_backend, load_prompt_tokens
 from .training_card import hyperparameters, package_versions
@@ -113,7 +113,7 @@ def _fit(
         # Padding is masked: any token the model has will do, and no embedding is added.
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.convert_ids_to_tokens(0)
     collator = None
-    if config.loss == "label" and model.config.model_type in PACKABLE:
+    if config.loss == "label" and packable(model.config, spec.max_length):
         model.set_attn_implementation(PACKED)
         collator = PackedCollator(prefix=tuple(tokens.prefix), device=torch.device(device))
     fit_causal(config, model, tokenizer, sets, batch, collator, progress)

@@ -12,7 +12,8 @@ from .errors import ConfigError
 from .labels import LABELS
 
 _HEADLINE: Final = "{headline}"
-_BRACKETS = str.maketrans("[]", "()")
+# Wide and vertical brackets too: some tokenizers make square ones of them (NFKC).
+_BRACKETS = str.maketrans("[]\uff3b\uff3d\ufe47\ufe48", "()()()")
 
 
 def neutralise(headline: str) -> str:
@@ -71,7 +72,7 @@ class Prompt:
                 f"{where}: its prompt has version {version}, this version of finsent-batch knows "
                 f"{DEFAULT_PROMPT.version}: upgrade finsent-batch"
             )
-        if template.count(f"[{_HEADLINE}]") != 1:
+        if template.count(_HEADLINE) != 1 or f"[{_HEADLINE}]" not in template:
             raise ConfigError(
                 f"{where}: the prompt in finsent.json must hold [{_HEADLINE}] once: {template!r}"
             )

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,18 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     BertForSequenceClassification(config).eval().save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def causal_base(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Make a tiny causal model of an architecture, each one once; see `causal.save_base`."""
+    from .causal import save_base
+
+    @cache
+    def make(architecture: str = "llama", **changes: Any) -> Path:
+        return save_base(tmp_path_factory.mktemp("bases") / architecture, architecture, **changes)
+
+    return make
 
 
 @pytest.fixture(autouse=True)

@@ -4,8 +4,9 @@ Nothing here loads weights or imports torch; a fully cached run needs only
 what this module tells.
 """
 
+import math
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from ..config import DEFAULT_MODEL, ModelConfig
 from ..errors import ConfigError, MissingInputError
@@ -67,6 +68,7 @@ def _open_adapter(name: str, folder: Path) -> ModelSpec:
         )
     if card.get("labels") != list(LABELS):
         raise ConfigError(f"{name}: {CARD_FILE} must list the labels {list(LABELS)} in that order")
+    base, max_length, temperature = _settings(name, card)
     merged = bool(card.get("merged"))
     for required in () if merged else ("adapter_config.json", "adapter_model.safetensors"):
         if not (folder / required).exists():
@@ -74,15 +76,37 @@ def _open_adapter(name: str, folder: Path) -> ModelSpec:
     return ModelSpec(
         name=name,
         folder=folder,
-        base=folder if merged else resolve_base(card["base"]["id"]),
+        base=folder if merged else resolve_base(base),
         adapter=None if merged else folder,
         family=family,
-        max_length=int(card["max_length"]),
-        temperature=float(card["temperature"]),
+        max_length=max_length,
+        temperature=temperature,
         prompt=Prompt.from_card(card.get("prompt"), name) if family == CAUSAL else None,
         quantisation=card.get("quantisation"),
         card=card,
     )
+
+
+def _settings(name: str, card: dict[str, Any]) -> tuple[str, int, float]:
+    """Return base, maximum length and temperature of a model's card."""
+    try:
+        base, max_length = str(card["base"]["id"]), int(card["max_length"])
+        temperature = float(card["temperature"])
+    except (KeyError, TypeError, ValueError):
+        raise ConfigError(
+            f"{name}: {CARD_FILE} must name base.id, max_length and temperature: restore it"
+        ) from None
+    if max_length < 1 or not 0 < temperature < math.inf:
+        raise ConfigError(
+            f"{name}: {CARD_FILE} has max_length {max_length} and temperature {temperature}; both "
+            "must be above 0"
+        )
+    if card.get("quantisation") not in (None, "nf4"):
+        raise ConfigError(
+            f"{name}: {CARD_FILE} has quantisation {card['quantisation']!r}; this version scores "
+            "nf4, or null for none"
+        )
+    return base, max_length, temperature
 
 
 def _open_plain(name: str, folder: Path, *, quantise: bool) -> ModelSpec:

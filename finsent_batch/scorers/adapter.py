@@ -1,5 +1,6 @@
 """A LoRA adapter as peft saves it, read for folding."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,14 @@ from ..errors import BadDataError, ConfigError
 from ..models.bases import read_json
 
 # What would change the arithmetic in ways that folding B @ A does not cover.
-_UNKNOWN = ("use_dora", "modules_to_save", "layers_pattern", "rank_pattern", "alpha_pattern")
+_UNKNOWN = (
+    "use_dora", "use_qalora", "use_bdlora", "lora_bias", "fan_in_fan_out", "modules_to_save",
+    "rank_pattern", "alpha_pattern", "layers_to_transform", "layer_replication",
+    "target_parameters", "trainable_token_indices", "alora_invocation_tokens", "arrow_config",
+    "kasa_config", "monteclora_config", "velora_config",
+)  # fmt: skip
+# Beginnings that leave the base's weights as they are; others, such as PiSSA, change them.
+_PLAIN_STARTS = (True, False, "gaussian", "orthogonal", "eva")
 _PREFIX = "base_model.model."
 
 
@@ -38,14 +46,7 @@ def read_adapter(folder: Path, linears: dict[str, Any], base: str) -> dict[str, 
             of a kind that cannot be folded.
     """
     config = read_json(folder / "adapter_config.json")
-    unknown = [name for name in _UNKNOWN if config.get(name)]
-    if unknown or config.get("peft_type") != "LORA" or config.get("bias", "none") != "none":
-        raise ConfigError(
-            f"{folder}: the adapter is no plain LoRA ({', '.join(unknown) or 'peft_type, bias'}): "
-            "train one with finsent-batch train"
-        )
-    rank = int(config["r"])
-    scale = config["lora_alpha"] / (rank**0.5 if config.get("use_rslora") else rank)
+    rank, scale = _rank_and_scale(folder, config)
     tensors = _tensors(folder / "adapter_model.safetensors")
     targets = _targets(config.get("target_modules"), linears)
     expected = {f"{_PREFIX}{name}.lora_{part}.weight" for name in targets for part in "AB"}
@@ -60,21 +61,47 @@ def read_adapter(folder: Path, linears: dict[str, Any], base: str) -> dict[str, 
     for name in targets:
         a, b = (tensors[f"{_PREFIX}{name}.lora_{part}.weight"] for part in "AB")
         layer = linears[name]
-        if a.shape[1] != layer.in_features or b.shape[0] != layer.out_features:
+        wanted = [(rank, layer.in_features), (layer.out_features, rank)]
+        if [a.shape, b.shape] != wanted:
             raise ConfigError(
-                f"{folder}: the adapter does not fit the base {base}: {name} is "
-                f"{layer.out_features} x {layer.in_features} there, {b.shape[0]} x {a.shape[1]} "
-                "here"
+                f"{folder}: the adapter does not fit the base {base}: at {name} its A and B are "
+                f"{tuple(a.shape)} and {tuple(b.shape)}, they should be {wanted[0]} and {wanted[1]}"
             )
         found[name] = LowRank(a=a, b=b, scale=scale)
     return found
 
 
+def _rank_and_scale(folder: Path, config: dict[str, Any]) -> tuple[int, float]:
+    """Return the adapter's rank and what B @ A is multiplied with, if it is plain LoRA."""
+    other = [f"{name} {config[name]}" for name in _UNKNOWN if config.get(name)]
+    for name, plain in (("peft_type", ("LORA",)), ("bias", ("none",)),
+                        ("init_lora_weights", _PLAIN_STARTS)):  # fmt: skip
+        if config.get(name, plain[0]) not in plain:
+            other.append(f"{name} {config[name]}")
+    if other:
+        raise ConfigError(
+            f"{folder}: the adapter is no plain LoRA ({', '.join(other)}): "
+            "train one with finsent-batch train"
+        )
+    try:
+        rank, alpha = int(config["r"]), float(config["lora_alpha"])
+    except (KeyError, TypeError, ValueError):
+        raise ConfigError(
+            f"{folder}/adapter_config.json names no rank r and lora_alpha: restore it"
+        ) from None
+    return rank, alpha / (rank**0.5 if config.get("use_rslora") else rank)
+
+
 def _targets(wanted: Any, linears: dict[str, Any]) -> list[str]:
-    """Return the names of the layers that an adapter's `target_modules` mean."""
-    names = [wanted] if isinstance(wanted, str) else list(wanted or [])
-    if names == ["all-linear"]:
+    """Return the names of the layers that an adapter's `target_modules` mean.
+
+    As in peft: a list names layers by their last parts, a string is a regular expression.
+    """
+    if wanted == "all-linear":
         return list(linears)
+    if isinstance(wanted, str):
+        return [name for name in linears if re.fullmatch(wanted, name)]
+    names = list(wanted or [])
     return [name for name in linears if any(name == n or name.endswith(f".{n}") for n in names)]
 
 

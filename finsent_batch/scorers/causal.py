@@ -4,14 +4,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 from transformers.utils import logging as transformers_logging
 
-from ..errors import ConfigError, MissingInputError, UnavailableError
+from ..errors import BadDataError, ConfigError, MissingInputError, UnavailableError
 from ..libraries import load_bitsandbytes
 from ..models.bases import weight_files
 from ..models.spec import ModelSpec
+from ..store import first_line
 from .adapter import read_adapter
 from .quantized import converted
 
@@ -46,14 +49,17 @@ def load_base(folder: Path, *, nf4: bool, device: str, compute: torch.dtype) -> 
 
     Raises:
         MissingInputError, ConfigError: there are no weights, or pickled ones only.
+        BadDataError: the weights are damaged, or not all of `config.json`'s model.
         UnavailableError: 4 bits without bitsandbytes.
     """
     weight_files(folder)
     if nf4:
         load_bitsandbytes()
     try:
-        model = AutoModelForCausalLM.from_pretrained(
+        model, found = AutoModelForCausalLM.from_pretrained(
             folder,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # looked at below
             dtype="auto",
             quantization_config=nf4_config(compute) if nf4 else None,
             device_map={"": device},
@@ -65,11 +71,23 @@ def load_base(folder: Path, *, nf4: bool, device: str, compute: torch.dtype) -> 
         raise UnavailableError(
             f"{folder} does not fit into the memory of {device}: use --weights nf4 or another GPU"
         ) from None
-    except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
+    except SafetensorError as error:
+        raise BadDataError(f"{folder}: weights are damaged ({first_line(error)})") from None
+    except (OSError, ValueError, ImportError, StrictDataclassError) as error:
         kind = MissingInputError if isinstance(error, OSError) else ConfigError
-        raise kind(f"{folder} cannot be loaded: {reason}") from None
+        raise kind(f"{folder} cannot be loaded: {first_line(error)}") from None
+    _check_complete(folder, found)
     return model.eval()
+
+
+def _check_complete(folder: Path, found: dict[str, Any]) -> None:
+    """Refuse a model that transformers has filled up with random numbers."""
+    absent = sorted({*found["missing_keys"], *(key for key, *_ in found["mismatched_keys"])})
+    if absent:
+        raise BadDataError(
+            f"{folder}: {len(absent)} of the weights that config.json asks for are missing or of "
+            f"another shape, such as {absent[0]}: restore the files"
+        )
 
 
 def load_causal(spec: ModelSpec, *, device: str, weights: str) -> Any:

@@ -19,6 +19,7 @@ from transformers.utils import logging as transformers_logging
 
 from ..errors import ConfigError
 from ..labels import LABELS
+from ..libraries import quiet_bitsandbytes
 from ..models.spec import ModelSpec
 
 # Loading a small model needs no progress bar, and a library prints nothing.
@@ -99,6 +100,7 @@ def load_classifier(spec: ModelSpec, *, dtype: torch.dtype = torch.float32) -> A
 
 
 def _with_adapter(spec: ModelSpec, model: Any) -> Any:
+    quiet_bitsandbytes()  # peft imports it
     from peft import PeftModel, get_peft_model_state_dict
 
     assert spec.adapter is not None

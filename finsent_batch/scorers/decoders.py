@@ -5,14 +5,18 @@ computed once; `PaddedDecoder` is transformers' own forward on right-padded rows
 Both compare three rows of the output head, in fp32, at each prompt's last token.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final, Protocol
 
 import torch
+from torch.nn import functional
 
+from ..labels import LABELS
 from . import attention
 from .attention import Packing, States
 from .batching import pad
+from .prompt_tokens import PromptTokens
 
 PACKABLE: Final = frozenset({"llama", "mistral", "qwen2", "qwen3"})
 """`model_type`s whose decoder is embedding, layers, norm, and nothing between them."""
@@ -32,10 +36,20 @@ class Decoder(Protocol):
         ...
 
 
-def label_head(model: Any, label_ids: Sequence[int]) -> torch.Tensor:
-    """Return the output head's rows of the label tokens, (3, hidden) fp32."""
-    weight: torch.Tensor = model.get_output_embeddings().weight
-    return weight[torch.tensor(label_ids, device=weight.device)].float()
+class LabelHead:
+    """The output head's rows of the label tokens, in fp32."""
+
+    def __init__(self, model: Any, label_ids: Sequence[int]) -> None:
+        head = model.get_output_embeddings()
+        self.device: torch.device = head.weight.device
+        rows = torch.tensor(label_ids, device=self.device)
+        self._weight = head.weight[rows].float()
+        bias = getattr(head, "bias", None)
+        self._bias = None if bias is None else bias[rows].float()
+
+    def __call__(self, states: torch.Tensor) -> torch.Tensor:
+        """Return logits (n, 3) fp32 of the last tokens' states (n, hidden)."""
+        return functional.linear(states.float(), self._weight, self._bias)
 
 
 class PaddedDecoder:
@@ -45,7 +59,7 @@ class PaddedDecoder:
 
     def __init__(self, model: Any, label_ids: Sequence[int]) -> None:
         self._body = model.base_model
-        self._head = label_head(model, label_ids)
+        self._head = LabelHead(model, label_ids)
 
     def size(self, row: Sequence[int]) -> int:
         return len(row)
@@ -53,11 +67,22 @@ class PaddedDecoder:
     @torch.inference_mode()
     def logits(self, rows: Sequence[Sequence[int]], dtype: torch.dtype) -> torch.Tensor:
         ids, mask = (torch.from_numpy(x).to(self._head.device) for x in pad(rows, 0))
-        inputs = self._body.get_input_embeddings()(ids).to(dtype)
-        states = self._body(inputs_embeds=inputs, attention_mask=mask, use_cache=False)[0]
-        last = states[torch.arange(len(rows)), mask.sum(1) - 1]
-        logits: torch.Tensor = last.float() @ self._head.t()
-        return logits
+        with self._parameters_in(dtype):
+            inputs = self._body.get_input_embeddings()(ids)
+            states = self._body(inputs_embeds=inputs, attention_mask=mask, use_cache=False)[0]
+        return self._head(states[torch.arange(len(rows)), mask.sum(1) - 1])
+
+    @contextmanager
+    def _parameters_in(self, dtype: torch.dtype) -> Iterator[None]:
+        """Cast what is no scoring layer, such as norms, for a while; the way back is exact."""
+        before = {parameter: parameter.dtype for parameter in self._body.parameters()}
+        try:
+            for parameter in before:
+                parameter.data = parameter.data.to(dtype)
+            yield
+        finally:
+            for parameter, own in before.items():
+                parameter.data = parameter.data.to(own)
 
 
 class PackedDecoder:
@@ -67,7 +92,7 @@ class PackedDecoder:
 
     def __init__(self, model: Any, label_ids: Sequence[int], prefix: Sequence[int]) -> None:
         self._body = model.base_model
-        self._head = label_head(model, label_ids)
+        self._head = LabelHead(model, label_ids)
         self._prefix_ids = list(prefix)
         self._prefixes: dict[torch.dtype, dict[int, States]] = {}
         model.set_attn_implementation(attention.NAME)
@@ -77,7 +102,7 @@ class PackedDecoder:
 
     @torch.inference_mode()
     def logits(self, rows: Sequence[Sequence[int]], dtype: torch.dtype) -> torch.Tensor:
-        result = torch.empty(len(rows), len(self._head), device=self._head.device)
+        result = torch.empty(len(rows), len(LABELS), device=self._head.device)
         sharing = [self._shares(row) for row in rows]
         for shared in {True, False} & set(sharing):
             chosen = [i for i, found in enumerate(sharing) if found == shared]
@@ -88,7 +113,7 @@ class PackedDecoder:
                 prefix=self._prefix(dtype) if shared else None,
             )
             states = self._run([t for i in chosen for t in rows[i][skipped:]], packing, dtype)
-            result[chosen] = states.float() @ self._head.t()
+            result[chosen] = self._head(states)
         return result
 
     def _shares(self, row: Sequence[int]) -> bool:
@@ -128,10 +153,17 @@ class PackedDecoder:
         return states
 
 
-def make_decoder(
-    model: Any, label_ids: Sequence[int], prefix: Sequence[int], *, packed: bool | None = None
-) -> Decoder:
+def packable(config: Any, longest: int) -> bool:
+    """Return whether a model of this configuration runs packed on prompts of `longest` tokens.
+
+    Packed attention sees all of a prompt; a sliding window as long hides nothing.
+    """
+    window = getattr(config, "sliding_window", None) or longest
+    return config.model_type in PACKABLE and window >= longest
+
+
+def make_decoder(model: Any, tokens: PromptTokens, *, packed: bool | None = None) -> Decoder:
     """Return the way to run a model: packed where its architecture allows it, unless told."""
-    if model.config.model_type in PACKABLE if packed is None else packed:
-        return PackedDecoder(model, label_ids, prefix)
-    return PaddedDecoder(model, label_ids)
+    if packable(model.config, tokens.max_length) if packed is None else packed:
+        return PackedDecoder(model, tokens.label_ids, tokens.prefix)
+    return PaddedDecoder(model, tokens.label_ids)

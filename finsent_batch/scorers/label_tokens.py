@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 
+from ..errors import UnavailableError
 from ..models.spec import ModelSpec
 from . import FloatArray, IntArray, ScoredBatch
 from .batching import length_sorted_batches
@@ -46,9 +47,7 @@ class LabelTokenScorer:
         self._budget = max_batch_tokens or DEFAULT_MAX_BATCH_TOKENS[device]
         self._temperature = spec.temperature
         model = load_causal(spec, device=device, weights=weights)
-        self._decoder = make_decoder(
-            model, self._tokens.label_ids, self._tokens.prefix, packed=packed
-        )
+        self._decoder = make_decoder(model, self._tokens, packed=packed)
         self.path = self._decoder.name
 
     def count_tokens(self, texts: Sequence[str]) -> int:
@@ -73,12 +72,9 @@ class LabelTokenScorer:
         waiting = deque(length_sorted_batches(sizes, self._budget))
         while waiting:
             batch = waiting.popleft()
-            try:
-                probabilities = self._probabilities([ids[i] for i in batch])
-            except torch.OutOfMemoryError:
-                if len(batch) == 1:
-                    raise
-                self._halve_budget(sum(sizes[i] for i in batch))
+            probabilities = self._within_memory([ids[i] for i in batch])
+            if probabilities is None:
+                self._halve_budget([sizes[i] for i in batch])
                 rest = np.concatenate([batch, *waiting])
                 waiting = deque(
                     rest[b] for b in length_sorted_batches([sizes[i] for i in rest], self._budget)
@@ -91,8 +87,23 @@ class LabelTokenScorer:
                 tokens=int(sum(sizes[i] for i in batch)),
             )
 
-    def _halve_budget(self, tried: int) -> None:
-        self._budget = max(1, min(self._budget, tried) // 2)
+    def _within_memory(self, rows: list[list[int]]) -> FloatArray | None:
+        """Return `_probabilities`, or None if they take more memory than there is.
+
+        The error ends here: its traceback would keep the batch's tensors alive.
+        """
+        try:
+            return self._probabilities(rows)
+        except torch.OutOfMemoryError:
+            return None
+
+    def _halve_budget(self, tried: list[int]) -> None:
+        if len(tried) == 1:
+            raise UnavailableError(
+                f"one headline of {tried[0]} tokens does not fit into the memory of {self.device} "
+                "beside the model: use --weights nf4, or a GPU with more memory"
+            )
+        self._budget = max(1, min(self._budget, sum(tried)) // 2)
         logger.warning(
             "out of memory: going on with batches of %d tokens (--max-batch-tokens)", self._budget
         )
@@ -104,6 +115,7 @@ class LabelTokenScorer:
         logits = self._decoder.logits(rows, self._dtype).cpu()
         for i in _not_finite(logits):
             logits[i] = self._decoder.logits([rows[i]], torch.float32).cpu()[0]
+        logits[_not_finite(logits)] = torch.nan  # minus infinity alone would give numbers
         result: FloatArray = (logits / self._temperature).softmax(-1).numpy()
         return result
 

@@ -16,6 +16,10 @@ from . import BoolArray
 
 # Beginnings that tokenisers merge with the bracket in different ways.
 _PROBES = ("Nordkap lifts", "12 % up", "'We", '"Quote', "(a)", "é", "x", "$3")
+# Characters in a token, at most, in common vocabularies: more of a headline need not be read.
+_LONGEST_PIECE = 64
+# Tokens of one character, at most: its UTF-8 bytes.
+_LONGEST_CHARACTER = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,31 +43,45 @@ class PromptTokens:
     def __init__(self, tokenizer: Tokenizer, prompt: Prompt, max_length: int) -> None:
         self._tokenizer = tokenizer
         self._prompt = prompt
-        self._max_length = max_length
+        self.max_length = max_length
         probes = [self._encode(text) for text in _PROBES]
         self.prefix = _common_prefix(probes)
-        self._suffix = _common_prefix([ids[::-1] for ids in probes])[::-1]
         self.label_ids = self._label_ids()
-        room = max_length - len(self.prefix) - len(self._suffix)
-        if room < 1:
+        alone = len(self._encode(""))
+        if alone + _LONGEST_CHARACTER > max_length:
             raise ConfigError(
-                f"the prompt alone takes {max_length - room} tokens of {max_length}: this model "
-                "reads too little for it, use one with a larger max_position_embeddings"
+                f"the prompt alone takes {alone} tokens of {max_length}: this model reads too "
+                "little for it, use one with a larger max_position_embeddings"
             )
 
     def encode(self, texts: Sequence[str]) -> Tokenised:
         """Return each text's prompt as ids; what is too long is cut at the headline's end."""
-        # No token is longer than the longest piece: beyond that a text is cut anyway.
-        most = self._max_length * _LONGEST_PIECE
+        most = self.max_length * _LONGEST_PIECE
         prompts = [self._prompt.ask(text[:most]) for text in texts]
-        encoded = self._tokenizer.encode_batch_fast(prompts)
-        ids = [e.ids for e in encoded]
-        cut = np.zeros(len(ids), dtype=np.bool_)
+        ids = [encoded.ids for encoded in self._tokenizer.encode_batch_fast(prompts)]
+        cut = np.fromiter((len(text) > most for text in texts), np.bool_, len(texts))
         for i, row in enumerate(ids):
-            if len(row) > self._max_length or len(texts[i]) > most:
+            if len(row) > self.max_length:
                 cut[i] = True
-                ids[i] = row[: self._max_length - len(self._suffix)] + self._suffix
+                ids[i] = self._longest(texts[i][:most])
         return Tokenised(ids=ids, truncated=cut)
+
+    def _longest(self, headline: str) -> list[int]:
+        """Return the prompt of as much of the headline's beginning as fits.
+
+        The text is cut, not its tokens: the headline's last letters and the bracket
+        after it can be one token.
+        """
+        fits, beyond = 0, len(headline)
+        found = self._encode("")
+        while beyond - fits > 1:
+            middle = (fits + beyond) // 2
+            ids = self._encode(headline[:middle])
+            if len(ids) <= self.max_length:
+                fits, found = middle, ids
+            else:
+                beyond = middle
+        return found
 
     def _encode(self, headline: str) -> list[int]:
         ids: list[int] = self._tokenizer.encode(self._prompt.ask(headline)).ids
@@ -100,10 +118,6 @@ def _common_prefix(rows: Sequence[list[int]]) -> list[int]:
     """Return the longest run of tokens that all rows begin with."""
     shared = takewhile(lambda column: len(set(column)) == 1, zip(*rows, strict=False))
     return [column[0] for column in shared]
-
-
-# Characters; the pieces of common vocabularies are shorter.
-_LONGEST_PIECE = 64
 
 
 def load_prompt_tokens(spec: ModelSpec) -> PromptTokens:
@@ -147,4 +161,6 @@ def load_backend(spec: ModelSpec) -> Tokenizer:
         ) from None
     backend.no_truncation()
     backend.no_padding()
+    # A headline that holds "</s>" holds those four characters, not the end of the text.
+    backend.encode_special_tokens = True
     return backend
