@@ -139,11 +139,13 @@ class TrainConfig:
 
     @staticmethod
     def for_preset(preset: str, **given: Any) -> "TrainConfig":
-        """Return a preset's settings with those given in their place.
+        """Return a preset's settings with those given in their place; quantisation may be `none`.
 
         Raises:
             KeyError: no such preset.
         """
+        if given.get("quantisation") == "none":
+            given["quantisation"] = None
         return TrainConfig(**{"preset": preset, **TRAIN_PRESETS[preset], **given})
 
 
