@@ -26,7 +26,8 @@ def training_log(folder: Path) -> list[dict[str, float]]:
         log = json.loads((folder / TRAINING_LOG).read_text("utf-8"))
     except (OSError, ValueError):
         return []
-    return [entry for entry in log if isinstance(entry, dict) and "epoch" in entry]
+    entries = log if isinstance(log, list) else []
+    return [entry for entry in entries if isinstance(entry, dict) and "epoch" in entry]
 
 
 def evaluation_page(

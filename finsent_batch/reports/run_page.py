@@ -57,8 +57,8 @@ def _verdict(
     if failed:
         return "bad", f"Gate failed: {'; '.join(failed)}."
     if data.run["status"] != "done":
-        said = f"This run was {data.run['status']}"
-        return "bad", f"{said}: it published {data.rows.get('read', 0):,} rows."
+        said = "failed" if data.run["status"] == "failed" else f"was {data.run['status']}"
+        return "bad", f"This run {said}: it published {data.rows.get('read', 0):,} rows."
     if not data.rows.get("read"):
         return "", "This run found no rows: there was nothing to score."
     if not data.labelled:
