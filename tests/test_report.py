@@ -10,6 +10,8 @@ import pytest
 from finsent_batch.config import StoreConfig
 from finsent_batch.distributions import population_stability_index
 from finsent_batch.labels import LABELS
+from finsent_batch.reports.run_data import RunData
+from finsent_batch.reports.run_page import verdict
 from finsent_batch.store import Store
 
 from .nights import score_nights
@@ -63,6 +65,26 @@ def test_drift_compares_with_the_earlier_runs_of_the_same_model(run, nights):
     found = as_json(run, "--baseline-runs", 1)
     assert [b["run_id"] for b in found["baseline"]] == [nights[1]["run_id"]]
     assert as_json(run, "--run", nights[0]["run_id"])["drift"]["psi"] is None
+
+
+@pytest.mark.parametrize(
+    ("labels", "confidence", "state", "words"),
+    [
+        ((0.05, 0.01), (0.01, 0.01), "good", "spread as in earlier runs"),
+        ((0.15, 0.01), (0.01, 0.01), "", "differs somewhat from earlier runs (PSI 0.15)"),
+        ((0.01, 0.01), (0.25, 0.1), "bad", "differs from earlier runs (PSI 0.25)"),
+        ((0.25, 0.3), (0.05, 0.1), "good", "chance alone explains its drift (PSI 0.25)"),
+        ((0.25, None), (None, None), "bad", "differs from earlier runs (PSI 0.25)"),
+    ],
+)
+def test_the_verdict_judges_drift_beyond_chance(labels, confidence, state, words):
+    data = RunData(store="s", run={"status": "done"}, rows={"read": 9}, labels={"neutral": 9})
+    drift = {"psi_labels": labels[0], "chance_labels": labels[1]}
+    drift |= {"psi_confidence": confidence[0], "chance_confidence": confidence[1]}
+    drift["psi"] = max(labels[0], confidence[0] or 0)
+    found, said = verdict(data, drift, [])
+    assert found == state
+    assert words in said
 
 
 def test_another_model_s_runs_are_no_baseline(run, nights, tmp_path):

@@ -121,7 +121,7 @@ def label_history(runs: Sequence[Mapping[str, Any]]) -> Chart:
                       label=label)  # fmt: skip
         shown = sorted({round(i * (len(runs) - 1) / 4) for i in range(5)})
         starts = [run["started_at"] for run in runs]
-        form = "%d %b" if starts[-1].date() > starts[0].date() else "%H:%M"
+        form = "%d %b" if starts[-1].date() > starts[0].date() else "%H:%M:%S"
         axes.set_xticks(shown, [f"{starts[i]:{form}}" for i in shown])
         axes.set(ylim=(0, 1), xlabel="start of each run (UTC), this run last")
         axes.set_ylabel("share of labelled rows")

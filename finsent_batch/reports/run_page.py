@@ -32,7 +32,7 @@ def run_page(data: RunData, drift: Mapping[str, Any], gates: Sequence[GateResult
             sections=[gate_section(gates)] if gates else [],
             footer=footer,
         )
-    state, verdict = _verdict(data, drift, gates)
+    state, words = verdict(data, drift, gates)
     sections = [_what_ran(data), _sentiment(data, drift), _drift(data, drift)]
     sections += [_strongest(data), _quarantine(data), _reuse(data)]
     if gates:
@@ -41,7 +41,7 @@ def run_page(data: RunData, drift: Mapping[str, Any], gates: Sequence[GateResult
         title=f"Run report: {Path(data.run['input']).name}",
         subtitle=f"run {data.run['run_id']}, started {_time(data.run['started_at'])} UTC",
         state=state,
-        verdict=verdict,
+        verdict=words,
         figures=_figures(data, drift),
         notes=data.notes,
         sections=sections,
@@ -49,9 +49,10 @@ def run_page(data: RunData, drift: Mapping[str, Any], gates: Sequence[GateResult
     )
 
 
-def _verdict(
+def verdict(
     data: RunData, drift: Mapping[str, Any], gates: Sequence[GateResult]
 ) -> tuple[str, str]:
+    """Return the state, `good`, `bad` or neither, and one sentence that says why."""
     assert data.run is not None
     failed = [gate.reason for gate in gates if gate.holds is False]
     if failed:
@@ -69,12 +70,22 @@ def _verdict(
 
 
 def _drift_state(drift: Mapping[str, Any]) -> tuple[str, str]:
-    psi = drift["psi"]
-    if psi < 0.1:
-        return "good", "The run is done, and its labels are spread as in earlier runs."
-    if psi < 0.2:
-        return "", f"The run is done. It differs somewhat from earlier runs (PSI {psi:.2f})."
-    return "bad", f"The run is done, but it differs from earlier runs (PSI {psi:.2f}): see Drift."
+    """Judge by what is beyond chance: of few rows, a high index alone says nothing."""
+    pairs = [(drift[f"psi_{name}"], drift[f"chance_{name}"]) for name in ("labels", "confidence")]
+    worst = max(
+        (psi for psi, chance in pairs if psi is not None and psi > (chance or 0)), default=0
+    )
+    found = f"(PSI {drift['psi']:.2f})"
+    if worst >= 0.2:
+        return "bad", f"The run is done, but it differs from earlier runs {found}: see Drift."
+    if worst >= 0.1:
+        return "", f"The run is done. It differs somewhat from earlier runs {found}."
+    if drift["psi"] >= 0.1:
+        return (
+            "good",
+            f"The run is done. With so few rows, chance alone explains its drift {found}.",
+        )
+    return "good", "The run is done, and its labels are spread as in earlier runs."
 
 
 def _figures(data: RunData, drift: Mapping[str, Any]) -> list[tuple[str, str]]:
