@@ -11,7 +11,7 @@ from finsent_batch.config import StoreConfig
 from finsent_batch.distributions import population_stability_index
 from finsent_batch.labels import LABELS
 from finsent_batch.reports.run_data import RunData
-from finsent_batch.reports.run_page import verdict
+from finsent_batch.reports.verdict import verdict
 from finsent_batch.store import Store
 
 from .nights import score_nights
@@ -61,6 +61,12 @@ def test_drift_compares_with_the_earlier_runs_of_the_same_model(run, nights):
     now = [nights[2]["labels"].get(label, 0) for label in LABELS]
     assert drift["baseline"]["labels"] == before
     assert drift["psi_labels"] == pytest.approx(population_stability_index(now, before))
+    tenths = [
+        [sum(n["histograms"]["confidence"][i] for n in part for i in (b, b + 1))
+         for b in range(0, 14, 2)]
+        for part in (nights[2:], nights[:2])
+    ]  # fmt: skip
+    assert drift["psi_confidence"] == pytest.approx(population_stability_index(*tenths))
     assert drift["psi"] == max(drift["psi_labels"], drift["psi_confidence"])
     found = as_json(run, "--baseline-runs", 1)
     assert [b["run_id"] for b in found["baseline"]] == [nights[1]["run_id"]]

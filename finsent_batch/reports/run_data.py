@@ -195,6 +195,11 @@ def _days(first: datetime, last: datetime) -> float:
     return (last - first).total_seconds() / 86_400
 
 
+def _tenths(counts: Sequence[int]) -> list[int]:
+    """Join the bins of confidence, 0.05 wide, in pairs: fewer bins, less noise."""
+    return [one + other for one, other in zip(counts[::2], counts[1::2], strict=True)]
+
+
 def drift(data: RunData) -> dict[str, Any]:
     """Return the population stability indices of a run against its baseline.
 
@@ -205,12 +210,14 @@ def drift(data: RunData) -> dict[str, Any]:
     for run in data.baseline:
         add_histograms(total, {"labels": [run["labels"][label] for label in LABELS]})
         add_histograms(total, run["histograms"])
-    now = {"labels": [data.labels.get(label, 0) for label in LABELS], **data.histograms}
     found: dict[str, Any] = {"baseline_rows": sum(total.get("labels", [])), "baseline": total}
-    for name in ("labels", "confidence"):
-        pair = now.get(name, []), total.get(name, [])
-        comparable = bool(pair[0] and pair[1])
-        found[f"psi_{name}"] = population_stability_index(*pair) if comparable else None
-        found[f"chance_{name}"] = stability_by_chance(*pair) if comparable else None
+    compared = {
+        "labels": ([data.labels.get(label, 0) for label in LABELS], total.get("labels", [])),
+        "confidence": tuple(_tenths(of.get("confidence", [])) for of in (data.histograms, total)),
+    }
+    for name, (now, before) in compared.items():
+        comparable = bool(now and before)
+        found[f"psi_{name}"] = population_stability_index(now, before) if comparable else None
+        found[f"chance_{name}"] = stability_by_chance(now, before) if comparable else None
     known = [v for v in (found["psi_labels"], found["psi_confidence"]) if v is not None]
     return {"psi": max(known, default=None), **found}
