@@ -101,6 +101,13 @@ def test_the_learning_curve_is_drawn_where_training_left_a_log(tmp_path):
     assert "learning-curve" in charts(page_of([(0, 0)], log=LOG))
 
 
+def test_the_learning_curve_takes_the_loss_where_accuracy_was_not_measured():
+    log = [entry | {"eval_loss": 0.5} for entry in LOG]
+    for curve in ([LOG[0], {"epoch": 1, "eval_loss": 0.9}], log, LOG[:1] * 2):
+        [chart] = section(page_of([(0, 0)], log=curve), "training").charts
+        assert ("accuracy" in chart.alt) is any("eval_accuracy" in entry for entry in curve)
+
+
 @pytest.mark.parametrize("content", [None, "", "{}", "[1]", '{"loss": 1}', "[[1]]", "5"])
 def test_a_log_that_is_none_is_no_failure(tmp_path, content):
     if content is not None:
