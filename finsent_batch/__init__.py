@@ -8,8 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .api import query, score_frame
-    from .config import EvaluateConfig, ModelConfig, PrepareConfig, ScoreConfig, StoreConfig
+    from .config import (
+        EvaluateConfig,
+        ModelConfig,
+        PrepareConfig,
+        ReportConfig,
+        ScoreConfig,
+        StoreConfig,
+    )
     from .evaluation import evaluate
+    from .reports.run_report import report
     from .scoring import score
 
 __version__ = "0.1.0"
@@ -18,10 +26,12 @@ _HOMES = {
     "EvaluateConfig": "config",
     "ModelConfig": "config",
     "PrepareConfig": "config",
+    "ReportConfig": "config",
     "ScoreConfig": "config",
     "StoreConfig": "config",
     "evaluate": "evaluation",
     "query": "api",
+    "report": "reports.run_report",
     "score": "scoring",
     "score_frame": "api",
 }
@@ -30,11 +40,13 @@ __all__ = [
     "EvaluateConfig",
     "ModelConfig",
     "PrepareConfig",
+    "ReportConfig",
     "ScoreConfig",
     "StoreConfig",
     "__version__",
     "evaluate",
     "query",
+    "report",
     "score",
     "score_frame",
 ]

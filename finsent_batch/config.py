@@ -194,3 +194,21 @@ class EvaluateConfig:
     encoding: str | None = None
     store: StoreConfig | None = None
     """Where to record the figures; None records them only in `output`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportConfig:
+    """A report on one run."""
+
+    store: StoreConfig = field(default_factory=StoreConfig)
+    run: str | None = None
+    """A run's id or its beginning; None takes the latest."""
+    output: Path | None = None
+    format: str | None = None
+    """`html`, `md` or `json`; None goes by the output's suffix."""
+    gates: tuple[str, ...] = ()
+    baseline_runs: int = 14
+    """How many earlier runs of the same model the run is compared with."""
+    headlines: int = 10
+    """How many of the most negative and of the most positive headlines are shown."""
+    date_column: str | None = None

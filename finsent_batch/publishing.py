@@ -7,8 +7,10 @@ that were read, with nine more after them.
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+import numpy as np
 import pyarrow as pa
 
+from .distributions import add_histograms, histograms_of
 from .errors import BadDataError, TryAgainError
 from .labels import LABELS
 from .planning import HAS_TEXT, IS_EMPTY, Plan, PlannedSource, Progress
@@ -49,12 +51,13 @@ _RESULTS = f"""
 
 @dataclass(kw_only=True)
 class Counts:
-    """Rows published, by status and label."""
+    """Rows published, by status, by label and over the bins of `distributions`."""
 
     status: dict[str, int] = field(
         default_factory=lambda: dict.fromkeys(("scored", "truncated", "empty", "invalid"), 0)
     )
     labels: dict[str, int] = field(default_factory=lambda: dict.fromkeys(LABELS, 0))
+    histograms: dict[str, list[int]] = field(default_factory=dict)
     rows: int = 0
 
     def add(self, results: pa.RecordBatch) -> None:
@@ -64,6 +67,8 @@ class Counts:
             for entry in results.column(name).value_counts().to_pylist():
                 if entry["values"] is not None:
                     counts[entry["values"]] += entry["counts"]
+        columns = [results.column(f"p_{label}").to_numpy(zero_copy_only=False) for label in LABELS]
+        add_histograms(self.histograms, histograms_of(np.stack(columns, axis=1)))
 
 
 class Results:

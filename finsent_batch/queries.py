@@ -134,6 +134,23 @@ def _set_parameters(
             ) from None
 
 
+def view_published(
+    connection: duckdb.DuckDBPyConnection,
+    targets: Sequence[tuple[str, str | None]],
+    view: dict[str, str],
+) -> None:
+    """Make `scored_headlines` of the named outputs, each a file and, in DuckDB, its table.
+
+    `news_time` is NULL where there is no time in the date column.
+
+    Raises:
+        BadDataError: an output cannot be read.
+        UsageError: `view` names a column that an output lacks.
+    """
+    query = Query(name="", summary="", text="", parameters=())
+    _create_view(connection, query, targets, view)
+
+
 def _create_view(
     connection: duckdb.DuckDBPyConnection,
     query: Query,

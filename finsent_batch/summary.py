@@ -38,6 +38,8 @@ class Summary:
         )
     )
     labels: dict[str, int] = field(default_factory=dict)
+    histograms: dict[str, list[int]] = field(default_factory=dict)
+    """Rows by confidence and by sentiment score, over the bins of `distributions`."""
     seconds: dict[str, float] = field(
         default_factory=lambda: dict.fromkeys(
             ("plan", "load_model", "score", "publish", "total"), 0.0

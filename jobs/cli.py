@@ -28,6 +28,7 @@ from .merge import merge
 from .models import models
 from .prepare import prepare
 from .query import query
+from .report import report
 from .runs import runs
 from .score import score
 from .store import store
@@ -126,7 +127,7 @@ def cli(
 
 
 for command in (
-    score, prepare, train, evaluate, merge, query, runs, models, store, doctor, config,
+    score, prepare, train, evaluate, merge, query, report, runs, models, store, doctor, config,
 ):  # fmt: skip
     cli.add_command(command)
 
