@@ -1,11 +1,16 @@
 """Scorers: texts in, probabilities out. torch lives here and in training only."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+
+# Before transformers is imported: it would else fetch compiled code from the Hub and run it
+# where the package `kernels` is installed.
+os.environ["USE_HUB_KERNELS"] = "NO"
 
 FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
