@@ -6,7 +6,7 @@ import duckdb
 
 from .errors import BadDataError, MissingInputError, StorageError, TryAgainError, UsageError
 from .sql_text import quote_identifier, quote_literal
-from .store import first_line, is_out_of_space, lock_holder
+from .store import first_line, is_damage, is_out_of_space, lock_holder
 
 _ATTACHED = "attached_"
 
@@ -135,9 +135,3 @@ def _cannot_attach(file: Path, error: duckdb.Error) -> Exception:
     if is_damage(error):
         return BadDataError(f"{file} is truncated or corrupt: get it again ({first_line(error)})")
     return StorageError(f"cannot open {file}: {first_line(error)}")
-
-
-def is_damage(error: duckdb.Error) -> bool:
-    """Return whether this is what a truncated or corrupt file looks like."""
-    text = str(error)
-    return "Could not read enough bytes" in text or "Corrupt database" in text
