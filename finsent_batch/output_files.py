@@ -23,6 +23,12 @@ def check_inside(file: Path, folder: Path) -> None:
         )
 
 
+def check_folder(folder: Path) -> None:
+    """Refuse an output folder in which something leads out of it; see `check_inside`."""
+    for entry in folder.iterdir():
+        check_inside(entry, folder)
+
+
 def replace_file(file: Path, content: bytes) -> None:
     """Write a file so that a reader meets the old content or the new, never a part.
 

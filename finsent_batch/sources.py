@@ -22,6 +22,8 @@ from .sql_text import quote_identifier
 from .store import first_line, is_out_of_space
 
 BATCH_ROWS = 65_536
+# What reading a damaged Parquet file can raise; names that are not UTF-8 give the last.
+_DAMAGE = (pa.ArrowException, OSError, UnicodeDecodeError)
 
 
 class Source(Protocol):
@@ -58,11 +60,12 @@ class ParquetSource:
         try:
             with pq.ParquetFile(file) as parquet:
                 self.schema: pa.Schema = parquet.schema_arrow
+            names = self.schema.names
         except FileNotFoundError:
             raise MissingInputError(f"{file} does not exist: check the path") from None
-        except (pa.ArrowException, OSError) as error:
+        except _DAMAGE as error:
             raise _unreadable(file, error) from None
-        check_column_names(self.schema.names, file)
+        check_column_names(names, file)
 
     def batches(self, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
         try:
@@ -70,7 +73,7 @@ class ParquetSource:
                 yield from _first_rows(
                     parquet.iter_batches(batch_size=BATCH_ROWS, columns=columns), self._limit
                 )
-        except (pa.ArrowException, OSError) as error:
+        except _DAMAGE as error:
             raise _unreadable(self._file, error) from None
 
     def signature(self) -> object:

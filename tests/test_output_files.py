@@ -58,6 +58,16 @@ def test_score_follows_no_link_out_of_an_output_folder(run, folders, tiny_model)
     assert [f.name for f in (folders / "elsewhere").iterdir()] == ["precious"]
 
 
+@pytest.mark.parametrize("name", ["metrics.json", "predictions.parquet"])
+def test_evaluate_follows_no_link_out_of_its_folder(run, folders, tiny_model, name):
+    rows = {"text": ["oil", "bank", "sales"], "label": ["positive", "negative", "neutral"]}
+    pl.DataFrame(rows).write_csv(folders / "data.csv")
+    (folders / "out" / name).symlink_to(folders / "elsewhere" / "precious")
+    done = run("evaluate", "--model", tiny_model, "--data", "data.csv", "-o", "out")
+    assert done.code == 73
+    assert (folders / "elsewhere" / "precious").read_text() == "keep"
+
+
 def test_query_follows_no_link_either(run, folders, feed, score):
     score("feed.parquet")
     (folders / "out" / "mix.csv").symlink_to(folders / "elsewhere" / "precious")
