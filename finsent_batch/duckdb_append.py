@@ -57,7 +57,8 @@ class AppendingSink(DuckDBSink):
         """Compare the table's own columns with those of `labelled_rows`."""
         there = _described(cursor, f"FROM {name}")
         given = _described(cursor, f"SELECT {select_list(types)} FROM labelled_rows")
-        for column in {**there, **given}.keys() - {*RESULT_SCHEMA.names, INPUT_COLUMN}:
+        added = {*RESULT_SCHEMA.names, INPUT_COLUMN}
+        for column in (c for c in {**there, **given} if c not in added):
             if column not in given:
                 raise self._unfit(f"has the column {column!r}, the input has not")
             if column not in there:

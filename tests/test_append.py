@@ -182,3 +182,29 @@ def test_killed_inside_the_transaction_nothing_is_lost_or_doubled(
     assert score("mon.parquet", *TO)["rows"]["unique_scored"] == 0
     replaced = [("mon.parquet", 0, "Oil falls"), ("mon.parquet", 1, "Sales miss forecast")]
     assert sorted(table(tmp_path)) == [*replaced, ("tue.parquet", 0, "Bank cuts jobs")]
+
+
+def test_tables_of_the_same_file_and_columns_of_every_kind(score, run, tmp_path):
+    with duckdb.connect(tmp_path / "news.duckdb") as connection:
+        for name, desk in (("mon", "rates"), ("tue", "oil")):
+            connection.execute(f"""CREATE TABLE {name} AS SELECT 'Oil falls' AS headline,
+                '{desk}'::ENUM('rates', 'oil') AS desk, 12::HUGEINT AS n, TIMESTAMPTZ
+                '2014-01-06 03:00:00+01' AS t, [['oil'::ENUM('rates', 'oil')]] AS nested""")
+    for name in ("mon", "tue", "mon"):
+        table_of = ("--table", name, "--output-table", "headlines", "--append")
+        score("news.duckdb", *table_of)
+    assert sorted(table(tmp_path, "input_file, desk, n, nested")) == [
+        ("news.duckdb::mon", "rates", 12, [["oil"]]),
+        ("news.duckdb::tue", "oil", 12, [["oil"]]),
+    ]
+    assert run("query", "label_mix", "--format", "json").json[0]["rows"] == 2
+
+
+def test_a_night_without_rows_takes_its_earlier_rows_away(score, night, tmp_path):
+    night("mon", ["Oil falls"])
+    score("mon.parquet", *TO)
+    pl.DataFrame(schema={"id": pl.Int64, "headline": pl.String}).write_parquet(
+        tmp_path / "mon.parquet"
+    )
+    assert score("mon.parquet", *TO)["rows"]["read"] == 0
+    assert table(tmp_path) == []
