@@ -1,7 +1,7 @@
 -- Runs, latest first: what they read, scored and reused, how long they took
--- columns: started_at, status, input, model, rows_read, unique_scored (new), rows_reused (of these
---     rows_duplicate by the same headline in that run, the others from the store), seconds,
---     headlines_per_second, run_id
+-- columns: started_at, status, input, model, rows_read, unique_scored, rows_reused, rows_duplicate,
+--     seconds, headlines_per_second, run_id (rows_duplicate: those of rows_reused that repeat a
+--     headline of the same run; the others were answered from the store)
 -- param limit INTEGER: how many runs, default 20
 SELECT
     started_at,
