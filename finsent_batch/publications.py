@@ -69,6 +69,37 @@ def latest_publications(store: Store) -> list[Publication]:
     ]
 
 
+def publications_of(store: Store, run_id: str) -> tuple[list[str], list[Publication]]:
+    """Return the names of all that a run published, and what of it still is what it published.
+
+    What a later run replaced is left out: a whole output, or an input's rows in a
+    table that inputs share.
+    """
+    rows = store.query(
+        """SELECT output, output_table, list({'path': input, 'table': input_table, 'own': latest}),
+            bool_or(last_writer = $1)
+        FROM (SELECT *,
+                arg_max(run_id, published_at) OVER (PARTITION BY output, output_table, input,
+                    input_table) = $1 AS latest,
+                arg_max(run_id, published_at) OVER (PARTITION BY output, output_table)
+                    AS last_writer
+            FROM run_files)
+        WHERE run_id = $1 GROUP BY ALL ORDER BY ALL""",
+        [run_id],
+    )
+    names, found = [], []
+    for path, table, inputs, latest in rows:
+        names.append(input_name(path, table))
+        if not Path(path).exists():
+            continue
+        if _is_shared(store.connection, path, table):
+            own = tuple(input_name(i["path"], i["table"]) for i in inputs if i["own"])
+            found += [Publication(path=path, table=table, inputs=own)] if own else []
+        elif latest:
+            found.append(Publication(path=path, table=table))
+    return names, found
+
+
 def _is_shared(connection: duckdb.DuckDBPyConnection, path: str, table: str | None) -> bool:
     mark = AppendingSink(connection, Path(path), table).mark() if table else None
     return bool(mark and mark.get("append"))

@@ -96,11 +96,9 @@ def _set_parameters(
 
 
 def view_published(
-    connection: duckdb.DuckDBPyConnection,
-    targets: Sequence[tuple[str, str | None]],
-    view: dict[str, str],
+    connection: duckdb.DuckDBPyConnection, targets: Sequence[Publication], view: dict[str, str]
 ) -> None:
-    """Make `scored_headlines` of the named outputs, each a file and, in DuckDB, its table.
+    """Make `scored_headlines` of some outputs; from then on SQL reaches no other file.
 
     `news_time` is NULL where there is no time in the date column.
 
@@ -108,6 +106,7 @@ def view_published(
         BadDataError: an output cannot be read.
         UsageError: `view` names a column that an output lacks.
     """
+    shut_in(connection, targets)
     query = Query(name="", summary="", text="", parameters=())
     _create_view(connection, query, targets, view)
 

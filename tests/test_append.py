@@ -1,9 +1,11 @@
 """`--append`: nights collected in one DuckDB table, each row of each input there once."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
+from datetime import datetime
 
 import duckdb
 import polars as pl
@@ -208,3 +210,24 @@ def test_a_night_without_rows_takes_its_earlier_rows_away(score, night, tmp_path
     )
     assert score("mon.parquet", *TO)["rows"]["read"] == 0
     assert table(tmp_path) == []
+
+
+def test_the_report_of_a_night_is_about_its_own_rows(score, run, tmp_path):
+    for name, texts in (("mon", ["Oil falls", "Deal"]), ("tue", ["Sales rise"])):
+        times = [datetime(2014, 1, 6, hour) for hour in range(len(texts))]
+        frame = pl.DataFrame({"headline": texts, "published_at": times})
+        frame.write_parquet(tmp_path / f"{name}.parquet")
+    first = score("mon.parquet", *TO)["run_id"]
+    score("tue.parquet", *TO)
+
+    def headlines(run_id):
+        done = run("report", "--run", run_id, "-o", "r.json", "--format", "json")
+        assert done.code == 0, done.err
+        found = json.loads((tmp_path / "r.json").read_text())
+        return found["notes"], sum(row["headlines"] for row in found["by_time"])
+
+    assert headlines(first) == ([], 2)
+    score("mon.parquet", *TO)
+    notes, rows = headlines(first)
+    assert "1 of 1 outputs of this run are gone or were replaced" in notes[0]
+    assert rows == 0
