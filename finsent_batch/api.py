@@ -8,8 +8,8 @@ import polars as pl
 
 from .config import ScoreConfig, StoreConfig
 from .models.directory import open_configured
-from .publishing import output_schema
 from .queries import run_query
+from .results import output_schema
 from .runs import Job, StopRequest, no_progress
 from .scoring import execute, opened_run
 from .sinks import ArrowSink

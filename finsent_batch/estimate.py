@@ -11,7 +11,7 @@ from .inputs import check_target, open_sink, open_source, resolve_pairs
 from .models.directory import open_configured
 from .models.files import FileHashes
 from .planning import Plan, Progress, make_plan
-from .publishing import output_schema
+from .results import output_schema
 from .runs import no_progress
 from .scorers import Scorer
 from .scorers.loading import load_scorer

@@ -22,6 +22,7 @@ from .model_card import add_evaluation
 from .models.directory import open_configured
 from .models.files import FileHashes
 from .models.spec import CAUSAL, ModelSpec
+from .output_files import check_folder
 from .planning import Progress
 from .reports.evaluation_page import evaluation_page, training_log
 from .reports.page import to_html
@@ -100,6 +101,7 @@ def _gates(config: EvaluateConfig) -> list[Gate]:
 def _create(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        check_folder(folder)
     except OSError as error:
         raise CannotCreateError(f"cannot create {folder} ({error.strerror})") from None
 

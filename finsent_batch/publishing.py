@@ -14,23 +14,9 @@ from .distributions import add_histograms, histograms_of
 from .errors import BadDataError, TryAgainError
 from .labels import LABELS
 from .planning import HAS_TEXT, IS_EMPTY, Plan, PlannedSource, Progress
+from .results import RESULT_SCHEMA, output_schema
 from .sinks import Mark, Sink
 from .store import STORE_CATALOG, Store
-
-RESULT_SCHEMA = pa.schema(
-    [
-        ("sentiment", pa.string()),
-        ("sentiment_score", pa.float32()),
-        ("p_negative", pa.float32()),
-        ("p_neutral", pa.float32()),
-        ("p_positive", pa.float32()),
-        ("score_status", pa.string()),
-        ("model_fingerprint", pa.string()),
-        ("run_id", pa.string()),
-        ("scored_at", pa.timestamp("us")),
-    ]
-)
-"""The added columns, in their order after the original ones."""
 
 # Ties go to the first label in order, as numpy's argmax has it in evaluation.
 _LABEL = f"""CASE WHEN p_negative >= p_neutral AND p_negative >= p_positive THEN '{LABELS[0]}'
@@ -95,26 +81,6 @@ class Results:
         self._cursor.close()
 
 
-def output_schema(schema: pa.Schema, *, replace: bool, where: str) -> pa.Schema:
-    """Return a source's schema with the result columns after it.
-
-    Raises:
-        BadDataError: the source already has one of them and `replace` is false.
-    """
-    taken = {name.casefold() for name in RESULT_SCHEMA.names}
-    present = [name for name in schema.names if name.casefold() in taken]
-    if present and not replace:
-        raise BadDataError(
-            f"{where} already has the column {present[0]!r}: rename it, "
-            "or let it be replaced with --replace-columns"
-        )
-    for name in present:
-        schema = schema.remove(schema.get_field_index(name))
-    for added in RESULT_SCHEMA:
-        schema = schema.append(added)
-    return schema
-
-
 def publish(
     store: Store,
     plan: Plan,
@@ -128,6 +94,7 @@ def publish(
 
     Raises:
         TryAgainError: a source changed since it was planned.
+        BadDataError: a source's columns are not of the same length.
     """
     results = Results(store, fingerprint)
     done = 0
@@ -164,6 +131,11 @@ def _labelled(
         assert callable(report)
         report(counts.rows)
     _check_unchanged(planned)
+    if counts.rows != planned.rows:
+        raise BadDataError(
+            f"{planned.source.path} is damaged: it gives {planned.rows} rows of its headline "
+            f"column and {counts.rows} of all columns: get it again"
+        )
 
 
 def _check_unchanged(planned: PlannedSource) -> None:

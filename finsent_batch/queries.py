@@ -1,15 +1,14 @@
 """Run the packaged queries over the store and over what was published."""
 
 from collections.abc import Collection, Sequence
-from pathlib import Path
 
 import duckdb
 import polars as pl
 
 from .config import DATE_COLUMNS, TEXT_COLUMNS, StoreConfig
-from .duckdb_files import attached, tables_of
-from .errors import BadDataError, MissingInputError, UsageError
-from .publishing import RESULT_SCHEMA
+from .errors import BadDataError, UsageError
+from .publications import Publication, latest_publications, named, relation, shut_in
+from .results import RESULT_SCHEMA
 from .sql_text import Query, load_query, quote_identifier, quote_literal
 from .store import Store, first_line
 
@@ -43,54 +42,23 @@ def run_query(
     if published is not None:
         with duckdb.connect(":memory:") as connection:
             connection.execute("SET TimeZone = 'UTC'")
-            return _run(connection, query, own, [_named(published)], view)
+            return _run(connection, query, own, [named(published)], view)
     with Store.open(store, read_only=True) as opened:
-        targets = _latest_publications(opened) if query.reads_published else []
+        targets = latest_publications(opened) if query.reads_published else []
         return _run(opened.connection, query, own, targets, view)
-
-
-def _named(published: str) -> tuple[str, str | None]:
-    path, _, table = published.partition("::")
-    if not Path(path).exists():
-        raise MissingInputError(f"{path} does not exist: check --from")
-    return path, table or None
-
-
-def _latest_publications(store: Store) -> list[tuple[str, str | None]]:
-    """Return one output for each input ever scored: the latest that still exists."""
-    rows = store.query("""
-        SELECT input, input_table, output, output_table FROM run_files
-        ORDER BY published_at DESC""")
-    tables: dict[str, list[str]] = {}
-    latest: dict[tuple[str, str | None], tuple[str, str | None]] = {}
-    for path, table, output, output_table in rows:
-        there = Path(output).exists()
-        if there and output_table is not None:
-            if output not in tables:
-                tables[output] = _tables(store.connection, output)
-            there = output_table in tables[output]
-        if there:
-            latest.setdefault((path, table), (output, output_table))
-    if not latest:
-        raise MissingInputError(
-            f"the store {store.path} knows of no published rows"
-            + (" that still exist" if rows else "")
-            + ": run finsent-batch score, or name a scored file with --from"
-        )
-    return sorted(set(latest.values()), key=str)
 
 
 def _run(
     connection: duckdb.DuckDBPyConnection,
     query: Query,
     parameters: Sequence[tuple[str, str]],
-    targets: Sequence[tuple[str, str | None]],
+    targets: Sequence[Publication],
     view: dict[str, str],
 ) -> pl.DataFrame:
     _set_parameters(connection, query, parameters)
+    shut_in(connection, targets)
     if query.reads_published:
         _create_view(connection, query, targets, view)
-    _shut_in(connection, [path for path, _ in targets])
     try:
         frame: pl.DataFrame = connection.sql(query.text).pl()
     except duckdb.BinderException as error:
@@ -103,13 +71,6 @@ def _run(
             raise
         raise BadDataError(f"published rows cannot be read: {first_line(error)}") from None
     return frame
-
-
-def _shut_in(connection: duckdb.DuckDBPyConnection, paths: Sequence[str]) -> None:
-    """Let SQL reach nothing but what is attached and the files it is about."""
-    allowed = ", ".join(quote_literal(path) for path in paths)
-    connection.execute(f"SET allowed_paths = [{allowed}]")
-    connection.execute("SET enable_external_access = false")
 
 
 def _set_parameters(
@@ -135,11 +96,9 @@ def _set_parameters(
 
 
 def view_published(
-    connection: duckdb.DuckDBPyConnection,
-    targets: Sequence[tuple[str, str | None]],
-    view: dict[str, str],
+    connection: duckdb.DuckDBPyConnection, targets: Sequence[Publication], view: dict[str, str]
 ) -> None:
-    """Make `scored_headlines` of the named outputs, each a file and, in DuckDB, its table.
+    """Make `scored_headlines` of some outputs; from then on SQL reaches no other file.
 
     `news_time` is NULL where there is no time in the date column.
 
@@ -147,6 +106,7 @@ def view_published(
         BadDataError: an output cannot be read.
         UsageError: `view` names a column that an output lacks.
     """
+    shut_in(connection, targets)
     query = Query(name="", summary="", text="", parameters=())
     _create_view(connection, query, targets, view)
 
@@ -154,12 +114,12 @@ def view_published(
 def _create_view(
     connection: duckdb.DuckDBPyConnection,
     query: Query,
-    targets: Sequence[tuple[str, str | None]],
+    targets: Sequence[Publication],
     view: dict[str, str],
 ) -> None:
     """Make `scored_headlines`: all targets, with `news_time` and `news_text` added."""
-    relations = [(path, _relation(connection, path, table)) for path, table in targets]
-    columns = [_columns(connection, path, relation) for path, relation in relations]
+    relations = [(target.path, relation(connection, target)) for target in targets]
+    columns = [_columns(connection, path, source) for path, source in relations]
     kinds: dict[str, set[str]] = {}
     for found in columns:
         for name, kind in found.items():
@@ -167,17 +127,17 @@ def _create_view(
     # A list in one file and a number in another have no type in common but text.
     mixed = {name for name, found_kinds in kinds.items() if len(found_kinds) > 1}
     selects = []
-    for (path, relation), found in zip(relations, columns, strict=True):
+    for (path, source), found in zip(relations, columns, strict=True):
         date = _pick(found, view.get("date_column"), DATE_COLUMNS, "date_column", path)
         text = _pick(found, view.get("text_column"), TEXT_COLUMNS, "text_column", path)
         time = f"CAST(TRY_CAST({date} AS TIMESTAMPTZ) AS TIMESTAMP)"
         if "news_time" in query.text:
-            _check_times(connection, relation, date, time, path)
+            _check_times(connection, source, date, time, path)
         kept = [n for n in found if n.casefold() not in _OWN_COLUMNS]
         parts = [_as_text(n) if n in mixed else quote_identifier(n) for n in kept]
         parts += [_typed(field) for field in RESULT_SCHEMA.names]
         parts += [f"{time} AS news_time", f"CAST({text} AS VARCHAR) AS news_text"]
-        selects.append(f"SELECT {', '.join(parts)} FROM {relation}")
+        selects.append(f"SELECT {', '.join(parts)} FROM {source}")
     connection.execute(
         "CREATE OR REPLACE TEMP VIEW scored_headlines AS " + " UNION ALL BY NAME ".join(selects)
     )
@@ -219,32 +179,6 @@ def _typed(column: str) -> str:
     kinds = {"sentiment_score": "FLOAT", "scored_at": "TIMESTAMP"}
     kind = "FLOAT" if column.startswith("p_") else kinds.get(column, "VARCHAR")
     return f"CAST({column} AS {kind}) AS {column}"
-
-
-def _relation(connection: duckdb.DuckDBPyConnection, path: str, table: str | None) -> str:
-    if path.endswith(".duckdb"):
-        names = _tables(connection, path)
-        if table is None:
-            raise UsageError(
-                f"{path}: name one of its tables, as {path}::TABLE; it has: {', '.join(names)}"
-            )
-        if table not in names:
-            raise MissingInputError(f"{path} has no table {table!r}; it has: {', '.join(names)}")
-        catalog = "news_" + str(len(connection.execute("FROM duckdb_databases()").fetchall()))
-        known = dict(
-            connection.execute("SELECT path, database_name FROM duckdb_databases()").fetchall()
-        )
-        if path not in known:
-            connection.execute(f"ATTACH {quote_literal(path)} AS {catalog} (READ_ONLY)")
-        return f"{known.get(path, catalog)}.main.{quote_identifier(table)}"
-    if path.endswith((".csv", ".csv.gz")):
-        return f"read_csv({quote_literal(path)}, header = true, all_varchar = true)"
-    return f"read_parquet({quote_literal(path)})"
-
-
-def _tables(connection: duckdb.DuckDBPyConnection, path: str) -> list[str]:
-    with attached(connection, Path(path)) as (cursor, catalog):
-        return list(tables_of(cursor, catalog))
 
 
 def _pick(
