@@ -169,8 +169,9 @@ def _describe(summary: "Summary") -> str:
         shares = (f"{name} {labels[name]:,} ({labels[name] / done:.0%})" for name in labels)
         lines.append("labels: " + ", ".join(shares))
     rate = f", {summary.headlines_per_second:,.0f} headlines/s" if rows["unique_scored"] else ""
+    how = ", ".join(filter(None, (summary.weights, summary.path)))
     lines.append(
-        f"{summary.seconds['total']:.1f} s on {summary.device} ({summary.weights}){rate}; "
+        f"{summary.seconds['total']:.1f} s on {summary.device} ({how}){rate}; "
         f"model {summary.model}, run {summary.run_id}"
     )
     lines += [f"warning: {warning}" for warning in summary.warnings]

@@ -34,12 +34,21 @@ class ScoredBatch:
     """Tokens read, without padding."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Tokenised:
+    """Texts as token ids, ready to score."""
+
+    ids: list[list[int]]
+    truncated: BoolArray
+    """Whether only the beginning of the text is in its ids, shape (n,), bool."""
+
+
 class Scorer(Protocol):
     """A loaded model. Answers do not depend on what else is in the batch or on its order."""
 
     device: str
     weights: str
-    """The arithmetic in use: `fp32`, `bf16` or `int8`."""
+    """The arithmetic in use: `fp32`, `bf16`, `int8`, `fp8` or `nf4`."""
     path: str
     """How batches are run, named in the summary."""
 
@@ -48,6 +57,14 @@ class Scorer(Protocol):
 
         Raises nothing for a text it cannot score: its probabilities are NaN.
         """
+        ...
+
+    def tokenise(self, texts: Sequence[str]) -> Tokenised:
+        """Return what `score_tokenised` takes; safe in another thread while that runs."""
+        ...
+
+    def score_tokenised(self, tokenised: Tokenised) -> Iterator[ScoredBatch]:
+        """Score what `tokenise` gave, as `score` does its texts."""
         ...
 
     def count_tokens(self, texts: Sequence[str]) -> int:

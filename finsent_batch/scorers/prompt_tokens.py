@@ -1,7 +1,6 @@
 """Prompts as token ids: where the shared instruction ends, which token names each label."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
 
@@ -12,7 +11,7 @@ from ..errors import ConfigError
 from ..labels import LABELS
 from ..models.spec import ModelSpec
 from ..prompts import Prompt
-from . import FROM_DISK, BoolArray
+from . import FROM_DISK, Tokenised
 
 # Beginnings that tokenisers merge with the bracket in different ways.
 _PROBES = ("Nordkap lifts", "12 % up", "'We", '"Quote', "(a)", "é", "x", "$3")
@@ -20,15 +19,6 @@ _PROBES = ("Nordkap lifts", "12 % up", "'We", '"Quote', "(a)", "é", "x", "$3")
 _LONGEST_PIECE = 64
 # Tokens of one character, at most: its UTF-8 bytes.
 _LONGEST_CHARACTER = 4
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tokenised:
-    """Texts as token ids, ready to score."""
-
-    ids: list[list[int]]
-    truncated: BoolArray
-    """Whether only the beginning of the text is in its ids, shape (n,), bool."""
 
 
 class PromptTokens:
