@@ -178,7 +178,7 @@ def test_a_store_in_the_file_is_for_the_store_s_commands_too(run, toml):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("nope = 1", "unknown key 'nope' in the top level; known: evaluate, log-format"),
+        ("nope = 1", "unknown key 'nope' in the top level; known: doctor, evaluate, log-format"),
         (
             "[score]\nnope = 1",
             "unknown key 'nope' in [score]; known: append, commit-seconds, device",
