@@ -30,7 +30,7 @@ class ModelConfig:
     """Which model scores, on what, in which arithmetic."""
 
     model: str = DEFAULT_MODEL
-    """`mini`, a model directory, or the Hub id of a 3-class sequence classifier."""
+    """`mini`, a model directory, or the Hub id of a 3-class classifier or a causal model."""
     device: str = "auto"
     weights: str = "auto"
     max_batch_tokens: int | None = None

@@ -18,7 +18,8 @@ def model_options(function: F) -> F:
             click.option(
                 "--model",
                 default=ModelConfig.model,
-                help=f"{DEFAULT_MODEL}, a model directory, or the Hub id of a 3-class classifier.",
+                help=f"{DEFAULT_MODEL}, a model directory, or the Hub id of a 3-class classifier "
+                "or a causal model.",
             ),
             click.option(
                 "--device",
