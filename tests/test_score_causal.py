@@ -238,7 +238,7 @@ def test_a_base_without_weights_is_missing(run, feed, base_copy):
 def test_a_damaged_base_is_bad_data(run, feed, base_copy):
     whole = (base_copy / "model.safetensors").read_bytes()
     (base_copy / "model.safetensors").write_bytes(whole[:5000])
-    assert "weights are damaged" in refused(run, 65, "--model", base_copy)
+    assert "is no safetensors file, or not all of it" in refused(run, 65, "--model", base_copy)
 
 
 def test_a_base_that_lacks_weights_is_bad_data(run, feed, base_copy):

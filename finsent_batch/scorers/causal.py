@@ -5,7 +5,6 @@ from typing import Any
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 from transformers.utils import logging as transformers_logging
@@ -70,8 +69,6 @@ def load_base(folder: Path, *, nf4: bool, device: str, compute: torch.dtype) -> 
         raise UnavailableError(
             f"{folder} does not fit into the memory of {device}: use --weights nf4 or another GPU"
         ) from None
-    except SafetensorError as error:
-        raise BadDataError(f"{folder}: weights are damaged ({first_line(error)})") from None
     except (OSError, ValueError, ImportError, StrictDataclassError) as error:
         kind = MissingInputError if isinstance(error, OSError) else ConfigError
         raise kind(f"{folder} cannot be loaded: {first_line(error)}") from None
