@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .api import query, score_frame
+    from .api import query, query_sql, score_frame
     from .config import EvaluateConfig, ModelConfig, PrepareConfig, ScoreConfig, StoreConfig
     from .evaluation import evaluate
     from .scoring import score
@@ -22,6 +22,7 @@ _HOMES = {
     "StoreConfig": "config",
     "evaluate": "evaluation",
     "query": "api",
+    "query_sql": "api",
     "score": "scoring",
     "score_frame": "api",
 }
@@ -35,6 +36,7 @@ __all__ = [
     "__version__",
     "evaluate",
     "query",
+    "query_sql",
     "score",
     "score_frame",
 ]

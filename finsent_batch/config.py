@@ -12,6 +12,8 @@ DEFAULT_STORE: Final = Path("finsent.duckdb")
 DEFAULT_MODEL: Final = "mini"
 TEXT_COLUMNS: Final = ("headline", "title", "text", "sentence")
 """Names tried in this order when no text column is named."""
+LABEL_COLUMNS: Final = ("label", "sentiment")
+"""Names tried in this order for the label of labelled data."""
 DATE_COLUMNS: Final = ("published_at", "date", "time", "scored_at")
 """Names tried in this order for the time of a headline in queries."""
 

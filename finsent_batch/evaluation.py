@@ -25,6 +25,7 @@ from .planning import Progress
 from .runs import no_progress
 from .scorers.loading import load_scorer
 from .store import Store
+from .views import refresh_views
 
 _GATE = re.compile(r"\s*([a-z_0-9.]+)\s*(>=|<=|>|<)\s*([0-9.]+)\s*")
 NO_REGRESSION: Final = "no-regression"
@@ -149,6 +150,7 @@ def _record(config: EvaluateConfig, evaluation: Evaluation) -> None:
     if config.store is None:
         return
     metrics = evaluation.metrics
+    predictions = {"predictions": str((config.output / "predictions.parquet").resolve())}
     try:
         with Store.open(config.store) as store:
             store.insert(
@@ -159,9 +161,10 @@ def _record(config: EvaluateConfig, evaluation: Evaluation) -> None:
                     "model_fingerprint": metrics["model_fingerprint"],
                     "data": str(config.data.resolve()),
                     **{k: metrics[k] for k in ("n", "accuracy", "macro_f1", "weighted_f1", "ece")},
-                    "metrics": json.dumps(metrics),
+                    "metrics": json.dumps(metrics | predictions),
                 },
             )
+            refresh_views(store)
     except FinsentError as error:
         evaluation.warnings.append(f"not recorded in the store: {error}")
 

@@ -14,14 +14,13 @@ from pathlib import Path
 
 import polars as pl
 
-from .config import TEXT_COLUMNS
+from .config import LABEL_COLUMNS, TEXT_COLUMNS
 from .errors import BadDataError, MissingInputError, UsageError
 from .headlines import normalise
 from .labels import LABELS, label_index
 from .sources import check_column_names
 
 SPLITS = ("train", "valid", "test")
-LABEL_COLUMNS = ("label", "sentiment")
 AGREEMENT = {
     "Sentences_50Agree.txt": 0.50,
     "Sentences_66Agree.txt": 0.66,

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from .errors import BadDataError, TryAgainError
-from .labels import LABELS
+from .labels import LABELS, SENTIMENT_SQL
 from .planning import HAS_TEXT, IS_EMPTY, Plan, PlannedSource, Progress
 from .sinks import Mark, Sink
 from .store import STORE_CATALOG, Store
@@ -30,15 +30,11 @@ RESULT_SCHEMA = pa.schema(
 )
 """The added columns, in their order after the original ones."""
 
-# Ties go to the first label in order, as numpy's argmax has it in evaluation.
-_LABEL = f"""CASE WHEN p_negative >= p_neutral AND p_negative >= p_positive THEN '{LABELS[0]}'
-    WHEN p_neutral >= p_positive THEN '{LABELS[1]}' WHEN p_positive IS NOT NULL THEN '{LABELS[2]}'
-    END"""
 _STATUS = f"""CASE WHEN state = {IS_EMPTY} THEN 'empty' WHEN state <> {HAS_TEXT} THEN 'invalid'
     WHEN truncated THEN 'truncated' WHEN p_positive IS NOT NULL THEN 'scored'
     WHEN invalid.headline_key IS NOT NULL THEN 'invalid' END"""
 _RESULTS = f"""
-    SELECT {_LABEL} AS sentiment, p_positive - p_negative AS sentiment_score,
+    SELECT {SENTIMENT_SQL} AS sentiment, p_positive - p_negative AS sentiment_score,
         p_negative, p_neutral, p_positive, {_STATUS} AS score_status,
         scores.model_fingerprint, run_id, scored_at
     FROM plan.plan_rows

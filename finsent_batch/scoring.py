@@ -25,6 +25,7 @@ from .sinks import Mark
 from .sources import choose_text_column
 from .store import Store, first_line
 from .summary import Summary
+from .views import refresh_views
 
 logger = logging.getLogger(__name__)
 
@@ -186,6 +187,7 @@ def _publish(run: Run, plan: Plan, progress: Progress) -> None:
         )
     rows["reused"] = rows["scored"] + rows["truncated"] - rows["unique_scored"]
     quarantine(run)
+    refresh_views(run.store)
 
 
 def _mark(run: Run, job: Job) -> Mark:
