@@ -8,18 +8,28 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .api import query, query_sql, score_frame
-    from .config import EvaluateConfig, ModelConfig, PrepareConfig, ScoreConfig, StoreConfig
+    from .comparison import compare
+    from .config import (
+        CompareConfig,
+        EvaluateConfig,
+        ModelConfig,
+        PrepareConfig,
+        ScoreConfig,
+        StoreConfig,
+    )
     from .evaluation import evaluate
     from .scoring import score
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "CompareConfig": "config",
     "EvaluateConfig": "config",
     "ModelConfig": "config",
     "PrepareConfig": "config",
     "ScoreConfig": "config",
     "StoreConfig": "config",
+    "compare": "comparison",
     "evaluate": "evaluation",
     "query": "api",
     "query_sql": "api",
@@ -28,12 +38,14 @@ _HOMES = {
 }
 
 __all__ = [
+    "CompareConfig",
     "EvaluateConfig",
     "ModelConfig",
     "PrepareConfig",
     "ScoreConfig",
     "StoreConfig",
     "__version__",
+    "compare",
     "evaluate",
     "query",
     "query_sql",

@@ -9,9 +9,10 @@ import polars as pl
 import pyarrow as pa
 
 from .config import ScoreConfig, StoreConfig
+from .default_model import settle_model
 from .models.directory import open_configured
-from .publishing import output_schema
 from .queries import run_query_arrow, run_sql, to_polars
+from .results import output_schema
 from .runs import Job, StopRequest, no_progress
 from .scoring import execute, opened_run
 from .sinks import ArrowSink
@@ -40,6 +41,7 @@ def score_frame(
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(store) if store is not None else Path(scratch) / "store.duckdb"
         config = replace(config, store=StoreConfig(path=path))
+        config = replace(config, model=settle_model(config.model, config.store))
         source, sink = ArrowSource(frame.to_arrow()), ArrowSink()
         column = choose_text_column(source.schema, text_column, "the frame")
         output_schema(source.schema, replace=replace_columns, where="the frame")

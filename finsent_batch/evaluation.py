@@ -10,20 +10,18 @@ import numpy as np
 import polars as pl
 
 from .config import EvaluateConfig, ModelConfig
+from .default_model import settle_model
 from .engines import utc_now
 from .errors import BadDataError, CannotCreateError, FinsentError, GateFailedError, UsageError
-from .hardware import resolve_device
-from .headlines import normalise
 from .labelled import LabelledFormat, read_labelled
 from .labels import LABELS
 from .metrics import MISSING, Floats, Ints, evaluate_predictions, mcnemar, predict
 from .model_card import add_evaluation
 from .models.directory import open_configured
-from .models.files import FileHashes
 from .models.spec import CAUSAL, ModelSpec
 from .planning import Progress
+from .predictions import predict_headlines
 from .runs import no_progress
-from .scorers.loading import load_scorer
 from .store import Store
 from .views import refresh_views
 
@@ -55,6 +53,7 @@ def evaluate(config: EvaluateConfig, *, progress: Progress = no_progress) -> Eva
     gates = [parse_gate(text) for text in config.gates]
     if any(gate == NO_REGRESSION for gate in gates) and config.against is None:
         raise UsageError("--gate no-regression compares with another model: name it --against")
+    config = _settled(config)
     how = LabelledFormat(
         text_column=config.text_column,
         label_column=config.label_column,
@@ -82,6 +81,14 @@ def evaluate(config: EvaluateConfig, *, progress: Progress = no_progress) -> Eva
     return evaluation
 
 
+def _settled(config: EvaluateConfig) -> EvaluateConfig:
+    """Say which model `promoted` is, before anything is written."""
+    against = config.against
+    if against is not None:
+        against = settle_model(replace(config.model, model=against), config.store).model
+    return replace(config, model=settle_model(config.model, config.store), against=against)
+
+
 def _create(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -102,22 +109,10 @@ def _against(config: EvaluateConfig, spec: ModelSpec) -> ModelSpec:
 def _one(
     config: ModelConfig, spec: ModelSpec, frame: pl.DataFrame, truth: Ints, progress: Progress
 ) -> tuple[dict[str, Any], Floats]:
-    device = resolve_device(config.device)
-    weights = spec.weights_for(config.weights, device)
-    fingerprint = spec.fingerprint(weights, FileHashes())
-    scorer = load_scorer(spec, device, weights, config)
-    texts = normalise(frame["headline"].to_list())
-    probabilities = np.full((len(texts), len(LABELS)), np.nan, dtype=np.float32)
-    # A blank headline has no prediction: scoring would not give it one either.
-    filled = np.array([i for i, text in enumerate(texts) if text], dtype=np.int64)
-    done = 0
-    for batch in scorer.score([texts[i] for i in filled]):
-        probabilities[filled[batch.positions]] = batch.probabilities
-        done += len(batch.positions)
-        progress("score", done, len(filled))
-    metrics = evaluate_predictions(truth, probabilities)
-    metrics |= {"model": spec.name, "model_fingerprint": fingerprint, "weights": weights}
-    return metrics, probabilities
+    found = predict_headlines(config, spec, frame["headline"].to_list(), progress)
+    metrics = evaluate_predictions(truth, found.probabilities)
+    metrics |= {"model": found.model, "model_fingerprint": found.model_fingerprint}
+    return metrics | {"weights": found.weights}, found.probabilities
 
 
 def _prediction_columns(probabilities: Floats, prefix: str) -> list[pl.Series]:

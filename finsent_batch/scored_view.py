@@ -11,7 +11,7 @@ import duckdb
 from .config import DATE_COLUMNS, TEXT_COLUMNS
 from .errors import BadDataError, UsageError
 from .published import Table, relation_sql
-from .publishing import RESULT_SCHEMA
+from .results import RESULT_SCHEMA
 from .sql_text import quote_identifier
 
 _RESULT_TYPES = {

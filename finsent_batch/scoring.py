@@ -4,11 +4,13 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import duckdb
 
 from . import __version__
-from .config import ScoreConfig
+from .config import DEFAULT_MODEL, PROMOTED_MODEL, ScoreConfig
+from .default_model import settle_model
 from .engines import Commit, run_local, utc_now
 from .errors import BadDataError, FinsentError, StorageError
 from .hardware import resolve_device
@@ -17,7 +19,8 @@ from .models.directory import open_configured
 from .models.files import FileHashes
 from .models.spec import ModelSpec
 from .planning import Plan, Progress, make_plan
-from .publishing import output_schema, publish
+from .publishing import publish
+from .results import output_schema
 from .runs import Job, Run, StopRequest, close_books, no_progress, open_books, quarantine
 from .scorers import Scorer
 from .scorers.loading import load_scorer
@@ -39,8 +42,11 @@ def score(
         FinsentError: anything expected that prevents it; see `errors` and the exit codes.
     """
     pairs = resolve_pairs(config)
+    promoted = config.model.model == PROMOTED_MODEL
+    config = replace(config, model=settle_model(config.model, config.store))
     spec = open_configured(config.model)
     with opened_run(config, spec, progress, stop or StopRequest()) as run:
+        run.summary.promoted = promoted and config.model.model != DEFAULT_MODEL
         run.jobs = open_jobs(run, pairs)
         run.summary.output = str(config.output or pairs[0].output)
         if len(pairs) > 1 and config.output is None:
@@ -161,12 +167,19 @@ def _score_pending(run: Run, scorer: Scorer, plan: Plan, progress: Progress) -> 
 
 
 def _publish(run: Run, plan: Plan, progress: Progress) -> None:
-    rows, labels = run.summary.rows, run.summary.labels
+    rows, labels, confident = run.summary.rows, run.summary.labels, 0
     marks = [_mark(run, job) for job in run.jobs]
     sinks = [job.sink for job in run.jobs]
     for planned, sink, counts in publish(
-        run.store, plan, sinks, marks, run.fingerprint, progress=progress
+        run.store,
+        plan,
+        sinks,
+        marks,
+        run.fingerprint,
+        min_confidence=run.config.min_confidence,
+        progress=progress,
     ):
+        confident += counts.confident
         rows["read"] += counts.rows
         for status, count in counts.status.items():
             rows[status] += count
@@ -186,6 +199,7 @@ def _publish(run: Run, plan: Plan, progress: Progress) -> None:
             },
         )
     rows["reused"] = rows["scored"] + rows["truncated"] - rows["unique_scored"]
+    run.summary.note_coverage(run.config.min_confidence, confident)
     quarantine(run)
     refresh_views(run.store)
 
