@@ -3,13 +3,15 @@
 --     .read sql/_scored_parquet.sql
 --     .read sql/daily_sentiment.sql
 -- The columns named first are those that the queries may ask for and the files may lack.
+SET TimeZone = 'UTC';
+
 CREATE OR REPLACE TEMP VIEW scored_headlines AS
 SELECT
     *,
-    coalesce(
-        TRY_CAST(published_at AS TIMESTAMP), TRY_CAST("date" AS TIMESTAMP),
-        TRY_CAST("time" AS TIMESTAMP), TRY_CAST(scored_at AS TIMESTAMP)
-    ) AS news_time,
+    CAST(coalesce(
+        TRY_CAST(published_at AS TIMESTAMPTZ), TRY_CAST("date" AS TIMESTAMPTZ),
+        TRY_CAST("time" AS TIMESTAMPTZ), TRY_CAST(scored_at AS TIMESTAMPTZ)
+    ) AS TIMESTAMP) AS news_time,
     coalesce(headline, title, "text", sentence) AS news_text
 FROM (
     SELECT

@@ -78,17 +78,13 @@ def test_evaluate_and_python_take_it_too(run, promoted, tmp_path, headlines):
     assert runs["model"].to_list() == [str(promoted)]
 
 
-def test_models_lists_which_is_the_default(run, promoted, score_with):
+def test_models_lists_which_is_the_default(run, promoted, tiny_model):
+    score(run, "--model", tiny_model)
     found = run("models")
     assert found.code == 0
     lines = found.out.splitlines()
     assert sum("yes" in line for line in lines) == 1
     assert "mini" in found.out
-
-
-@pytest.fixture
-def score_with(run, tiny_model):
-    return score(run, "--model", tiny_model)
 
 
 def test_rollback_goes_back_one_promotion_at_a_time(run, promoted, tiny_model, tmp_path):

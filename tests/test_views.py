@@ -4,13 +4,14 @@ import logging
 import re
 from datetime import date, datetime
 from importlib import resources
+from pathlib import Path
 
 import duckdb
 import polars as pl
 import pytest
 
 from finsent_batch.config import StoreConfig
-from finsent_batch.queries import run_query
+from finsent_batch.queries import run_query, run_sql
 from finsent_batch.sql_text import load_query, query_names
 from finsent_batch.store import Store
 from finsent_batch.views import DOCUMENTATION, refresh_views
@@ -154,6 +155,26 @@ def test_a_file_that_is_gone_does_not_break_the_others(shell, tmp_path):
     assert shell.sql("FROM scored_headlines").fetchall() == []
     (tmp_path / "report" / "predictions.parquet").unlink()
     assert shell.sql("FROM evaluated_headlines").fetchall() == []
+
+
+COOKBOOK = re.findall(
+    r"```sql\n(.*?)```", (Path(__file__).parent.parent / "docs" / "cookbook.md").read_text(), re.S
+)
+
+
+@pytest.mark.parametrize("statement", COOKBOOK, ids=range(len(COOKBOOK)))
+def test_the_cookbook_s_answers_are_rows(statement, store, shell):
+    expected = run_sql(statement, store)
+    if "confidence < 0.5" not in statement and "one_says" not in statement:
+        assert expected.num_rows
+    found = shell.sql(statement)
+    assert found.columns == expected.column_names
+    if "duckdb_columns" not in statement:
+        assert len(found.fetchall()) == expected.num_rows
+
+
+def test_the_cookbook_has_ten_questions():
+    assert len(COOKBOOK) == 1 + 10
 
 
 # ---- files of many kinds
