@@ -8,14 +8,14 @@ import duckdb
 
 from .config import LABEL_COLUMNS, TEXT_COLUMNS, StoreConfig
 from .errors import BadDataError, MissingInputError
-from .published import (
+from .publications import (
+    Publication,
     Table,
-    Target,
     describe,
     latest_publications,
-    literal_path,
-    named_target,
+    named,
     relation_sql,
+    shut_in,
 )
 from .scored_view import check_times, pick, scored_headlines_sql
 from .sql_text import load_query, quote_identifier, quote_literal
@@ -56,20 +56,19 @@ def query_session(
     """
     if published is None:
         with Store.open(store, read_only=True) as opened:
-            paths = _views_of_store(opened, view, columns, needs_times, may_be_empty)
-            _shut_in(opened.connection, paths)
+            _views_of_store(opened, view, columns, needs_times, may_be_empty)
             yield opened.connection
         return
     with duckdb.connect(":memory:") as connection:
         connection.execute("SET TimeZone = 'UTC'")
-        target = named_target(published)
-        table = describe(connection, target)
+        publication = named(published)
+        shut_in(connection, [publication.path])
+        table = describe(connection, publication)
         if view == "evaluated_headlines":
             views = {view: _named_predictions(table, columns)}
         else:
             views = _scored(connection, [table], columns, needs_times)
         create_temporary_views(connection, views)
-        _shut_in(connection, [target[0]])
         yield connection
 
 
@@ -79,14 +78,13 @@ def _views_of_store(
     columns: Mapping[str, str],
     needs_times: bool,
     may_be_empty: bool,
-) -> list[str]:
-    """Make the views and return the files that they read."""
+) -> None:
+    """Make the views over the store, which then reaches no file but those they read."""
     views = {"headline_scores": HEADLINE_SCORES}
-    paths: list[str] = []
     if view == "scored_headlines":
-        targets = _publications(store, may_be_empty)
-        paths = [path for path, _ in targets]
-        tables = [describe(store.connection, target) for target in targets]
+        publications = _publications(store, may_be_empty)
+        shut_in(store.connection, [p.path for p in publications])
+        tables = [describe(store.connection, p) for p in publications]
         views |= _scored(store.connection, tables, columns, needs_times)
     elif view == "evaluated_headlines":
         recorded = predictions_files(store)
@@ -97,21 +95,23 @@ def _views_of_store(
                 + (" that still exist" if recorded else "")
                 + ": run finsent-batch evaluate, or name a labelled scored file with --from"
             )
+        shut_in(store.connection, paths)
         views[view] = evaluated_headlines_sql(paths)
+    else:
+        shut_in(store.connection, [])
     create_temporary_views(store.connection, views)
-    return paths
 
 
-def _publications(store: Store, may_be_empty: bool) -> list[Target]:
-    targets = latest_publications(store)
-    if not targets and not may_be_empty:
+def _publications(store: Store, may_be_empty: bool) -> list[Publication]:
+    found = latest_publications(store)
+    if not found and not may_be_empty:
         recorded = store.query("SELECT count(*) FROM run_files")[0][0]
         raise MissingInputError(
             f"the store {store.path} knows of no published rows"
             + (" that still exist" if recorded else "")
             + ": run finsent-batch score, or name a scored file with --from"
         )
-    return targets
+    return found
 
 
 def _scored(
@@ -146,11 +146,3 @@ def _named_predictions(table: Table, columns: Mapping[str, str]) -> str:
         lower(CAST({quote_identifier(label)} AS VARCHAR)) AS label, {", ".join(parts)}
     FROM {relation_sql(table.kind, [table.source])}
     WHERE {quote_identifier(label)} IS NOT NULL"""
-
-
-def _shut_in(connection: duckdb.DuckDBPyConnection, paths: Sequence[str]) -> None:
-    """Let SQL reach nothing but what is attached and the files it is about."""
-    known = {name for path in paths for name in (path, literal_path(path))}
-    allowed = ", ".join(quote_literal(path) for path in sorted(known))
-    connection.execute(f"SET allowed_paths = [{allowed}]")
-    connection.execute("SET enable_external_access = false")

@@ -10,7 +10,7 @@ import duckdb
 
 from .config import DATE_COLUMNS, TEXT_COLUMNS
 from .errors import BadDataError, UsageError
-from .published import Table, relation_sql
+from .publications import Table, relation_sql
 from .results import RESULT_SCHEMA
 from .sql_text import quote_identifier
 

@@ -16,7 +16,7 @@ import duckdb
 
 from .errors import FinsentError
 from .labels import SENTIMENT_SQL
-from .published import describe, latest_publications, literal_path
+from .publications import describe, latest_publications, literal_path
 from .scored_view import scored_headlines_sql
 from .sql_text import load_query, quote_literal
 from .store import Store
@@ -108,10 +108,10 @@ def refresh_views(store: Store) -> None:
     is left out with a warning.
     """
     tables = []
-    for target in latest_publications(store):
-        if target[1] is None:
+    for publication in latest_publications(store):
+        if publication.table is None:
             try:
-                table = describe(store.connection, target)
+                table = describe(store.connection, publication)
                 scored_headlines_sql([table])
             except FinsentError as error:
                 logger.warning("left out of the view scored_headlines: %s", error)

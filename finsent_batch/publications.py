@@ -1,4 +1,4 @@
-"""Where published rows are: the files that the store knows or a user names, read by SQL."""
+"""What was published: where it lies, and how SQL reads it."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -12,8 +12,13 @@ from .errors import BadDataError, MissingInputError, UsageError
 from .sql_text import quote_identifier, quote_literal
 from .store import Store, first_line
 
-Target = tuple[str, str | None]
-"""A published file and, in a DuckDB file, the table."""
+
+@dataclass(frozen=True, kw_only=True)
+class Publication:
+    """A file of labelled rows or, in a DuckDB file, a table."""
+
+    path: str
+    table: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,13 +37,13 @@ class Table:
         return tuple(name for name, _ in self.columns)
 
 
-def latest_publications(store: Store) -> list[Target]:
+def latest_publications(store: Store) -> list[Publication]:
     """Return one output for each input ever scored: the latest that still exists."""
     rows = store.query("""
         SELECT input, input_table, output, output_table FROM run_files
         ORDER BY published_at DESC""")
     tables: dict[str, Collection[str]] = {}
-    latest: dict[tuple[str, str | None], Target] = {}
+    latest: dict[tuple[str, str | None], Publication] = {}
     for path, table, output, output_table in rows:
         there = Path(output).exists()
         if there and output_table is not None:
@@ -46,12 +51,12 @@ def latest_publications(store: Store) -> list[Target]:
                 tables[output] = _tables(store.connection, output)
             there = output_table in tables[output]
         if there:
-            latest.setdefault((path, table), (output, output_table))
+            latest.setdefault((path, table), Publication(path=output, table=output_table))
     return sorted(set(latest.values()), key=str)
 
 
-def named_target(published: str) -> Target:
-    """Return the file, or `FILE.duckdb::TABLE`, that a user names.
+def named(published: str) -> Publication:
+    """Return what a user names as FILE or FILE.duckdb::TABLE.
 
     Raises:
         MissingInputError: no such file.
@@ -59,10 +64,21 @@ def named_target(published: str) -> Target:
     path, _, table = published.partition("::")
     if not Path(path).exists():
         raise MissingInputError(f"{path} does not exist: check --from")
-    return path, table or None
+    return Publication(path=path, table=table or None)
 
 
-def describe(connection: duckdb.DuckDBPyConnection, target: Target) -> Table:
+def shut_in(connection: duckdb.DuckDBPyConnection, paths: Sequence[str]) -> None:
+    """Let SQL reach nothing but what is attached and these files, whatever their views say."""
+    known = {name for path in paths for name in (path, str(Path(path).resolve()))}
+    # Beside a database DuckDB may read its write-ahead log.
+    logs = {f"{path}.wal" for path in known if path.endswith(".duckdb")}
+    allowed = known | logs | {literal_path(path) for path in known}
+    listed = ", ".join(quote_literal(path) for path in sorted(allowed))
+    connection.execute(f"SET allowed_paths = [{listed}]")
+    connection.execute("SET enable_external_access = false")
+
+
+def describe(connection: duckdb.DuckDBPyConnection, publication: Publication) -> Table:
     """Look at a published file or table.
 
     Raises:
@@ -70,7 +86,7 @@ def describe(connection: duckdb.DuckDBPyConnection, target: Target) -> Table:
         MissingInputError: the DuckDB file has no such table.
         UsageError: a DuckDB file without a table named.
     """
-    path, table = target
+    path, table = publication.path, publication.table
     kind: Literal["parquet", "csv", "duckdb"] = "parquet"
     source = path
     if path.endswith(".duckdb"):
