@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 TORCH := torch==2.13.0
 DATA ?= $(or $(FINSENT_DATA),../shared/data)
 
-.PHONY: demo test lint format install mini benchmarks clean
+.PHONY: demo test lint format install mini benchmarks screenshots clean
 
 install: $(VENV)/.installed
 
@@ -34,6 +34,10 @@ format: install
 # The embedded model, from the data to its adapter; see README, "The embedded model".
 mini: install
 	PATH="$(CURDIR)/$(BIN):$$PATH" DATA="$(DATA)" sh finsent_batch/models/mini/make.sh
+
+# The pictures of docs/, of the demo's headlines; needs a Chromium.
+screenshots: install
+	$(BIN)/python docs/make_screenshots.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis runs

@@ -14,10 +14,12 @@ if TYPE_CHECKING:
         EvaluateConfig,
         ModelConfig,
         PrepareConfig,
+        ReportConfig,
         ScoreConfig,
         StoreConfig,
     )
     from .evaluation import evaluate
+    from .reports.run_report import report
     from .scoring import score
 
 __version__ = "0.1.0"
@@ -27,12 +29,14 @@ _HOMES = {
     "EvaluateConfig": "config",
     "ModelConfig": "config",
     "PrepareConfig": "config",
+    "ReportConfig": "config",
     "ScoreConfig": "config",
     "StoreConfig": "config",
     "compare": "comparison",
     "evaluate": "evaluation",
     "query": "api",
     "query_sql": "api",
+    "report": "reports.run_report",
     "score": "scoring",
     "score_frame": "api",
 }
@@ -42,6 +46,7 @@ __all__ = [
     "EvaluateConfig",
     "ModelConfig",
     "PrepareConfig",
+    "ReportConfig",
     "ScoreConfig",
     "StoreConfig",
     "__version__",
@@ -49,6 +54,7 @@ __all__ = [
     "evaluate",
     "query",
     "query_sql",
+    "report",
     "score",
     "score_frame",
 ]

@@ -19,10 +19,10 @@ from .config import TrainConfig
 from .errors import ConfigError
 from .fitting import Report, tensorboard_installed
 from .memory import MicroBatch
+from .models.directory import TRAINING_LOG
 from .planning import Progress
 
 CHECKPOINTS = "checkpoints"
-LOG_FILE = "training_log.json"
 
 
 def adapted(config: TrainConfig, model: Any, *, checkpointing: bool) -> Any:
@@ -90,7 +90,7 @@ def fit_causal(
         shutil.rmtree(folder, ignore_errors=True)
     trainer.train(resume_from_checkpoint=None if last is None else str(last))
     log = json.dumps(trainer.state.log_history, indent=1)
-    (config.output / LOG_FILE).write_text(log + "\n", "utf-8")
+    (config.output / TRAINING_LOG).write_text(log + "\n", "utf-8")
 
 
 def _arguments(

@@ -145,11 +145,13 @@ class TrainConfig:
 
     @staticmethod
     def for_preset(preset: str, **given: Any) -> "TrainConfig":
-        """Return a preset's settings with those given in their place.
+        """Return a preset's settings with those given in their place; quantisation may be `none`.
 
         Raises:
             KeyError: no such preset.
         """
+        if given.get("quantisation") == "none":
+            given["quantisation"] = None
         return TrainConfig(**{"preset": preset, **TRAIN_PRESETS[preset], **given})
 
 
@@ -237,3 +239,21 @@ class PromoteConfig:
     label_column: str | None = None
     label_map: tuple[tuple[str, str], ...] = ()
     encoding: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportConfig:
+    """A report on one run."""
+
+    store: StoreConfig = field(default_factory=StoreConfig)
+    run: str | None = None
+    """A run's id or its beginning; None takes the latest."""
+    output: Path | None = None
+    format: str | None = None
+    """`html`, `md` or `json`; None goes by the output's suffix."""
+    gates: tuple[str, ...] = ()
+    baseline_runs: int = 14
+    """How many earlier runs of the same model the run is compared with."""
+    headlines: int = 10
+    """How many of the most negative and of the most positive headlines are shown."""
+    date_column: str | None = None

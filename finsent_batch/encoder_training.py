@@ -19,17 +19,16 @@ from transformers import (
 )
 
 from .config import TrainConfig
-from .fitting import encode, fit
+from .fitting import fit, logits_of
 from .hardware import available_cores
 from .labels import LABELS
 from .metrics import Floats, evaluate_predictions, fit_temperature
 from .mixture import epoch_rows
 from .model_card import write_card
 from .models.bases import PACKAGED_BASE, resolve_base, weight_files
-from .models.directory import CARD_FILE, FORMAT_VERSION
+from .models.directory import CARD_FILE, FORMAT_VERSION, TRAINING_LOG
 from .models.files import FileHashes
 from .planning import Progress
-from .scorers.batching import length_sorted_batches, pad
 from .scorers.classifier import new_classifier
 from .training_card import hyperparameters, package_versions
 from .training_data import Labelled, check_output, held_out, load_splits, split_notes
@@ -49,7 +48,7 @@ def train_encoder(config: TrainConfig, progress: Progress) -> dict[str, dict[str
         tokenizer = AutoTokenizer.from_pretrained(base, local_files_only=True)
         model = _adapted(config, base)
         rows = epoch_rows(data.splits["train"], config, held_out(data))
-        fit(config, model, tokenizer, rows, progress)
+        log = fit(config, model, tokenizer, rows, data.splits["valid"], progress)
         report, temperature = _assess(config, model, tokenizer, data)
     finally:
         torch.set_num_threads(threads)
@@ -58,6 +57,7 @@ def train_encoder(config: TrainConfig, progress: Progress) -> dict[str, dict[str
     text = json.dumps(card, indent=2, ensure_ascii=False)
     (config.output / CARD_FILE).write_text(text + "\n", "utf-8")
     write_card(config.output, card)
+    (config.output / TRAINING_LOG).write_text(json.dumps(log, indent=1) + "\n", "utf-8")
     return report
 
 
@@ -73,22 +73,6 @@ def _adapted(config: TrainConfig, base: Path) -> Any:
     return get_peft_model(new_classifier(base, config.pooling), lora)
 
 
-@torch.inference_mode()
-def _logits(model: Any, tokenizer: Any, headlines: list[str], max_length: int) -> Floats:
-    """Return logits in the order given, shape (n, 3), float32."""
-    model.eval()
-    ids = encode(tokenizer, headlines, max_length)["input_ids"]
-    logits = np.zeros((len(ids), len(LABELS)), dtype=np.float32)
-    for batch in length_sorted_batches([len(row) for row in ids], 2048):
-        padded, mask = pad([ids[i] for i in batch], tokenizer.pad_token_id)
-        output = model(
-            input_ids=torch.from_numpy(padded).to(model.device),
-            attention_mask=torch.from_numpy(mask).to(model.device),
-        )
-        logits[batch] = output.logits.float().cpu().numpy()
-    return logits
-
-
 def _assess(
     config: TrainConfig, model: Any, tokenizer: Any, data: Labelled
 ) -> tuple[dict[str, dict[str, Any]], float]:
@@ -100,7 +84,7 @@ def _assess(
     for split in ("valid", "test"):
         for folder, frame in data.folders(split).items():
             truth = np.array([LABELS.index(label) for label in frame["label"]], dtype=np.int64)
-            found = _logits(model, tokenizer, frame["headline"].to_list(), config.max_length)
+            found = logits_of(model, tokenizer, frame["headline"].to_list(), config.max_length)
             logits[f"{split}/{folder}"] = found, truth
     temperature = 1.0
     held_out = [v for name, v in logits.items() if name.startswith("valid/")]

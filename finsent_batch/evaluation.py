@@ -1,8 +1,8 @@
 """The story of `evaluate`: a model against labelled data, alone or beside another."""
 
 import json
-import re
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,6 +13,7 @@ from .config import EvaluateConfig, ModelConfig
 from .default_model import settle_model
 from .engines import utc_now
 from .errors import BadDataError, CannotCreateError, FinsentError, GateFailedError, UsageError
+from .gates import NO_REGRESSION, Gate, GateResult, check_gate, failures, metric_value, parse_gate
 from .labelled import LabelledFormat, read_labelled
 from .labels import LABELS
 from .metrics import MISSING, Floats, Ints, evaluate_predictions, mcnemar, predict
@@ -21,12 +22,13 @@ from .models.directory import open_configured
 from .models.spec import CAUSAL, ModelSpec
 from .planning import Progress
 from .predictions import predict_headlines
+from .reports.evaluation_page import evaluation_page, training_log
+from .reports.page import to_html
 from .runs import no_progress
 from .store import Store
 from .views import refresh_views
 
-_GATE = re.compile(r"\s*([a-z_0-9.]+)\s*(>=|<=|>|<)\s*([0-9.]+)\s*")
-NO_REGRESSION: Final = "no-regression"
+_METRICS = "accuracy, macro_f1, weighted_f1, ece, missing, per_class.LABEL.recall …"
 BASE: Final = "base"
 """What `against` calls the base of a causal adapter."""
 
@@ -38,11 +40,12 @@ class Evaluation:
     metrics: dict[str, Any]
     against: dict[str, Any] | None = None
     comparison: dict[str, float] | None = None
+    gates: list[GateResult] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
 
 def evaluate(config: EvaluateConfig, *, progress: Progress = no_progress) -> Evaluation:
-    """Score labelled data, write `metrics.json` and `predictions.parquet`, then apply the gates.
+    """Score labelled data, write `metrics.json`, `predictions.parquet` and `report.html`.
 
     Headlines go through the scorer that `score` uses, in the same normal form.
 
@@ -50,9 +53,7 @@ def evaluate(config: EvaluateConfig, *, progress: Progress = no_progress) -> Eva
         GateFailedError: after everything is written, if a gate does not hold.
         FinsentError: anything expected that prevents it.
     """
-    gates = [parse_gate(text) for text in config.gates]
-    if any(gate == NO_REGRESSION for gate in gates) and config.against is None:
-        raise UsageError("--gate no-regression compares with another model: name it --against")
+    gates = _gates(config)
     config = _settled(config)
     how = LabelledFormat(
         text_column=config.text_column,
@@ -74,10 +75,13 @@ def evaluate(config: EvaluateConfig, *, progress: Progress = no_progress) -> Eva
         evaluation.against, other = _one(config.model, other_spec, frame, truth, progress)
         evaluation.comparison = mcnemar(truth, predict(probabilities), predict(other))
         columns += _prediction_columns(other, "against_")
-    _write(config, evaluation, frame, columns)
+    evaluation.gates = _check(gates, evaluation)
+    frame = frame.with_columns(columns)
+    _write(config, evaluation, frame, training_log(spec.folder))
     add_evaluation(spec, config.data, evaluation.metrics)
     _record(config, evaluation)
-    _apply(gates, evaluation)
+    if failed := failures(evaluation.gates):
+        raise GateFailedError(f"gate failed: {failed}", result=evaluation)
     return evaluation
 
 
@@ -87,6 +91,18 @@ def _settled(config: EvaluateConfig) -> EvaluateConfig:
     if against is not None:
         against = settle_model(replace(config.model, model=against), config.store).model
     return replace(config, model=settle_model(config.model, config.store), against=against)
+
+
+def _gates(config: EvaluateConfig) -> list[Gate]:
+    """Parse the gates and look their metrics up: a wrong name must not cost an evaluation."""
+    nothing = evaluate_predictions(np.empty(0, np.int64), np.empty((0, len(LABELS)), np.float32))
+    gates = [parse_gate(text, _METRICS, no_regression=True) for text in config.gates]
+    for gate in gates:
+        if gate.metric != NO_REGRESSION:
+            metric_value(gate.metric, nothing)
+        elif config.against is None:
+            raise UsageError("--gate no-regression compares with another model: name it --against")
+    return gates
 
 
 def _create(folder: Path) -> None:
@@ -125,17 +141,23 @@ def _prediction_columns(probabilities: Floats, prefix: str) -> list[pl.Series]:
 
 
 def _write(
-    config: EvaluateConfig, evaluation: Evaluation, frame: pl.DataFrame, columns: list[pl.Series]
+    config: EvaluateConfig,
+    evaluation: Evaluation,
+    frame: pl.DataFrame,
+    log: list[dict[str, float]],
 ) -> None:
-    report = {**evaluation.metrics, "data": str(config.data)}
+    found = {**evaluation.metrics, "data": str(config.data)}
     if evaluation.against is not None:
-        report |= {"against": evaluation.against, "mcnemar": evaluation.comparison}
+        found |= {"against": evaluation.against, "mcnemar": evaluation.comparison}
+    if evaluation.gates:
+        found["gates"] = [asdict(result) for result in evaluation.gates]
+    page = evaluation_page(found, frame, log, evaluation.gates)
     try:
-        text = json.dumps(report, indent=2, ensure_ascii=False)
+        text = json.dumps(found, indent=2, ensure_ascii=False)
         (config.output / "metrics.json").write_text(text + "\n", "utf-8")
-        predictions = frame.with_columns(columns)
-        predictions.write_parquet(config.output / "predictions.parquet")
-        predictions.write_csv(config.output / "predictions.csv")
+        frame.write_parquet(config.output / "predictions.parquet")
+        frame.write_csv(config.output / "predictions.csv")
+        (config.output / "report.html").write_text(to_html(page), "utf-8")
     except PermissionError as error:
         raise CannotCreateError(f"cannot write {config.output} ({error.strerror})") from None
 
@@ -164,48 +186,20 @@ def _record(config: EvaluateConfig, evaluation: Evaluation) -> None:
         evaluation.warnings.append(f"not recorded in the store: {error}")
 
 
-Gate = str | tuple[str, str, float]
+def _check(gates: Sequence[Gate], evaluation: Evaluation) -> list[GateResult]:
+    return [
+        _no_regression(evaluation)
+        if gate.metric == NO_REGRESSION
+        else check_gate(gate, evaluation.metrics)
+        for gate in gates
+    ]
 
 
-def parse_gate(text: str) -> Gate:
-    """Return a gate expression parsed: `no-regression`, or metric, comparison and bound.
-
-    Raises:
-        UsageError: it does not parse.
-    """
-    if text.strip() == NO_REGRESSION:
-        return NO_REGRESSION
-    match = _GATE.fullmatch(text)
-    if not match:
-        raise UsageError(
-            f"--gate {text!r}: write METRIC>=NUMBER (also <=, >, <; metrics: accuracy, macro_f1, "
-            "weighted_f1, ece, per_class.LABEL.recall …) or no-regression"
-        )
-    return match[1], match[2], float(match[3])
-
-
-def _apply(gates: list[Gate], evaluation: Evaluation) -> None:
-    failed: list[str] = []
-    for gate in gates:
-        if isinstance(gate, str):
-            assert evaluation.against is not None
-            mine, theirs = evaluation.metrics["accuracy"], evaluation.against["accuracy"]
-            if mine < theirs:
-                failed.append(f"no-regression: accuracy {mine:.4f} is below {theirs:.4f}")
-            continue
-        name, comparison, bound = gate
-        value = _metric(evaluation.metrics, name)
-        holds = {">=": value >= bound, "<=": value <= bound, ">": value > bound, "<": value < bound}
-        if not holds[comparison]:
-            failed.append(f"{name} is {value:.4f}, not {comparison} {bound:g}")
-    if failed:
-        raise GateFailedError("gate failed: " + "; ".join(failed), result=evaluation)
-
-
-def _metric(metrics: dict[str, Any], name: str) -> float:
-    value: Any = metrics
-    for part in name.split("."):
-        value = value.get(part) if isinstance(value, dict) else None
-    if not isinstance(value, int | float):
-        raise UsageError(f"--gate: no metric {name!r} in metrics.json")
-    return float(value)
+def _no_regression(evaluation: Evaluation) -> GateResult:
+    assert evaluation.against is not None
+    mine, theirs = evaluation.metrics["accuracy"], evaluation.against["accuracy"]
+    holds = mine >= theirs
+    reason = f"accuracy {mine:.4f} is {'not ' if holds else ''}below {theirs:.4f}"
+    return GateResult(
+        gate=NO_REGRESSION, value=mine - theirs, holds=holds, reason=f"{NO_REGRESSION}: {reason}"
+    )

@@ -18,7 +18,7 @@ from .store_check import verify
 
 _LIBRARIES = (
     "torch", "transformers", "peft", "accelerate", "datasets", "polars", "duckdb", "pyarrow",
-    "scikit-learn",
+    "scikit-learn", "matplotlib", "jinja2",
 )  # fmt: skip
 _OPTIONAL = {"tensorboard": "tensorboard", "bitsandbytes": "llm", "trl": "llm"}
 """Libraries that an extra brings, and which."""

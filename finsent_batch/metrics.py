@@ -5,6 +5,7 @@ likewise with -1 for a missing prediction, which counts as wrong and never as a
 label; `probabilities` have shape (n, 3), float32, NaN rows where missing.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -30,25 +31,74 @@ def predict(probabilities: Floats) -> Ints:
     return np.where(finite, best, MISSING).astype(np.int64)
 
 
-def expected_calibration_error(
+@dataclass(frozen=True, kw_only=True)
+class ReliabilityBin:
+    """The predictions whose confidence lies in (low, high]."""
+
+    low: float
+    high: float
+    rows: int
+    confidence: float
+    """Mean confidence."""
+    accuracy: float
+
+
+def reliability(
     truth: Ints, predicted: Ints, probabilities: Floats, bins: int = ECE_BINS
-) -> float:
-    """Return the mean gap between confidence and accuracy over equal-width bins.
+) -> list[ReliabilityBin]:
+    """Return accuracy beside confidence over equal-width bins of confidence, empty ones left out.
 
     Source: Guo et al. 2017, "On Calibration of Modern Neural Networks". Missing
     predictions are left out.
     """
     there = predicted != MISSING
-    if not there.any():
-        return 0.0
-    confidence = probabilities[there].max(axis=1)
+    confidence = probabilities[there].max(axis=1, initial=0)
     correct = (predicted == truth)[there]
     which = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
-    gap = 0.0
-    for b in np.unique(which):
-        inside = which == b
-        gap += inside.mean() * abs(correct[inside].mean() - confidence[inside].mean())
-    return float(gap)
+    return [
+        ReliabilityBin(
+            low=float(b / bins),
+            high=float((b + 1) / bins),
+            rows=int((which == b).sum()),
+            confidence=float(confidence[which == b].mean()),
+            accuracy=float(correct[which == b].mean()),
+        )
+        for b in np.unique(which)
+    ]
+
+
+def expected_calibration_error(
+    truth: Ints, predicted: Ints, probabilities: Floats, bins: int = ECE_BINS
+) -> float:
+    """Return the mean gap between confidence and accuracy over the bins of `reliability`.
+
+    Source: Guo et al. 2017.
+    """
+    found = reliability(truth, predicted, probabilities, bins)
+    rows = sum(b.rows for b in found)
+    return sum(b.rows * abs(b.accuracy - b.confidence) for b in found) / max(1, rows)
+
+
+def accuracy_by_coverage(
+    truth: Ints, probabilities: Floats
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return threshold, coverage and accuracy when rows below a confidence are left open.
+
+    One entry for each confidence that occurs, highest first: the share of all rows at or
+    above it, and the share of those that are right. Rows without a prediction are never
+    covered. Source: El-Yaniv and Wiener 2010, "On the Foundations of Noise-free
+    Selective Classification".
+    """
+    predicted = predict(probabilities)
+    there = predicted != MISSING
+    confidence = probabilities[there].max(axis=1, initial=0).astype(np.float64)
+    order = np.argsort(-confidence, kind="stable")
+    confidence, correct = confidence[order], (predicted == truth)[there][order]
+    # Rows of equal confidence stand or fall together.
+    last = np.append(confidence[1:] != confidence[:-1], True) if len(confidence) else there[:0]
+    covered = np.arange(1, len(confidence) + 1)
+    accuracy = np.cumsum(correct) / covered
+    return confidence[last], covered[last] / max(1, len(truth)), accuracy[last]
 
 
 def evaluate_predictions(truth: Ints, probabilities: Floats) -> dict[str, Any]:

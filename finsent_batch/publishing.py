@@ -7,8 +7,10 @@ that were read, with nine more after them.
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+import numpy as np
 import pyarrow as pa
 
+from .distributions import add_histograms, histograms_of
 from .errors import TryAgainError
 from .labels import LABELS, SENTIMENT_SQL
 from .planning import HAS_TEXT, IS_EMPTY, Plan, PlannedSource, Progress
@@ -35,12 +37,13 @@ _CONFIDENT = f""",
 
 @dataclass(kw_only=True)
 class Counts:
-    """Rows published, by status and label."""
+    """Rows published, by status, by label and over the bins of `distributions`."""
 
     status: dict[str, int] = field(
         default_factory=lambda: dict.fromkeys(("scored", "truncated", "empty", "invalid"), 0)
     )
     labels: dict[str, int] = field(default_factory=lambda: dict.fromkeys(LABELS, 0))
+    histograms: dict[str, list[int]] = field(default_factory=dict)
     rows: int = 0
     confident: int = 0
     """Rows whose label is sure enough; 0 where no confidence was asked for."""
@@ -55,6 +58,8 @@ class Counts:
         if CONFIDENT_COLUMN in results.schema.names:
             column = results.column(CONFIDENT_COLUMN)
             self.confident += len(column) - column.null_count
+        columns = [results.column(f"p_{label}").to_numpy(zero_copy_only=False) for label in LABELS]
+        add_histograms(self.histograms, histograms_of(np.stack(columns, axis=1)))
 
 
 class Results:

@@ -72,6 +72,23 @@ def query_session(
         yield connection
 
 
+def view_published(
+    connection: duckdb.DuckDBPyConnection,
+    publications: Sequence[Publication],
+    columns: Mapping[str, str],
+) -> None:
+    """Make `scored_headlines` of these publications only, on a connection of one's own.
+
+    `news_time` is NULL where there is no time in the date column.
+
+    Raises:
+        BadDataError: an output cannot be read.
+        UsageError: `columns` names a column that an output lacks.
+    """
+    tables = [describe(connection, publication) for publication in publications]
+    create_temporary_views(connection, _scored(connection, tables, columns, needs_times=False))
+
+
 def _views_of_store(
     store: Store,
     view: str | None,

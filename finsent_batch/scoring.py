@@ -11,6 +11,7 @@ import duckdb
 from . import __version__
 from .config import DEFAULT_MODEL, PROMOTED_MODEL, ScoreConfig
 from .default_model import settle_model
+from .distributions import add_histograms
 from .engines import Commit, run_local, utc_now
 from .errors import BadDataError, FinsentError, StorageError
 from .hardware import resolve_device
@@ -185,6 +186,7 @@ def _publish(run: Run, plan: Plan, progress: Progress) -> None:
             rows[status] += count
         for label, count in counts.labels.items():
             labels[label] = labels.get(label, 0) + count
+        add_histograms(run.summary.histograms, counts.histograms)
         run.summary.outputs.append(sink.path + (f"::{sink.table}" if sink.table else ""))
         run.store.insert(
             "run_files",

@@ -43,6 +43,8 @@ class Summary:
     confidence: dict[str, float | None] | None = None
     """With `--min-confidence`: `min_confidence`, the `confident` rows, and `coverage`, their
     share of the labelled ones (None where there are none)."""
+    histograms: dict[str, list[int]] = field(default_factory=dict)
+    """Rows by confidence and by sentiment score, over the bins of `distributions`."""
     seconds: dict[str, float] = field(
         default_factory=lambda: dict.fromkeys(
             ("plan", "load_model", "score", "publish", "total"), 0.0

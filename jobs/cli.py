@@ -29,6 +29,7 @@ from .merge import merge
 from .models import models
 from .prepare import prepare
 from .query import query
+from .report import report
 from .runs import runs
 from .score import score
 from .store import store
@@ -127,7 +128,8 @@ def cli(
 
 
 for command in (
-    score, prepare, train, evaluate, compare, merge, query, runs, models, store, doctor, config,
+    score, prepare, train, evaluate, compare, merge, query, report, runs, models, store, doctor,
+    config,
 ):  # fmt: skip
     cli.add_command(command)
 

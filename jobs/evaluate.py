@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @click.command()
 @model_options
 @click.option("--data", type=file_path(), required=True, help="Labelled .parquet, .csv or .txt.")
-@click.option("-o", "--output", type=file_path(dir_okay=True), required=True, help="Report folder.")
+@click.option("-o", "--output", type=file_path(dir_okay=True), required=True, help="Folder.")
 @click.option("--against", help="Another model to set beside this one; base: a causal adapter's.")
 @click.option(
     "--gate",
@@ -41,7 +41,9 @@ def evaluate(
     label_map: tuple[str, ...],
     **options: Any,
 ) -> None:
-    """Measure a model on labelled headlines; write metrics.json, predictions.parquet and .csv.
+    """Measure a model on labelled headlines; write figures, predictions and an HTML report.
+
+    The folder gets metrics.json, predictions.parquet and .csv, and report.html.
 
     A headline without a prediction counts as wrong, never as neutral.
 
@@ -72,7 +74,7 @@ def evaluate(
         else:
             failed = None
     show(result)
-    click.echo(f"wrote {output / 'metrics.json'} and {output / 'predictions.parquet'}")
+    click.echo(f"wrote metrics.json, predictions.parquet and report.html in {output}")
     if failed is not None:
         raise failed
 

@@ -39,6 +39,8 @@ def set_up_logging(log_format: str, verbose: int, *, quiet: bool) -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     if not verbose:
         warnings.filterwarnings("ignore", module="torch|transformers|peft|accelerate")
+    # It says where it keeps its font cache.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_JsonFormatter() if log_format == "json" else _TextFormatter())
     logger = logging.getLogger("finsent_batch")

@@ -56,7 +56,7 @@ _SETTINGS = (
     _setting("repeat_first", click.IntRange(min=1), "How often an epoch shows the first folder."),
     _setting("max_length", click.IntRange(min=8), "Tokens; a longer headline is cut at its end."),
     _setting("pooling", click.Choice(["mean", "cls"]), "What an encoder's classifier reads."),
-    _setting("quantisation", click.Choice(["nf4"]), "Keep a causal base in 4 bits (QLoRA)."),
+    _setting("quantisation", click.Choice(["nf4", "none"]), "Keep a causal base in 4 bits."),
     _setting("loss", click.Choice(["label", "full-text"]), "What a causal model's loss counts."),
     _setting("early_stopping_patience", click.IntRange(min=1),
              "Epochs without a better validation loss after which to stop."),

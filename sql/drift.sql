@@ -1,7 +1,7 @@
 -- Population stability index of labels and confidence: recent news against a baseline window
 -- columns: measure, bin, baseline, recent, baseline_share, recent_share, psi, total_psi
 --     (measure is sentiment or confidence, in tenths; psi is the bin's part of total_psi: below
---     0.1 is stable, above 0.25 a change; NULL where a window has no headlines; shares below
+--     0.1 is alike, above 0.2 shifted; NULL where a window has no headlines; shares below
 --     0.0001 count as 0.0001 in it. Source: Siddiqi 2006, Credit Risk Scorecards)
 -- param until DATE: last day of the recent window, default the last day with news
 -- param since DATE: its first day, default 6 days before its last

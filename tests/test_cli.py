@@ -14,7 +14,8 @@ from finsent_batch.jobs.cli import cli
 from finsent_batch import __version__
 
 COMMAND = str(Path(sys.executable).parent / "finsent-batch")
-HEAVY = ("torch", "polars", "duckdb", "pyarrow", "transformers", "numpy", "sklearn", "datasets")
+HEAVY = ("torch", "polars", "duckdb", "pyarrow", "transformers", "numpy", "sklearn", "datasets",
+         "matplotlib", "jinja2")  # fmt: skip
 
 # Hyper-parameters carry the names that transformers and peft give them.
 SELF_EVIDENT = {

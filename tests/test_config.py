@@ -61,6 +61,7 @@ def test_defaults_of_the_command_line_are_those_of_the_library(run):
         ("evaluate", settings.ModelConfig),
         ("train", settings.TrainConfig),
         ("prepare", settings.PrepareConfig),
+        ("report", settings.ReportConfig),
     ):
         for field in dataclasses.fields(config):
             option = f"{command}.{field.name.replace('_', '-')}"

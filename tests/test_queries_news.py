@@ -1,5 +1,6 @@
 """The queries about news over time, by column and by confidence, with every row they must give."""
 
+import random
 from datetime import date, datetime, timedelta
 from math import log
 
@@ -7,6 +8,7 @@ import polars as pl
 import pytest
 
 from finsent_batch.config import StoreConfig
+from finsent_batch.distributions import population_stability_index
 from finsent_batch.errors import ParameterError
 from finsent_batch.queries import run_query
 
@@ -121,6 +123,22 @@ def test_drift(ask):
     assert [row[1] for row in found[3:]] == [f"0.{i}-{(i + 1) / 10:.1f}" for i in range(3, 10)]
     assert [row[2:4] for row in found[3:]] == [(0, 0)] * 4 + [(4, 4)] + [(0, 0)] * 2
     assert {row[-1] for row in found[3:]} == {0.0}
+
+
+def test_the_index_is_the_one_of_reports(ask):
+    draw = random.Random(0)
+    rows = []
+    for day in range(1, 36):
+        for _ in range(20):
+            sure = draw.choice([0.375, 0.5, 0.625, 0.75, 0.875]) + (0.0625 if day > 28 else 0)
+            rest = [sure, (1 - sure) / 2, (1 - sure) / 2]
+            draw.shuffle(rest)
+            rows.append(on(day, tuple(rest)))
+    found = ask("drift", rows)
+    for measure in ("sentiment", "confidence"):
+        part = found.filter(pl.col("measure") == measure)
+        expected = population_stability_index(part["recent"].to_list(), part["baseline"].to_list())
+        assert part["total_psi"][0] == pytest.approx(expected, abs=6e-5)
 
 
 def test_drift_between_named_windows(ask):

@@ -42,7 +42,10 @@ def test_a_trained_model_evaluates_and_scores(
     assert done.code == 0, done.err
     files = {f.name for f in (tmp_path / "model").iterdir()}
     assert {"adapter_config.json", "adapter_model.safetensors", "finsent.json"} <= files
-    assert {"README.md", "tokenizer.json", "logs"} <= files
+    assert {"README.md", "tokenizer.json", "logs", "training_log.json"} <= files
+    log = json.loads((tmp_path / "model" / "training_log.json").read_text())
+    assert any("loss" in entry for entry in log)
+    assert [entry["epoch"] for entry in log if "eval_accuracy" in entry] == [1, 2]
     card = json.loads((tmp_path / "model" / "finsent.json").read_text())
     assert card["family"] == "sequence_classifier"
     assert card["labels"] == ["negative", "neutral", "positive"]
@@ -54,6 +57,7 @@ def test_a_trained_model_evaluates_and_scores(
     done = run("evaluate", "--model", "model", "--data", split / "test.parquet", "-o", "report")
     assert done.code == 0, done.err
     metrics = json.loads((tmp_path / "report" / "metrics.json").read_text())
+    assert 'id="learning-curve"' in (tmp_path / "report" / "report.html").read_text()
     stored = card["metrics"]["test/split"]
     assert metrics["accuracy"] == pytest.approx(stored["accuracy"], abs=0.1)
 

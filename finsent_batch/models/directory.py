@@ -17,6 +17,8 @@ from .spec import CAUSAL, CLASSIFIER, ModelSpec
 
 FORMAT_VERSION: Final = 1
 CARD_FILE: Final = "finsent.json"
+TRAINING_LOG: Final = "training_log.json"
+"""What `train` logged, a list of entries by step; absent where another program trained."""
 DEFAULT_MAX_LENGTH: Final = 512
 CAUSAL_MAX_LENGTH: Final = 1024
 """Tokens of a prompt with its headline, as in the tutorial."""

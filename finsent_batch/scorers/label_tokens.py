@@ -110,6 +110,7 @@ class LabelTokenScorer:
         if self.device == "cuda":
             torch.cuda.empty_cache()
 
+    @torch.inference_mode()
     def _probabilities(self, rows: list[list[int]]) -> FloatArray:
         """Return calibrated probabilities, (n, 3); a text without finite logits alone in fp32."""
         logits = self._decoder.logits(rows, self._dtype).cpu()

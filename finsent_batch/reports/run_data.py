@@ -1,0 +1,224 @@
+"""What there is to say about a run: its books in the store, and the rows it published."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from ..config import DATE_COLUMNS, ReportConfig
+from ..distributions import add_histograms, population_stability_index, stability_by_chance
+from ..errors import FinsentError, UsageError
+from ..labels import LABELS
+from ..publications import Publication
+from ..query_session import view_published
+from ..store import Store, first_line
+
+_RUN = (
+    "run_id", "status", "exit_code", "version", "started_at", "finished_at", "input", "output",
+    "model", "model_fingerprint", "device", "tokens", "seconds", "headlines_per_second", "options",
+    "summary",
+)  # fmt: skip
+_BASELINE = """
+    SELECT run_id, started_at, input, summary FROM runs
+    WHERE status = 'done' AND started_at < ? AND model_fingerprint = ? AND rows_read > 0
+    ORDER BY started_at DESC LIMIT ?"""
+_OUTPUTS = """
+    SELECT output, output_table, arg_max(run_id, published_at) = $1 AS latest FROM run_files
+    GROUP BY ALL HAVING list_contains(list(run_id), $1) ORDER BY ALL"""
+_QUARANTINE = """
+    SELECT reason, count(*) AS rows, min_by(input, recorded_at) AS input,
+        min(line_number) AS line, min(row_number) AS row
+    FROM quarantine WHERE run_id = ? GROUP BY reason ORDER BY rows DESC, reason"""
+_BY_TIME = """
+    SELECT date_trunc($1, news_time) AS time, count(*) AS headlines,
+        avg(sentiment_score) AS mean_score,
+        avg((sentiment = 'positive')::INTEGER) AS positive_share,
+        avg((sentiment = 'neutral')::INTEGER) AS neutral_share,
+        avg((sentiment = 'negative')::INTEGER) AS negative_share
+    FROM scored_headlines WHERE sentiment IS NOT NULL AND news_time IS NOT NULL
+    GROUP BY time ORDER BY time"""
+# Of a headline that was printed several times, the earliest.
+_STRONGEST = """
+    SELECT min(news_time) AS time, news_text AS headline, sentiment, sentiment_score
+    FROM scored_headlines WHERE sentiment = $1
+    GROUP BY news_text, sentiment, sentiment_score
+    ORDER BY sentiment_score * $2 DESC, time, headline LIMIT $3"""
+_HOURS_UP_TO_DAYS = 3
+_PUBLICATION = [name for name in DATE_COLUMNS if name != "scored_at"]
+
+
+@dataclass(kw_only=True)
+class RunData:
+    """One run; of an empty store, or of a run that published nothing, most of it is empty."""
+
+    store: str
+    run: dict[str, Any] | None = None
+    rows: dict[str, int] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    labels: dict[str, int] = field(default_factory=dict)
+    histograms: dict[str, list[int]] = field(default_factory=dict)
+    baseline: list[dict[str, Any]] = field(default_factory=list)
+    """The runs compared with, oldest first: run_id, started_at, input, labels, histograms."""
+    time_unit: str = "day"
+    by_time: list[dict[str, Any]] = field(default_factory=list)
+    mean_score: float | None = None
+    most_negative: list[dict[str, Any]] = field(default_factory=list)
+    most_positive: list[dict[str, Any]] = field(default_factory=list)
+    quarantine: list[dict[str, Any]] = field(default_factory=list)
+    outputs: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def labelled(self) -> int:
+        """Rows that have a label."""
+        return sum(self.labels.values())
+
+
+def gather(config: ReportConfig) -> RunData:
+    """Read what the store and the published rows say about a run.
+
+    Raises:
+        UsageError: there is no such run.
+        FinsentError: the store cannot be read.
+    """
+    with Store.open(config.store, read_only=True) as store:
+        data = RunData(store=str(store.path))
+        run = _find(store, config.run)
+        if run is None:
+            return data
+        summary = json.loads(run.pop("summary") or "{}")
+        options = json.loads(run.pop("options") or "{}")
+        if run["status"] == "running":
+            # The store could be opened, so nobody holds it.
+            run["status"] = "killed"
+        data.run = run | {name: summary.get(name) for name in ("weights", "path", "peak_rss_mb")}
+        data.rows = summary.get("rows", {})
+        data.seconds = summary.get("seconds", {})
+        data.labels = _labels(summary)
+        data.histograms = summary.get("histograms", {})
+        data.notes = list(summary.get("warnings", []))
+        data.quarantine = _rows(store.connection, _QUARANTINE, [run["run_id"]])
+        data.baseline = _baseline(store, run, config.baseline_runs)
+        _read_published(store, data, config, options)
+        return data
+
+
+def _rows(
+    connection: duckdb.DuckDBPyConnection, sql: str, parameters: Sequence[object]
+) -> list[dict[str, Any]]:
+    found = connection.execute(sql, list(parameters))
+    names = [column[0] for column in found.description or ()]
+    return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+
+
+def _find(store: Store, wanted: str | None) -> dict[str, Any] | None:
+    """Return the latest run, or that whose id begins so; None where there has been none."""
+    found = _rows(
+        store.connection,
+        f"""SELECT {", ".join(_RUN)} FROM runs WHERE starts_with(run_id, ?)
+        ORDER BY started_at DESC LIMIT 2""",
+        [wanted or ""],
+    )
+    if wanted is None:
+        return found[0] if found else None
+    if len(found) == 1 and wanted:
+        return found[0]
+    what = f"several runs begin with {wanted!r}" if found else f"there is no run {wanted!r}"
+    raise UsageError(f"--run: {what} in the store {store.path}; finsent-batch runs lists them")
+
+
+def _labels(summary: dict[str, Any]) -> dict[str, int]:
+    labels: dict[str, int] = summary.get("labels") or {}
+    return {label: labels.get(label, 0) for label in LABELS}
+
+
+def _baseline(store: Store, run: dict[str, Any], limit: int) -> list[dict[str, Any]]:
+    parameters = [run["started_at"], run["model_fingerprint"], limit]
+    runs = _rows(store.connection, _BASELINE, parameters)[::-1]
+    for earlier in runs:
+        summary = json.loads(earlier.pop("summary") or "{}")
+        earlier |= {"labels": _labels(summary), "histograms": summary.get("histograms", {})}
+    return [earlier for earlier in runs if sum(earlier["labels"].values())]
+
+
+def _read_published(
+    store: Store, data: RunData, config: ReportConfig, options: dict[str, Any]
+) -> None:
+    """Add what only the rows tell; rows that are gone are noted, not an error."""
+    assert data.run is not None
+    outputs = _rows(store.connection, _OUTPUTS, [data.run["run_id"]])
+    data.outputs = [_name(o["output"], o["output_table"]) for o in outputs]
+    there = [o for o in outputs if o["latest"] and Path(o["output"]).exists()]
+    if len(there) < len(outputs):
+        data.notes.append(
+            f"{len(outputs) - len(there)} of {len(outputs)} outputs of this run are gone or were "
+            "replaced by a later run: sentiment by time and the strongest headlines leave them out"
+        )
+    view = {"date_column": config.date_column, "text_column": options.get("text_column")}
+    targets = [Publication(path=o["output"], table=o["output_table"]) for o in there]
+    if not targets:
+        return
+    try:
+        named = {name: column for name, column in view.items() if column}
+        view_published(store.connection, targets, named)
+        _read_rows(store.connection, data, config)
+    except UsageError as error:
+        raise UsageError(str(error).replace("--param date_column=", "--date-column ")) from None
+    except (FinsentError, duckdb.Error) as error:
+        data.notes.append(f"published rows cannot be read: {first_line(error)}")
+
+
+def _name(output: str, table: str | None) -> str:
+    return f"{output}::{table}" if table else output
+
+
+def _read_rows(connection: duckdb.DuckDBPyConnection, data: RunData, config: ReportConfig) -> None:
+    data.most_negative = _rows(connection, _STRONGEST, ["negative", -1, config.headlines])
+    data.most_positive = _rows(connection, _STRONGEST, ["positive", 1, config.headlines])
+    sql = "SELECT avg(sentiment_score), min(news_time), max(news_time) FROM scored_headlines"
+    data.mean_score, first, last = connection.execute(sql).fetchall()[0]
+    columns = {row[0] for row in connection.execute("DESCRIBE scored_headlines").fetchall()}
+    if config.date_column is None and not columns & set(_PUBLICATION):
+        data.notes.append(
+            f"the rows have no column {', '.join(_PUBLICATION)}: name the one that holds the time "
+            "of publication with --date-column to see sentiment by day"
+        )
+    elif first is not None:
+        data.time_unit = "hour" if _days(first, last) < _HOURS_UP_TO_DAYS else "day"
+        data.by_time = _rows(connection, _BY_TIME, [data.time_unit])
+
+
+def _days(first: datetime, last: datetime) -> float:
+    return (last - first).total_seconds() / 86_400
+
+
+def _tenths(counts: Sequence[int]) -> list[int]:
+    """Join the bins of confidence, 0.05 wide, in pairs: fewer bins, less noise."""
+    return [one + other for one, other in zip(counts[::2], counts[1::2], strict=True)]
+
+
+def drift(data: RunData) -> dict[str, Any]:
+    """Return the population stability indices of a run against its baseline.
+
+    `psi` is the greater of `psi_labels` and `psi_confidence`; each is None where there
+    is nothing to compare. `chance_…` is what sampling alone stays below, 95 times of 100.
+    """
+    total: dict[str, list[int]] = {}
+    for run in data.baseline:
+        add_histograms(total, {"labels": [run["labels"][label] for label in LABELS]})
+        add_histograms(total, run["histograms"])
+    found: dict[str, Any] = {"baseline_rows": sum(total.get("labels", [])), "baseline": total}
+    compared = {
+        "labels": ([data.labels.get(label, 0) for label in LABELS], total.get("labels", [])),
+        "confidence": tuple(_tenths(of.get("confidence", [])) for of in (data.histograms, total)),
+    }
+    for name, (now, before) in compared.items():
+        comparable = bool(now and before)
+        found[f"psi_{name}"] = population_stability_index(now, before) if comparable else None
+        found[f"chance_{name}"] = stability_by_chance(now, before) if comparable else None
+    known = [v for v in (found["psi_labels"], found["psi_confidence"]) if v is not None]
+    return {"psi": max(known, default=None), **found}

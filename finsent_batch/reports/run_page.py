@@ -1,0 +1,221 @@
+"""A run report as a page: its figures, sections, charts and tables."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from .. import __version__
+from ..gates import GateResult
+from ..labels import LABELS
+from . import run_charts
+from .page import Page, Section, Table, gate_section
+from .run_data import RunData
+from .verdict import verdict
+
+_PSI = (
+    "The population stability index compares this run with the earlier runs of the same model: "
+    "below 0.1 they are alike, above 0.2 something has shifted. Small runs differ by chance; the "
+    "last column is what chance alone stays below, 95 times of 100."
+)
+
+
+_TIMES_SHOWN = 31
+
+
+def run_page(data: RunData, drift: Mapping[str, Any], gates: Sequence[GateResult]) -> Page:
+    """Return the report on a run; on an empty store, a page that says so."""
+    footer = f"finsent-batch {__version__} · store {data.store}"
+    if data.run is None:
+        return Page(
+            title="Run report",
+            verdict="The store is empty: no run has been made yet.",
+            sections=[gate_section(gates)] if gates else [],
+            footer=footer,
+        )
+    state, words = verdict(data, drift, gates)
+    sections = [_what_ran(data), _sentiment(data, drift), _drift(data, drift)]
+    sections += [_strongest(data), _quarantine(data), _reuse(data)]
+    if gates:
+        sections.insert(0, gate_section(gates))
+    return Page(
+        title=f"Run report: {Path(data.run['input']).name}",
+        subtitle=f"run {data.run['run_id']}, started {_time(data.run['started_at'])} UTC",
+        state=state,
+        verdict=words,
+        figures=_figures(data, drift),
+        notes=data.notes,
+        sections=sections,
+        footer=footer,
+    )
+
+
+def _figures(data: RunData, drift: Mapping[str, Any]) -> list[tuple[str, str]]:
+    assert data.run is not None
+    rows, rate = data.rows, data.run["headlines_per_second"]
+    figures = [("rows", f"{rows.get('read', 0):,}"), ("labelled", f"{data.labelled:,}")]
+    if rows.get("read"):
+        figures.append(("reused", f"{rows['reused'] / rows['read']:.0%}"))
+    if data.mean_score is not None:
+        figures.append(("mean score", f"{data.mean_score:+.3f}"))
+    if drift["psi"] is not None:
+        figures.append(("drift (PSI)", f"{drift['psi']:.3f}"))
+    figures.append(("headlines/s", "–" if rate is None else f"{rate:,.0f}"))
+    figures.append(("seconds", f"{data.seconds.get('total', 0):,.1f}"))
+    return figures
+
+
+def _what_ran(data: RunData) -> Section:
+    run = data.run or {}
+    rows = [
+        ("status", f"{run['status']}, exit code {_or_dash(run['exit_code'])}"),
+        ("input", run["input"]),
+        *[("output", output) for output in data.outputs or [run["output"]]],
+        ("model", f"{run['model']}, fingerprint {run['model_fingerprint']}"),
+        ("device", ", ".join(filter(None, (run["device"], run["weights"], run["path"])))),
+        ("finished", f"{_time(run['finished_at'])} UTC" if run["finished_at"] else "–"),
+        ("tokens", f"{run['tokens'] or 0:,}"),
+        ("peak memory", f"{run['peak_rss_mb'] or 0:,.0f} MB"),
+        ("version", f"finsent-batch {run['version']}"),
+    ]
+    stages = [(n.replace("_", " "), f"{s:,.2f}") for n, s in data.seconds.items()]
+    kinds = [(n.replace("_", " "), f"{c:,}") for n, c in data.rows.items()]
+    number = frozenset({1})
+    return Section(
+        id="what-ran",
+        title="What ran",
+        tables=[
+            Table(head=["what", ""], rows=[(n, str(v)) for n, v in rows], wide=number),
+            Table(head=["stage", "seconds"], rows=stages, numeric=number),
+            Table(head=["rows", "count"], rows=kinds, numeric=number),
+        ],
+    )
+
+
+def _sentiment(data: RunData, drift: Mapping[str, Any]) -> Section:
+    title = "Sentiment and confidence"
+    if not data.labelled:
+        return Section(id="sentiment", title=title, text="No row of this run has a label.")
+    before = drift["baseline"]
+    baseline = dict(zip(LABELS, before.get("labels", [0, 0, 0]), strict=True))
+    charts = [run_charts.label_mix(data.labels, baseline)]
+    text = "Of the rows that have a label: which, how strongly, and how sure the model was."
+    if data.histograms:
+        score, confidence = (data.histograms[n] for n in ("sentiment_score", "confidence"))
+        charts.append(run_charts.score_distribution(score, before.get("sentiment_score")))
+        charts.append(run_charts.confidence(confidence, before.get("confidence")))
+    else:
+        text += " An earlier version made this run: it kept no histograms."
+    tables = []
+    if data.by_time:
+        charts.append(run_charts.by_time(data.by_time, data.time_unit))
+        tables.append(_times(data))
+    return Section(id="sentiment", title=title, text=text, charts=charts, tables=tables)
+
+
+def _times(data: RunData) -> Table:
+    form = "%Y-%m-%d" if data.time_unit == "day" else "%Y-%m-%d %H:00"
+    rows = [
+        (
+            f"{row['time']:{form}}",
+            f"{row['headlines']:,}",
+            f"{row['mean_score']:+.3f}",
+            *(f"{row[f'{label}_share']:.0%}" for label in LABELS),
+        )
+        for row in data.by_time[-_TIMES_SHOWN:]
+    ]
+    which = "" if len(rows) == len(data.by_time) else f", the last {len(rows)}"
+    return Table(
+        title=f"Sentiment by {data.time_unit} in figures{which}",
+        head=[data.time_unit, "headlines", "mean score", *LABELS],
+        rows=rows,
+        numeric=frozenset(range(1, 6)),
+        folded=True,
+    )
+
+
+def _drift(data: RunData, drift: Mapping[str, Any]) -> Section:
+    if drift["psi"] is None:
+        text = "There is nothing to compare: it takes labels in this run and in an earlier one of "
+        text += "the same model."
+        return Section(id="drift", title="Drift", text=text)
+    rows = [
+        (name, _index(drift[f"psi_{key}"]), _index(drift[f"chance_{key}"]))
+        for key, name in (("labels", "label mix"), ("confidence", "confidence"))
+    ]
+    head = ["compared", "PSI", "by chance"]
+    text = f"{_PSI} Compared with {len(data.baseline)} runs, {drift['baseline_rows']:,} rows."
+    assert data.run is not None
+    runs = [*data.baseline, {"started_at": data.run["started_at"], "labels": data.labels}]
+    return Section(
+        id="drift",
+        title="Drift",
+        text=text,
+        charts=[run_charts.label_history(runs)],
+        tables=[Table(head=head, rows=rows, numeric=frozenset({1, 2}))],
+    )
+
+
+def _strongest(data: RunData) -> Section:
+    tables = [
+        Table(
+            title=title,
+            head=["score", "headline", "time"],
+            rows=[
+                (f"{r['sentiment_score']:+.3f}", r["headline"] or "–", _time(r["time"]))
+                for r in rows
+            ],
+            numeric=frozenset({0}),
+            wide=frozenset({1}),
+        )
+        for title, rows in (
+            ("Most negative", data.most_negative),
+            ("Most positive", data.most_positive),
+        )
+        if rows
+    ]
+    text = "" if tables else "There are no positive or negative rows to show."
+    return Section(id="strongest", title="Strongest headlines", text=text, tables=tables)
+
+
+def _quarantine(data: RunData) -> Section:
+    title = "Quarantine"
+    if not data.quarantine:
+        return Section(id="quarantine", title=title, text="No row was set aside in this run.")
+    rows = [(q["reason"], f"{q['rows']:,}", _place(q)) for q in data.quarantine]
+    head, wide = ["reason", "rows", "first"], frozenset({0, 2})
+    return Section(
+        id="quarantine",
+        title=title,
+        text="Rows that do not parse or cannot be scored; finsent-batch query quarantine "
+        "lists them.",
+        tables=[Table(head=head, rows=rows, numeric=frozenset({1}), wide=wide)],
+    )
+
+
+def _place(entry: Mapping[str, Any]) -> str:
+    kind = "line" if entry["line"] else "row"
+    return f"{entry['input']}, {kind} {entry[kind]}"
+
+
+def _reuse(data: RunData) -> Section:
+    if not data.rows.get("read"):
+        return Section(id="reuse-section", title="Reuse", text="There were no rows.")
+    rate = (data.run or {}).get("headlines_per_second")
+    saved = f" At this run's rate that saved {data.rows['reused'] / rate:,.1f} s." if rate else ""
+    text = f"A headline is scored once a model: {data.rows['reused']:,} rows were answered from "
+    text += f"the store or by the same headline in this run.{saved}"
+    charts = [run_charts.work(data.rows)]
+    return Section(id="reuse-section", title="Reuse", text=text, charts=charts)
+
+
+def _time(time: datetime | None) -> str:
+    return "–" if time is None else f"{time:%Y-%m-%d %H:%M}"
+
+
+def _index(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _or_dash(value: object) -> str:
+    return "–" if value is None else str(value)

@@ -1,0 +1,130 @@
+"""The story of `report`: one run, measured, judged by gates and written."""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from ..config import ReportConfig
+from ..distributions import CONFIDENCE_EDGES, SCORE_EDGES
+from ..errors import CannotCreateError, GateFailedError, UsageError
+from ..gates import Gate, GateResult, check_gate, failures, parse_gate
+from .page import to_html, to_markdown
+from .run_data import RunData, drift, gather
+from .run_page import run_page
+
+REPORT_SCHEMA_VERSION: Final = 1
+FORMATS: Final = ("html", "md", "json")
+_METRICS: Final = (
+    "psi", "psi_labels", "psi_confidence", "negative_share", "neutral_share", "positive_share",
+    "mean_score", "reused_share", "unlabelled_share", "quarantined", "headlines_per_second",
+    "seconds", "rows",
+)  # fmt: skip
+
+
+@dataclass(kw_only=True)
+class RunReport:
+    """A report on one run, as text in the format asked for."""
+
+    text: str
+    metrics: dict[str, float | None]
+    gates: list[GateResult]
+
+
+def report(config: ReportConfig) -> RunReport:
+    """Write the report on a run to `config.output`, if one is named.
+
+    Raises:
+        UsageError: unknown run, gate or format.
+        GateFailedError: after it is written, if a gate does not hold.
+        FinsentError: the store cannot be read or the output not written.
+    """
+    gates = [parse_gate(text, ", ".join(_METRICS)) for text in config.gates]
+    format_ = _format(config)
+    _check_metrics(gates)
+    data = gather(config)
+    compared = drift(data)
+    metrics = _metrics(data, compared)
+    results = [check_gate(gate, metrics) for gate in gates]
+    if format_ == "json":
+        text = _json(data, compared, metrics, results)
+    else:
+        page = run_page(data, compared, results)
+        text = to_html(page) if format_ == "html" else to_markdown(page)
+    if config.output is not None:
+        _write(config.output, text)
+    made = RunReport(text=text, metrics=metrics, gates=results)
+    if failed := failures(results):
+        raise GateFailedError(f"gate failed: {failed}", result=made)
+    return made
+
+
+def _format(config: ReportConfig) -> str:
+    """Settle the format. An output must look like a report, lest a slip replaces data."""
+    if config.output is None:
+        return config.format or "md"
+    suffix = config.output.suffix.removeprefix(".")
+    if suffix not in FORMATS or (config.format or suffix) != suffix:
+        raise UsageError(
+            f"-o {config.output}: a report is .html, .md or .json, as --format says if it is given"
+        )
+    return suffix
+
+
+def _check_metrics(gates: Sequence[Gate]) -> None:
+    for gate in gates:
+        check_gate(gate, dict.fromkeys(_METRICS))
+
+
+def _metrics(data: RunData, compared: dict[str, Any]) -> dict[str, float | None]:
+    """Return what gates can name; None where there is nothing to measure."""
+    read = data.rows.get("read", 0)
+    shares = {
+        f"{label}_share": count / data.labelled if data.labelled else None
+        for label, count in data.labels.items()
+    }
+    found = {
+        **{name: compared[name] for name in ("psi", "psi_labels", "psi_confidence")},
+        **shares,
+        "mean_score": data.mean_score,
+        "reused_share": data.rows["reused"] / read if read else None,
+        "unlabelled_share": 1 - data.labelled / read if read else None,
+        "quarantined": sum(q["rows"] for q in data.quarantine),
+        "headlines_per_second": data.run["headlines_per_second"] if data.run else None,
+        "seconds": data.seconds.get("total"),
+        "rows": read,
+    }
+    return {name: found.get(name) for name in _METRICS}
+
+
+def _json(
+    data: RunData,
+    compared: dict[str, Any],
+    metrics: dict[str, float | None],
+    gates: Sequence[GateResult],
+) -> str:
+    content = {
+        "schema_version": REPORT_SCHEMA_VERSION,
+        "metrics": metrics,
+        "gates": [asdict(result) for result in gates],
+        "drift": compared,
+        "edges": {"confidence": CONFIDENCE_EDGES, "sentiment_score": SCORE_EDGES},
+        **asdict(data),
+    }
+    return json.dumps(content, indent=2, ensure_ascii=False, default=str) + "\n"
+
+
+def _write(output: Path, text: str) -> None:
+    """Write the file whole or not at all."""
+    temporary = output.with_name(f".{output.name}.{os.getpid()}")
+    try:
+        temporary.write_text(text, "utf-8")
+        temporary.replace(output)
+    except (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError) as error:
+        raise CannotCreateError(
+            f"cannot write {output} ({error.strerror}): choose another place with -o"
+        ) from None
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,67 @@
+"""`finsent-batch report`: one run as a page."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from finsent_batch.config import ReportConfig
+
+from .options import file_path
+
+
+@click.command()
+@click.option("--run", help="A run's id or its beginning.  [default: the latest]")
+@click.option("-o", "--output", type=file_path(), help="FILE.html, .md or .json.  [default: print]")
+@click.option(
+    "--format",
+    type=click.Choice(["html", "md", "json"]),
+    help="[default: by the output's suffix; md when printed]",
+)
+@click.option(
+    "--gate",
+    "gates",
+    multiple=True,
+    metavar="EXPR",
+    help="Exit 3 unless it holds: psi<0.2, unlabelled_share<=0.01. Repeatable.",
+)
+@click.option(
+    "--baseline-runs",
+    type=click.IntRange(min=1),
+    default=ReportConfig.baseline_runs,
+    help="How many earlier runs of the same model to compare with.",
+)
+@click.option(
+    "--headlines",
+    type=click.IntRange(min=0),
+    default=ReportConfig.headlines,
+    help="How many of the strongest headlines to show, each way.",
+)
+@click.option(
+    "--date-column",
+    help="Column of the publication time.  [default: published_at, date or time]",
+)
+@click.pass_obj
+def report(obj: Any, output: Path | None, **options: Any) -> None:
+    """Report on a run: what ran, labels, confidence, drift, strongest headlines, reuse.
+
+    The HTML file needs nothing beside it and no network.
+
+    \b
+    finsent-batch report -o report.html
+    finsent-batch report -o report.json --gate "psi<0.2"
+    """
+    from finsent_batch.errors import GateFailedError
+    from finsent_batch.reports.run_report import report as run_report
+
+    config = ReportConfig(store=obj.store, output=output, **options)
+    try:
+        made, failed = run_report(config), None
+    except GateFailedError as error:
+        made, failed = error.result, error
+    click.echo(made.text if output is None else f"wrote {output}", nl=output is not None)
+    for gate in made.gates:
+        if gate.holds is None:
+            click.echo(f"warning: {gate.reason}", err=True)
+    if failed is not None:
+        raise failed

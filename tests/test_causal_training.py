@@ -1,0 +1,314 @@
+"""QLoRA training of a tiny causal base: through the command line, killed, resumed, merged."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from safetensors.torch import load_file
+
+from .conftest import Result
+
+FAST = (
+    "--num-train-epochs", 3, "--learning-rate", "5e-3", "--lora-r", 4, "--threads", 1,
+    "--per-device-train-batch-size", 8, "--gradient-accumulation-steps", 1,
+)  # fmt: skip
+
+
+@pytest.fixture
+def split(tmp_path: Path) -> Path:
+    """Forty-eight headlines whose label their verb tells, in three splits without overlap."""
+    verbs = {"positive": "rises", "negative": "falls", "neutral": "posts"}
+    rows = [
+        (f"{who} {verb} {amount}", label)
+        for who in ("nokia", "bank", "oil", "sales")
+        for label, verb in verbs.items()
+        for amount in ("profit", "shares", "jobs", "loss")
+    ]
+    folder = tmp_path / "split"
+    folder.mkdir()
+    parts = {"train": rows[:24] + rows[36:], "valid": rows[24:30], "test": rows[30:36]}
+    for name, part in parts.items():
+        pl.DataFrame(part, schema=["headline", "label"], orient="row").write_parquet(
+            folder / f"{name}.parquet"
+        )
+    return folder
+
+
+def arguments(split: Path, base: Path, output: Path, *more: object) -> list[str]:
+    given = ("--data", split, "--base", base, "-o", output, *FAST, *more)
+    return ["-q", "train", "--preset", "llama2-7b", *map(str, given)]
+
+
+def weights(folder: Path) -> bytes:
+    return (folder / "adapter_model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("quantised", [True, False])
+def test_an_adapter_is_trained_scored_evaluated_and_merged(
+    quantised: bool,
+    run: Callable[..., Result],
+    split: Path,
+    causal_base: Callable[..., Path],
+    tmp_path: Path,
+) -> None:
+    base = causal_base()
+    given = arguments(split, base, tmp_path / "adapter")
+    if not quantised:
+        given += ["--quantisation", "none"]
+    done = run(*given)
+    assert done.code == 0, done.err
+    card = json.loads((tmp_path / "adapter" / "finsent.json").read_text())
+    assert card["family"] == "label_tokens"
+    assert card["quantisation"] == ("nf4" if quantised else None)
+    assert card["training"]["hyperparameters"]["lora_r"] == 4
+    assert card["temperature"] > 0
+    assert {"valid/split", "test/split"} <= set(card["metrics"])
+    assert (tmp_path / "adapter" / "training_log.json").exists()
+    assert "Sentiment of financial headlines" in (tmp_path / "adapter" / "README.md").read_text()
+
+    done = run("evaluate", "--model", "adapter", "--against", "base",
+               "--data", split / "test.parquet", "-o", "report")  # fmt: skip
+    assert done.code == 0, done.err
+    found = json.loads((tmp_path / "report" / "metrics.json").read_text())
+    assert found["accuracy"] == card["metrics"]["test/split"]["accuracy"]
+    assert found["against"]["model"] == str(base)
+    assert (tmp_path / "report" / "predictions.csv").exists()
+    again = json.loads((tmp_path / "adapter" / "finsent.json").read_text())
+    assert "evaluate/test.parquet" in again["metrics"]
+
+    done = run("merge", "adapter", "-o", "merged")
+    assert done.code == 0, done.err
+    assert run("merge", "adapter", "-o", "merged").code == 73
+    labels = []
+    for model in ("adapter", "merged"):
+        done = run("score", split / "train.parquet", "--model", model, "-o", f"{model}.parquet")
+        assert done.code == 0, done.err
+        labels.append(pl.read_parquet(tmp_path / f"{model}.parquet")["sentiment"])
+    assert (labels[0] == labels[1]).mean() >= 0.9
+
+
+def test_a_merged_checkpoint_loads_in_transformers_with_the_weights_the_adapter_saw(
+    run: Callable[..., Result], split: Path, causal_base: Callable[..., Path], tmp_path: Path
+) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    from finsent_batch.models.directory import open_model
+    from finsent_batch.scorers.causal import load_causal
+
+    assert run(*arguments(split, causal_base(), tmp_path / "adapter")).code == 0
+    assert run("merge", "adapter", "-o", "merged").code == 0
+    merged = AutoModelForCausalLM.from_pretrained(tmp_path / "merged", dtype=torch.bfloat16)
+    seen = load_causal(open_model(str(tmp_path / "adapter")), device="cpu", weights="bf16")
+    name = "model.layers.0.self_attn.q_proj"
+    assert torch.equal(merged.get_submodule(name).weight, seen.get_submodule(name).weight)
+    original = AutoModelForCausalLM.from_pretrained(causal_base(), dtype=torch.bfloat16)
+    assert not torch.equal(merged.get_submodule(name).weight, original.get_submodule(name).weight)
+
+
+def test_the_same_seed_gives_the_same_adapter_and_another_seed_another(
+    run: Callable[..., Result], split: Path, causal_base: Callable[..., Path], tmp_path: Path
+) -> None:
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        done = run(*arguments(split, causal_base(), tmp_path / name, "--seed", seed))
+        assert done.code == 0, done.err
+    assert weights(tmp_path / "a") == weights(tmp_path / "b")
+    assert weights(tmp_path / "a") != weights(tmp_path / "c")
+
+
+def test_a_killed_training_resumes_to_the_adapter_of_an_uninterrupted_one(
+    run: Callable[..., Result], split: Path, causal_base: Callable[..., Path], tmp_path: Path
+) -> None:
+    whole = arguments(split, causal_base(), tmp_path / "whole", "--save-steps", 2)
+    assert run(*whole).code == 0
+    killed = arguments(split, causal_base(), tmp_path / "killed", "--save-steps", 2)
+    command = [sys.executable, "-c", "from finsent_batch.jobs.cli import main; main()", *killed]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL)
+    checkpoints = tmp_path / "killed" / "checkpoints"
+    deadline = time.monotonic() + 300
+    while not list(checkpoints.glob("checkpoint-*/trainer_state.json")):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "killed" / "finsent.json").exists()
+    done = run(*killed, "--resume")
+    assert done.code == 0, done.err
+    assert weights(tmp_path / "killed") == weights(tmp_path / "whole")
+
+
+def test_a_half_written_checkpoint_is_passed_over(tmp_path: Path) -> None:
+    from finsent_batch.causal_fitting import _last_checkpoint
+
+    for step, state in ((2, '{"global_step": 2}'), (4, '{"global_st'), (6, None)):
+        folder = tmp_path / f"checkpoint-{step}"
+        folder.mkdir()
+        if state is not None:
+            (folder / "trainer_state.json").write_text(state)
+    found = _last_checkpoint(tmp_path)
+    assert found is not None
+    assert found.name == "checkpoint-2"
+    assert _last_checkpoint(tmp_path / "none") is None
+
+
+def test_a_packed_batch_has_the_loss_and_gradients_of_a_padded_one(
+    causal_base: Callable[..., Path], split: Path, tmp_path: Path
+) -> None:
+    import torch
+    from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
+
+    from finsent_batch.causal_data import Answers, PackedCollator, training_set
+    from finsent_batch.models.directory import open_model
+    from finsent_batch.prompts import DEFAULT_PROMPT
+    from finsent_batch.scorers.attention import NAME
+    from finsent_batch.scorers.causal import load_base
+    from finsent_batch.scorers.prompt_tokens import load_backend, load_prompt_tokens
+
+    spec = open_model(str(causal_base()))
+    tokens = load_prompt_tokens(spec)
+    rows = pl.read_parquet(split / "train.parquet").head(6)
+    answers = Answers.of(load_backend(spec), DEFAULT_PROMPT)
+    dataset, cut = training_set(tokens, answers, rows, loss="label")
+    assert cut == 0
+    entries = [dataset[i] for i in range(6)]
+    model = load_base(spec.base, nf4=False, device="cpu", compute=torch.float32).train()
+
+    def step(batch: dict[str, Any]) -> tuple[float, torch.Tensor]:
+        model.zero_grad()
+        loss = model(**batch).loss
+        loss.backward()
+        return loss.item(), torch.cat([p.grad.flatten() for p in model.parameters()])
+
+    padded = step(DataCollatorForLanguageModeling(pad_token_id=0)(entries))
+    model.set_attn_implementation(NAME)
+    collator = PackedCollator(prefix=tuple(tokens.prefix), device=torch.device("cpu"))
+    packed = step(collator(entries))
+    assert packed[0] == pytest.approx(padded[0], rel=1e-5)
+    assert torch.allclose(packed[1], padded[1], atol=1e-4 * padded[1].abs().max().item())
+
+
+def test_the_loss_counts_the_label_alone_or_the_whole_text(
+    causal_base: Callable[..., Path],
+) -> None:
+    from finsent_batch.causal_data import IGNORED, Answers, training_set
+    from finsent_batch.models.directory import open_model
+    from finsent_batch.prompts import DEFAULT_PROMPT
+    from finsent_batch.scorers.prompt_tokens import load_backend, load_prompt_tokens
+
+    spec = open_model(str(causal_base()))
+    tokens, answers = load_prompt_tokens(spec), Answers.of(load_backend(spec), DEFAULT_PROMPT)
+    assert tuple(ids[0] for ids in answers.ids) == tokens.label_ids
+    rows = pl.DataFrame({"headline": ["oil rises", "x" * 5000], "label": ["positive", "neutral"]})
+    by_label, cut = training_set(tokens, answers, rows, loss="label")
+    assert cut == 1
+    counted = [[t for t in labels if t != IGNORED] for labels in by_label["labels"]]
+    assert counted == [answers.ids[2], answers.ids[1]]
+    whole, _ = training_set(tokens, answers, rows, loss="full-text")
+    assert whole["labels"][0] == whole["input_ids"][0]
+
+
+def test_balanced_rows_have_equal_classes() -> None:
+    from finsent_batch.causal_data import balanced
+
+    labels = ["negative"] * 2 + ["neutral"] * 7 + ["positive"] * 3
+    rows = pl.DataFrame({"headline": [str(i) for i in range(12)], "label": labels})
+    counts = dict(balanced(rows, 0)["label"].value_counts().iter_rows())
+    assert counts == {"negative": 7, "neutral": 7, "positive": 7}
+    assert balanced(rows, 0).equals(balanced(rows, 0))
+
+
+def test_micro_batches_keep_the_effective_batch_and_fit(
+    causal_base: Callable[..., Path], tmp_path: Path
+) -> None:
+    from transformers import AutoModelForCausalLM
+
+    from finsent_batch.config import TrainConfig
+    from finsent_batch.errors import UsageError
+    from finsent_batch.memory import activation_bytes, micro_batch, parse_size
+
+    model = AutoModelForCausalLM.from_pretrained(causal_base())
+    config = TrainConfig.for_preset("llama2-7b", data=(), output=tmp_path)
+    assert (micro_batch(config, model, 100, None).size, config.gradient_accumulation_steps) == (
+        8,
+        8,
+    )
+    sizes = []
+    for budget in (10**9, activation_bytes(model, 300, checkpointing=False), 0):
+        batch = micro_batch(config, model, 100, budget)
+        assert batch.size * batch.accumulation == 8
+        sizes.append((batch.size, batch.checkpointing))
+    assert sizes == [(8, False), (2, False), (1, True)]
+    assert parse_size("16GB") == 16 * 10**9
+    with pytest.raises(UsageError, match="16GB"):
+        parse_size("much")
+
+
+def test_settings_are_the_tutorials_and_shown(run: Callable[..., Result], tmp_path: Path) -> None:
+    done = run("train", "--preset", "llama2-7b", "--data", "d", "-o", "m", "--show-config")
+    assert done.code == 0, done.err
+    rows = dict(line.split("│")[1:3] for line in done.out.splitlines() if "│" in line)
+    shown = {name.strip(): value.strip() for name, value in rows.items()}
+    assert shown["learning_rate"] == "0.0002"
+    assert (shown["lora_r"], shown["lora_alpha"], shown["lora_dropout"]) == ("64", "16", "0.1")
+    assert (shown["quantisation"], shown["max_length"]) == ("nf4", "1024")
+    assert not (tmp_path / "m").exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "code", "says"),
+    [
+        (("--resume",), 78, "no complete checkpoint"),
+        (("--base", "nowhere/at-all"), 66, "hf download nowhere/at-all"),
+        (("--base", "no such folder"), 66, "no such folder"),
+    ],
+)
+def test_what_cannot_be_trained_is_said_in_one_line(
+    more: tuple[str, ...],
+    code: int,
+    says: str,
+    run: Callable[..., Result],
+    split: Path,
+    causal_base: Callable[..., Path],
+    tmp_path: Path,
+) -> None:
+    done = run(*arguments(split, causal_base(), tmp_path / "m", *more))
+    assert (done.code, says in done.err) == (code, True), done.err
+    assert "Traceback" not in done.err
+
+
+def test_a_folder_that_holds_a_model_is_kept(
+    run: Callable[..., Result], split: Path, causal_base: Callable[..., Path], tmp_path: Path
+) -> None:
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "finsent.json").write_text("{}")
+    assert run(*arguments(split, causal_base(), tmp_path / "m")).code == 73
+    assert (tmp_path / "m" / "finsent.json").read_text() == "{}"
+
+
+def test_only_causal_adapters_merge(run: Callable[..., Result]) -> None:
+    done = run("merge", "mini", "-o", "merged")
+    assert (done.code, "no adapter of a causal model" in done.err) == (78, True)
+
+
+def test_causal_settings_are_refused_for_an_encoder(
+    run: Callable[..., Result], split: Path, tiny_model: Path
+) -> None:
+    done = run("train", "--data", split, "--base", tiny_model, "-o", "m", "--resume")
+    assert (done.code, "--resume is for causal models" in done.err) == (2, True)
+
+
+def test_the_adapter_differs_from_where_it_began(
+    run: Callable[..., Result], split: Path, causal_base: Callable[..., Path], tmp_path: Path
+) -> None:
+    assert run(*arguments(split, causal_base(), tmp_path / "m")).code == 0
+    tensors = load_file(tmp_path / "m" / "adapter_model.safetensors")
+    assert all(t.abs().max() > 0 for name, t in tensors.items() if "lora_B" in name)
