@@ -2,10 +2,15 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
+
+FROM_DISK: Final = {"local_files_only": True, "trust_remote_code": False}
+"""Given to every `from_pretrained`: files that are here, and no code that lies among them."""
+WEIGHTS_FROM_DISK: Final = {**FROM_DISK, "use_safetensors": True}
+"""Given to those that read weights: never a pickle."""
 
 FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]

@@ -15,6 +15,7 @@ from ..libraries import load_bitsandbytes
 from ..models.bases import weight_files
 from ..models.spec import ModelSpec
 from ..store import first_line
+from . import WEIGHTS_FROM_DISK
 from .adapter import read_adapter
 from .quantized import converted
 
@@ -63,9 +64,7 @@ def load_base(folder: Path, *, nf4: bool, device: str, compute: torch.dtype) -> 
             dtype="auto",
             quantization_config=nf4_config(compute) if nf4 else None,
             device_map={"": device},
-            use_safetensors=True,
-            local_files_only=True,
-            trust_remote_code=False,
+            **WEIGHTS_FROM_DISK,
         )
     except torch.OutOfMemoryError:
         raise UnavailableError(

@@ -14,9 +14,10 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer
 
+from ..errors import ConfigError
 from ..hardware import available_cores
 from ..models.spec import ModelSpec
-from . import BoolArray, FloatArray, IntArray, ScoredBatch
+from . import FROM_DISK, BoolArray, FloatArray, IntArray, ScoredBatch
 from .batching import length_sorted_batches, pad
 from .bert_int8 import Int8Bert
 from .classifier import load_classifier
@@ -126,14 +127,24 @@ def _answer(
 
 
 def load_tokenizer(spec: ModelSpec) -> Tokenizer:
-    """Return the model's fast tokenizer, truncating at its maximum length, padding nothing."""
-    file = spec.tokenizer / "tokenizer.json"
-    if file.exists():
-        tokenizer = Tokenizer.from_file(str(file))
-    else:
-        from transformers import AutoTokenizer
+    """Return the model's fast tokenizer, truncating at its maximum length, padding nothing.
 
-        tokenizer = AutoTokenizer.from_pretrained(spec.tokenizer).backend_tokenizer
+    Raises:
+        ConfigError: there is none that can be loaded without running code of the model's.
+    """
+    file = spec.tokenizer / "tokenizer.json"
+    try:
+        if file.exists():
+            tokenizer = Tokenizer.from_file(str(file))
+        else:
+            from transformers import AutoTokenizer
+
+            tokenizer = AutoTokenizer.from_pretrained(spec.tokenizer, **FROM_DISK).backend_tokenizer
+    except Exception as error:  # noqa: BLE001 - tokenizers raises nothing narrower
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ConfigError(
+            f"{spec.name}: its tokenizer cannot be loaded ({reason}): restore its tokenizer.json"
+        ) from None
     tokenizer.no_padding()
     tokenizer.enable_truncation(spec.max_length)
     return tokenizer

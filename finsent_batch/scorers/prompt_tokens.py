@@ -12,7 +12,7 @@ from ..errors import ConfigError
 from ..labels import LABELS
 from ..models.spec import ModelSpec
 from ..prompts import Prompt
-from . import BoolArray
+from . import FROM_DISK, BoolArray
 
 # Beginnings that tokenisers merge with the bracket in different ways.
 _PROBES = ("Nordkap lifts", "12 % up", "'We", '"Quote', "(a)", "é", "x", "$3")
@@ -148,9 +148,7 @@ def load_backend(spec: ModelSpec) -> Tokenizer:
     from transformers import AutoTokenizer
 
     try:
-        loaded: Any = AutoTokenizer.from_pretrained(
-            spec.tokenizer, local_files_only=True, trust_remote_code=False
-        )
+        loaded: Any = AutoTokenizer.from_pretrained(spec.tokenizer, **FROM_DISK)
         backend: Tokenizer = loaded.backend_tokenizer
     except (OSError, ValueError, AttributeError, ImportError, KeyError, TypeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
