@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from .config import ScoreConfig
+from .default_model import settle_model
 from .hardware import resolve_device
 from .inputs import check_target, open_sink, open_source, resolve_pairs
 from .models.directory import open_configured
@@ -35,6 +36,7 @@ def dry_run(config: ScoreConfig, *, progress: Progress = no_progress) -> DryRun:
         FinsentError: whatever would stop the run before it scores.
     """
     pairs = resolve_pairs(config)
+    config = replace(config, model=settle_model(config.model, config.store))
     spec = open_configured(config.model)
     device = resolve_device(config.model.device)
     weights = spec.weights_for(config.model.weights, device)

@@ -3,19 +3,20 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import duckdb
 
 from .duckdb_append import INPUT_COLUMN, AppendingSink, input_name
 from .duckdb_files import attached, tables_of
-from .errors import MissingInputError, UsageError
+from .errors import BadDataError, MissingInputError, UsageError
 from .sql_text import quote_identifier, quote_literal
-from .store import Store
+from .store import Store, first_line
 
 
 @dataclass(frozen=True, kw_only=True)
 class Publication:
-    """A table of labelled rows."""
+    """A file of labelled rows or, in a DuckDB file, a table."""
 
     path: str
     table: str | None = None
@@ -23,20 +24,24 @@ class Publication:
     """The inputs whose rows are meant, of a table that inputs share; None for all rows."""
 
 
-def named(published: str) -> Publication:
-    """Return what a user names as FILE or FILE.duckdb::TABLE."""
-    path, _, table = published.partition("::")
-    if not Path(path).exists():
-        raise MissingInputError(f"{path} does not exist: check --from")
-    return Publication(path=path, table=table or None)
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A file or table that is there, with what SQL must know to read it."""
+
+    kind: Literal["parquet", "csv", "duckdb"]
+    source: str
+    """The file's path, or the qualified name of a DuckDB table."""
+    columns: tuple[tuple[str, str], ...]
+    """Names and SQL types."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The columns' names."""
+        return tuple(name for name, _ in self.columns)
 
 
 def latest_publications(store: Store) -> list[Publication]:
-    """Return one publication for each input ever scored: the latest that still exists.
-
-    Raises:
-        MissingInputError: there is none.
-    """
+    """Return one output for each input ever scored: the latest that still exists."""
     rows = store.query("""
         SELECT input, input_table, output, output_table FROM run_files
         ORDER BY published_at DESC""")
@@ -50,12 +55,6 @@ def latest_publications(store: Store) -> list[Publication]:
             there = output_table in tables[output]
         if there:
             latest.setdefault((path, table), (output, output_table))
-    if not latest:
-        raise MissingInputError(
-            f"the store {store.path} knows of no published rows"
-            + (" that still exist" if rows else "")
-            + ": run finsent-batch score, or name a scored file with --from"
-        )
     inputs: dict[tuple[str, str | None], list[str]] = {}
     for (path, table), target in latest.items():
         inputs.setdefault(target, []).append(input_name(path, table))
@@ -105,29 +104,68 @@ def _is_shared(connection: duckdb.DuckDBPyConnection, path: str, table: str | No
     return bool(mark and mark.get("append"))
 
 
-def shut_in(connection: duckdb.DuckDBPyConnection, publications: Sequence[Publication]) -> None:
+def named(published: str) -> Publication:
+    """Return what a user names as FILE or FILE.duckdb::TABLE.
+
+    Raises:
+        MissingInputError: no such file.
+    """
+    path, _, table = published.partition("::")
+    if not Path(path).exists():
+        raise MissingInputError(f"{path} does not exist: check --from")
+    return Publication(path=path, table=table or None)
+
+
+def shut_in(connection: duckdb.DuckDBPyConnection, paths: Sequence[str]) -> None:
     """Let SQL reach nothing but what is attached and these files, whatever their views say."""
-    paths = {path for p in publications for path in (p.path, str(Path(p.path).resolve()))}
+    known = {name for path in paths for name in (path, str(Path(path).resolve()))}
     # Beside a database DuckDB may read its write-ahead log.
-    logs = {f"{path}.wal" for path in paths if path.endswith(".duckdb")}
-    allowed = ", ".join(quote_literal(path) for path in sorted(paths | logs))
-    connection.execute(f"SET allowed_paths = [{allowed}]")
+    logs = {f"{path}.wal" for path in known if path.endswith(".duckdb")}
+    allowed = known | logs | {literal_path(path) for path in known}
+    listed = ", ".join(quote_literal(path) for path in sorted(allowed))
+    connection.execute(f"SET allowed_paths = [{listed}]")
     connection.execute("SET enable_external_access = false")
 
 
-def relation(connection: duckdb.DuckDBPyConnection, publication: Publication) -> str:
-    """Return the SQL that reads a publication, its file attached where it is a database.
+def describe(connection: duckdb.DuckDBPyConnection, publication: Publication) -> Table:
+    """Look at a published file or table.
 
     Raises:
-        UsageError: a database, and no table of it is named.
-        MissingInputError: it has no such table.
+        BadDataError: it cannot be read.
+        MissingInputError: the DuckDB file has no such table.
+        UsageError: a DuckDB file without a table named.
     """
     path = publication.path
+    kind: Literal["parquet", "csv", "duckdb"] = "parquet"
+    source = path
     if path.endswith(".duckdb"):
-        return _attached_table(connection, publication)
-    if path.endswith((".csv", ".csv.gz")):
-        return f"read_csv({quote_literal(path)}, header = true, all_varchar = true)"
-    return f"read_parquet({quote_literal(path)})"
+        kind, source = "duckdb", _attached_table(connection, publication)
+    elif path.endswith((".csv", ".csv.gz")):
+        kind = "csv"
+    relation = relation_sql(kind, [source])
+    try:
+        described = connection.execute(f"DESCRIBE SELECT * FROM {relation}").fetchall()
+    except duckdb.Error as error:
+        raise BadDataError(f"{path} cannot be read: {first_line(error)}") from None
+    return Table(kind=kind, source=source, columns=tuple((row[0], row[1]) for row in described))
+
+
+def relation_sql(kind: str, sources: Sequence[str]) -> str:
+    """Return what to select from: files of one kind together, or one DuckDB table.
+
+    A file that is gone gives no rows; when all are, the relation has no columns of theirs.
+    """
+    if kind == "duckdb":
+        return sources[0]
+    files = ", ".join(quote_literal(literal_path(source)) for source in sources)
+    if kind == "csv":
+        return f"read_csv([{files}], header = true, all_varchar = true, allow_empty = true)"
+    return f"read_parquet([{files}], allow_empty = true)"
+
+
+def literal_path(path: str) -> str:
+    """Return a path as DuckDB's file functions take it for itself, not for a pattern."""
+    return "".join(f"[{c}]" if c in "[*?" else c for c in path)
 
 
 def _attached_table(connection: duckdb.DuckDBPyConnection, publication: Publication) -> str:

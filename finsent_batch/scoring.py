@@ -3,11 +3,13 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import duckdb
 
 from . import __version__
-from .config import ScoreConfig
+from .config import DEFAULT_MODEL, PROMOTED_MODEL, ScoreConfig
+from .default_model import settle_model
 from .distributions import add_histograms
 from .engines import Commit, run_local, utc_now
 from .errors import BadDataError, FinsentError, StorageError
@@ -27,6 +29,7 @@ from .sinks import Mark
 from .sources import choose_text_column
 from .store import Store, first_line
 from .summary import Summary, summary_of_failure
+from .views import refresh_views
 
 
 def score(
@@ -49,8 +52,11 @@ def score(
 
 def _score(config: ScoreConfig, progress: Progress, stop: StopRequest) -> Summary:
     pairs = resolve_pairs(config)
+    promoted = config.model.model == PROMOTED_MODEL
+    config = replace(config, model=settle_model(config.model, config.store))
     spec = open_configured(config.model)
     with opened_run(config, spec, progress, stop) as run:
+        run.summary.promoted = promoted and config.model.model != DEFAULT_MODEL
         run.jobs = open_jobs(run, pairs)
         run.summary.output = str(config.output or pairs[0].output)
         if len(pairs) > 1 and config.output is None:
@@ -174,12 +180,19 @@ def _score_pending(run: Run, scorer: Scorer, plan: Plan, progress: Progress) -> 
 
 
 def _publish(run: Run, plan: Plan, progress: Progress) -> None:
-    rows, labels = run.summary.rows, run.summary.labels
+    rows, labels, confident = run.summary.rows, run.summary.labels, 0
     marks = [_mark(run, job) for job in run.jobs]
     sinks = [job.sink for job in run.jobs]
     for planned, sink, counts in publish(
-        run.store, plan, sinks, marks, run.fingerprint, progress=progress
+        run.store,
+        plan,
+        sinks,
+        marks,
+        run.fingerprint,
+        min_confidence=run.config.min_confidence,
+        progress=progress,
     ):
+        confident += counts.confident
         rows["read"] += counts.rows
         for status, count in counts.status.items():
             rows[status] += count
@@ -203,7 +216,9 @@ def _publish(run: Run, plan: Plan, progress: Progress) -> None:
     [(invalid,)] = run.store.query("SELECT count(DISTINCT headline_key) FROM plan.invalid")
     rows["reused"] = labelled - rows["unique_scored"]
     rows["duplicate"] = labelled - (plan.distinct - invalid)
+    run.summary.note_coverage(run.config.min_confidence, confident)
     quarantine(run)
+    refresh_views(run.store)
 
 
 def _mark(run: Run, job: Job) -> Mark:

@@ -56,6 +56,10 @@ CREATE TABLE IF NOT EXISTS evaluations (
     evaluated_at TIMESTAMP NOT NULL, model VARCHAR, model_fingerprint VARCHAR NOT NULL,
     data VARCHAR, n BIGINT, accuracy DOUBLE, macro_f1 DOUBLE, weighted_f1 DOUBLE, ece DOUBLE,
     metrics JSON);
+CREATE TABLE IF NOT EXISTS promotions (
+    promoted_at TIMESTAMP NOT NULL, model VARCHAR NOT NULL, model_fingerprint VARCHAR NOT NULL,
+    weights VARCHAR NOT NULL, data VARCHAR, gates VARCHAR[], metrics JSON,
+    rolled_back_at TIMESTAMP);
 CREATE TABLE IF NOT EXISTS quarantine (
     run_id VARCHAR NOT NULL, input VARCHAR NOT NULL, row_number BIGINT, line_number BIGINT,
     reason VARCHAR NOT NULL, content VARCHAR, recorded_at TIMESTAMP NOT NULL);

@@ -15,6 +15,7 @@ from .output_files import check_inside
 from .sql_text import quote_literal
 from .store import SCHEMA_VERSION, Store, first_line, is_damage
 from .store_check import inconsistencies
+from .views import refresh_views
 
 MANIFEST = "store.json"
 FORMAT_VERSION = 1
@@ -28,6 +29,8 @@ _KEYS: dict[str, str | None] = {
     "run_files": None,
     "quarantine": None,
     "evaluations": None,
+    # A promotion rolled back since the export must not come back as another row.
+    "promotions": "promoted_at, model_fingerprint",
 }
 
 
@@ -111,6 +114,7 @@ def import_store(store: Store, folder: Path) -> dict[str, int]:
                 f"with {folder} the store would not be sound: {'; '.join(findings)}; "
                 "nothing was imported"
             )
+    refresh_views(store)
     return added
 
 

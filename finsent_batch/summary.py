@@ -33,6 +33,8 @@ class Summary:
     output: str = ""
     outputs: list[str] = field(default_factory=list)
     model: str = ""
+    promoted: bool = False
+    """Whether no model was named and the store's promoted one was taken."""
     model_fingerprint: str = ""
     device: str = ""
     weights: str = ""
@@ -48,6 +50,9 @@ class Summary:
         )
     )
     labels: dict[str, int] = field(default_factory=dict)
+    confidence: dict[str, float | None] | None = None
+    """With `--min-confidence`: `min_confidence`, the `confident` rows, and `coverage`, their
+    share of the labelled ones (None where there are none)."""
     histograms: dict[str, list[int]] = field(default_factory=dict)
     """Rows by confidence and by sentiment score, over the bins of `distributions`."""
     seconds: dict[str, float] = field(
@@ -68,6 +73,18 @@ class Summary:
     def to_json(self) -> str:
         """Return the summary as one line of JSON."""
         return json.dumps(self.to_dict(), ensure_ascii=False)
+
+    def note_coverage(self, min_confidence: float | None, confident: int) -> None:
+        """Say how many of the labelled rows are sure enough, if that was asked."""
+        if min_confidence is None:
+            return
+        labelled = self.rows["scored"] + self.rows["truncated"]
+        coverage = round(confident / labelled, 4) if labelled else None
+        self.confidence = {
+            "min_confidence": min_confidence,
+            "confident": confident,
+            "coverage": coverage,
+        }
 
     def measure_memory(self) -> None:
         """Take the peaks of this process so far, in MB (10^6 bytes)."""

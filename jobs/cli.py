@@ -20,6 +20,7 @@ from finsent_batch import __version__
 from finsent_batch.config import StoreConfig
 from finsent_batch.errors import FinsentError
 
+from .compare import compare
 from .config_file import load_config_file, settings_of
 from .config_show import config
 from .doctor import doctor
@@ -127,7 +128,8 @@ def cli(
 
 
 for command in (
-    score, prepare, train, evaluate, merge, query, report, runs, models, store, doctor, config,
+    score, prepare, train, evaluate, compare, merge, query, report, runs, models, store, doctor,
+    config,
 ):  # fmt: skip
     cli.add_command(command)
 

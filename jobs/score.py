@@ -63,6 +63,11 @@ if TYPE_CHECKING:
 )
 @click.option("--encoding", default=ScoreConfig.encoding, help="Encoding of CSV input.")
 @click.option(
+    "--min-confidence",
+    type=click.FloatRange(min=0.0, max=1.0, min_open=True),
+    help="Add sentiment_confident: the label where its probability is at least this, else NULL.",
+)
+@click.option(
     "--store-text/--no-store-text",
     default=ScoreConfig.store_text,
     help="Keep headlines beside their scores in the store.",
@@ -168,11 +173,17 @@ def _describe(summary: "Summary") -> str:
     if done:
         shares = (f"{name} {labels[name]:,} ({labels[name] / done:.0%})" for name in labels)
         lines.append("labels: " + ", ".join(shares))
+    if summary.confidence is not None and done:
+        sure = summary.confidence
+        lines.append(
+            f"sure enough (at least {sure['min_confidence']:g}): {sure['confident']:,.0f} rows, "
+            f"coverage {sure['coverage']:.1%}"
+        )
     rate = f", {summary.headlines_per_second:,.0f} headlines/s" if rows["unique_scored"] else ""
     how = ", ".join(filter(None, (summary.weights, summary.path)))
     lines.append(
         f"{summary.seconds['total']:.1f} s on {summary.device} ({how}){rate}; "
-        f"model {summary.model}, run {summary.run_id}"
+        f"model {summary.model}{' (promoted)' if summary.promoted else ''}, run {summary.run_id}"
     )
     lines += [f"warning: {warning}" for warning in summary.warnings]
     shown = (

@@ -17,4 +17,4 @@ SELECT
     run_id
 FROM runs
 ORDER BY started_at DESC
-LIMIT coalesce(getvariable('limit'), 20)
+LIMIT coalesce(CAST(getvariable('limit') AS BIGINT), 20)

@@ -45,7 +45,7 @@ def test_defaults_live_in_frozen_keyword_only_dataclasses():
 def test_every_setting_is_shown_with_its_default(run):
     rows = shown(run("config", "show"))
     assert rows["store"] == ("finsent.duckdb", "default")
-    assert rows["score.model"] == ("mini", "default")
+    assert rows["score.model"] == ("promoted", "default")
     assert rows["score.output"] == ("not set", "default")
     assert rows["score.store-text"] == ("True", "default")
     assert rows["query.from"] == ("not set", "default")
@@ -110,7 +110,7 @@ def test_a_command_s_options_come_from_environment_file_and_default(run, toml, m
     assert rows["score.limit"] == ("5", "environment")
     assert rows["score.device"] == ("auto", "default")
     assert rows["query.format"] == ("json", "config file")
-    assert rows["evaluate.model"] == ("mini", "default")
+    assert rows["evaluate.model"] == ("promoted", "default")
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,10 @@ def test_a_store_in_the_file_is_for_the_store_s_commands_too(run, toml):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("nope = 1", "unknown key 'nope' in the top level; known: doctor, evaluate, log-format"),
+        (
+            "nope = 1",
+            "unknown key 'nope' in the top level; known: compare, doctor, evaluate",
+        ),
         (
             "[score]\nnope = 1",
             "unknown key 'nope' in [score]; known: append, commit-seconds, device",

@@ -4,7 +4,7 @@ import duckdb
 import polars as pl
 import pytest
 
-from finsent_batch.publishing import RESULT_SCHEMA
+from finsent_batch.results import RESULT_SCHEMA
 
 ADDED = RESULT_SCHEMA.names
 

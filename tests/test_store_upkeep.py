@@ -15,7 +15,7 @@ from finsent_batch.errors import BadDataError, ConfigError, StorageError, TryAga
 from finsent_batch.store import Store
 from finsent_batch.store_exchange import MANIFEST, export_store, import_store
 
-TABLES = ("scores", "runs", "run_files", "models", "evaluations", "quarantine")
+TABLES = ("scores", "runs", "run_files", "models", "evaluations", "promotions", "quarantine")
 
 
 def contents(file):

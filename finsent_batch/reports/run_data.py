@@ -13,7 +13,7 @@ from ..distributions import add_histograms, population_stability_index, stabilit
 from ..errors import FinsentError, UsageError
 from ..labels import LABELS
 from ..publications import publications_of
-from ..queries import view_published
+from ..query_session import view_published
 from ..store import Store, first_line
 
 _RUN = (
