@@ -159,7 +159,9 @@ def _flash(
     shared, shared_sum = _varlen(
         query, *prefix, everyone, before, tokens, size, scale, causal=False
     )
-    return _merge(own, own_sum, shared, shared_sum)
+    from .kernels import merge_
+
+    return merge_(own, own_sum, shared, shared_sum)
 
 
 def _varlen(
@@ -184,9 +186,9 @@ def _varlen(
         grouped = False
     options: dict[str, Any] = {"enable_gqa": True} if grouped else {}
     result = varlen_attn(
-        query.contiguous(),
-        key.contiguous(),
-        value.contiguous(),
+        query,
+        key,
+        value,
         query_starts,
         key_starts,
         longest_query,
@@ -204,17 +206,6 @@ def _varlen(
 def _knows_groups(function: Any) -> bool:
     """Return whether varlen attention takes grouped queries: torch 2.11 does not."""
     return "enable_gqa" in inspect.signature(function).parameters
-
-
-def _merge_parts(
-    own: torch.Tensor, own_sum: torch.Tensor, shared: torch.Tensor, shared_sum: torch.Tensor
-) -> torch.Tensor:
-    """Return attention over both sets of keys from that over each."""
-    weight = torch.sigmoid(shared_sum - own_sum).t()[:, :, None]
-    return (own.float() + (shared.float() - own.float()) * weight).to(own.dtype)
-
-
-_merge = torch.compile(_merge_parts, dynamic=True)
 
 
 def _padded(

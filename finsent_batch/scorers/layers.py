@@ -1,9 +1,9 @@
 """Decoder layers arranged for scoring: fewer, larger products and little between them.
 
 The query, key and value products of a Llama-like layer are one, gate and up are
-one, and on a GPU what lies between products is compiled into single kernels
-(norm, rotation, SwiGLU, and for fp8 the quantisation of what they give). The
-arithmetic is transformers' own, layer by layer.
+one, and on a GPU what lies between products is one kernel each: norms compiled,
+rotation and SwiGLU in Triton, for fp8 with the quantisation of what they give.
+The arithmetic is transformers' own, layer by layer.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ import torch
 from torch.nn import functional
 
 from .attention import Packing, attend
-from .quantized import Input, Linear, fused
+from .quantized import Fp8Linear, Input, Linear, fused
 
 Rotary = tuple[torch.Tensor, torch.Tensor]
 """Cosine and sine of each token's position, each (tokens, head size)."""
@@ -58,7 +58,7 @@ class ScoringLayer:
         added = self._output(_run(_prepared, mixed, self._output.kind), hidden.dtype)
         hidden, entering = _run(_added_and_normed, hidden, added, after, self._gate_up.kind)
         gated = self._gate_up(entering, hidden.dtype)
-        entering = _run(_swiglu, gated, self._down.kind)
+        entering = _activated(gated, self._down.kind)
         left: torch.Tensor = hidden + self._down(entering, hidden.dtype)
         return left
 
@@ -72,7 +72,15 @@ class ScoringLayer:
             part if norm is None else norm(part)
             for norm, part in zip(self._head_norms, parts[:2], strict=True)
         )
-        query, key = _run(_rotated, query, key, *rotary)
+        if qkv.is_cuda:
+            from .kernels import rotate_
+
+            if query is not parts[0]:
+                parts[0].copy_(query)
+                parts[1].copy_(key)
+            rotate_(heads, *rotary, sum(self._heads[:2]))
+            return parts[0], parts[1], parts[2]
+        query, key = _rotated(query, key, *rotary)
         return query, key, parts[2]
 
 
@@ -102,6 +110,17 @@ def _added_and_normed(
 
 def _prepared(x: torch.Tensor, kind: type[Linear]) -> Input:
     return kind.prepare(x)
+
+
+def _activated(gate_up: torch.Tensor, kind: type[Linear]) -> Input:
+    """Return SiLU of the gate times the up projection, prepared for the next product."""
+    if not gate_up.is_cuda:
+        return _swiglu(gate_up, kind)
+    from .kernels import swiglu, swiglu_fp8
+
+    if kind is Fp8Linear and gate_up.dtype != torch.float32:
+        return swiglu_fp8(gate_up)
+    return swiglu(gate_up)
 
 
 def _swiglu(gate_up: torch.Tensor, kind: type[Linear]) -> Input:
