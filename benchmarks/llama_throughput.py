@@ -4,11 +4,12 @@
 
 Makes the Llama-2-7B-shaped checkpoint with random weights if it is not there,
 measures the GEMM ceiling for seconds on this model's four products, then every
-way on the PhraseBank headlines; with `--feed FILE.parquet` the whole command on
-that file against the engine alone. `--tiny` checks the script on a CPU.
+way on the PhraseBank headlines. `llama_feed.py` measures the whole command.
+`--tiny` checks the script on a CPU.
 """
 
 import argparse
+import gc
 import tempfile
 import time
 from collections.abc import Callable
@@ -123,6 +124,9 @@ def padded(base: Path, texts: list[str], size: int) -> tuple[float, float]:
 
 def ours(spec: ModelSpec, texts: list[str], weights: str, budget: int | None) -> dict[str, float]:
     """Measure the engine alone, tokenising apart, after one batch of warming up."""
+    gc.collect()
+    if CUDA:
+        torch.cuda.empty_cache()
     scorer = LabelTokenScorer(spec, device=DEVICE, weights=weights, max_batch_tokens=budget)
     list(scorer.score(texts[:512]))
     tokenised = scorer.tokenise(texts)
@@ -161,8 +165,6 @@ def main() -> None:
     parser.add_argument("--ceiling-seconds", type=float, default=4.0)
     parser.add_argument("--budgets", type=int, nargs="*", default=[None])
     parser.add_argument("--weights", nargs="*", default=None)
-    parser.add_argument("--feed", type=Path)
-    parser.add_argument("--feed-rows", type=int, default=200_000)
     given = parser.parse_args()
     shape = SHAPE_TINY if given.tiny else SHAPE_7B
     base = make_base(given.checkpoint / "base", given.data / "llama2_tokenizer", shape)
@@ -200,12 +202,6 @@ def main() -> None:
                      found["rate"] * found["tokens"] / len(texts), speed, speed / ceiling,
                      found["peak"]]
                 )  # fmt: skip
-    if given.feed:
-        alone = max(row[3] for row in rows if row[1] == kinds[0] and row[2] == "yes")
-        rate, done = whole_command(adapter, given.feed, kinds[0], given.feed_rows)
-        rows.append([f"whole command, {done:,} headlines", kinds[0], "yes", rate, rate / slow,
-                     None, None, None, None])  # fmt: skip
-        print(f"whole command / engine alone on other headlines: {rate / alone:.3f}")
     columns = ["way", "weights", "adapter", "headlines/s", "x tutorial", "tokens/s", "TFLOP/s",
                "of ceiling", "peak GB"]  # fmt: skip
     emit("llama_throughput", columns, rows, ceilings=ceilings, device=_device())

@@ -136,11 +136,12 @@ class PackedDecoder:
         tokens = torch.tensor(ids, device=packing.device)
         hidden = self._body.embed_tokens(tokens).to(dtype)
         cosine, sine = self._body.rotary_emb(hidden, packing.positions)
+        states = hidden, torch.zeros_like(hidden)
         for layer in self._layers:
             # Only the last tokens go on: the last layer's MLP is for them alone.
             last = packing.last if layer is self._layers[-1] else None
-            hidden = layer(hidden, packing, (cosine[0], sine[0]), last)
-        normed: torch.Tensor = self._body.norm(hidden)
+            states = layer(states, packing, (cosine[0], sine[0]), last)
+        normed: torch.Tensor = self._body.norm(states[0] + states[1])
         return normed
 
 

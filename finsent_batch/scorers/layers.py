@@ -19,6 +19,9 @@ from .quantized import Fp8Linear, Input, Linear, fused
 Rotary = tuple[torch.Tensor, torch.Tensor]
 """Cosine and sine of each token's position, each (tokens, head size)."""
 
+Sum = tuple[torch.Tensor, torch.Tensor]
+"""Two addends, (tokens, hidden) each: adding them is left to the next norm's kernel."""
+
 ACTIVATIONS: Final = ("silu", "swish")
 
 
@@ -42,14 +45,14 @@ class ScoringLayer:
         self._norms = layer.input_layernorm, layer.post_attention_layernorm
 
     def __call__(
-        self, hidden: torch.Tensor, packing: Packing, rotary: Rotary, last: torch.Tensor | None
-    ) -> torch.Tensor:
-        """Return the layer's output for states (tokens, hidden).
+        self, states: Sum, packing: Packing, rotary: Rotary, last: torch.Tensor | None
+    ) -> Sum:
+        """Return the layer's output for states (tokens, hidden), both as a sum still to be made.
 
         Given `last`, indices of tokens, only theirs go on after attention: (n, hidden).
         """
         before, after = self._norms
-        entering = _run(_normed, hidden, before, self._qkv.kind)
+        hidden, entering = _run(_added_and_normed, *states, before, self._qkv.kind)
         query, key, value = self._states(self._qkv(entering, hidden.dtype), rotary)
         mixed = attend(packing, self.index, query, key, value, self._scale)
         if last is not None:
@@ -59,8 +62,7 @@ class ScoringLayer:
         hidden, entering = _run(_added_and_normed, hidden, added, after, self._gate_up.kind)
         gated = self._gate_up(entering, hidden.dtype)
         entering = _activated(gated, self._down.kind)
-        left: torch.Tensor = hidden + self._down(entering, hidden.dtype)
-        return left
+        return hidden, self._down(entering, hidden.dtype)
 
     def _states(
         self, qkv: torch.Tensor, rotary: Rotary
@@ -89,12 +91,6 @@ def _rms(hidden: torch.Tensor, weight: torch.Tensor, epsilon: float) -> torch.Te
     wide = hidden.float()
     scale = torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + epsilon)
     return weight.to(hidden.dtype) * (wide * scale).to(hidden.dtype)
-
-
-def _normed(
-    hidden: torch.Tensor, weight: torch.Tensor, epsilon: float, kind: type[Linear]
-) -> Input:
-    return kind.prepare(_rms(hidden, weight, epsilon))
 
 
 def _added_and_normed(

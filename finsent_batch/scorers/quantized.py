@@ -174,8 +174,11 @@ def unpack(
     from bitsandbytes.functional import dequantize_4bit
 
     state.dtype = dtype
-    weight: torch.Tensor = dequantize_4bit(packed, state, out=out)
-    return weight
+    if out is not None and out.is_cuda:
+        dequantize_4bit(packed, state, out=out)
+        return out
+    weight: torch.Tensor = dequantize_4bit(packed, state)
+    return weight if out is None else out.copy_(weight)  # on a CPU it writes into nothing given
 
 
 def fold(weight: torch.Tensor, low_rank: LowRank | None) -> torch.Tensor:
