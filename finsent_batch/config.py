@@ -23,6 +23,8 @@ class StoreConfig:
     path: Path = DEFAULT_STORE
     memory_limit: str = "512MB"
     """What DuckDB may hold before it spills to disk; the model's memory comes on top."""
+    lock_wait: float = 0.0
+    """Seconds to wait for another process that holds the store."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +61,8 @@ class ScoreConfig:
     store_text: bool = True
     commit_seconds: float = 5.0
     """The most scoring time, in seconds, that a killed run can lose."""
+    publish_wait: float = 60.0
+    """Seconds to wait, once all is scored, for an output that another process holds."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,9 +9,12 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
+from .atomic import create_database
 from .duckdb_files import attached
 from .errors import CannotCreateError, StorageError, TryAgainError
-from .sinks import MARK_KEY, Mark, check_duckdb_columns, decodable
+from .failpoints import failpoint
+from .marks import MARK_KEY, Mark
+from .sinks import check_duckdb_columns, decodable
 from .sql_text import quote_identifier, quote_literal
 from .store import first_line
 
@@ -76,6 +79,7 @@ class DuckDBSink:
         types: dict[str, str],
     ) -> None:
         existed = self._file.exists()
+        create_database(self._file)
         whole = decodable(batches, self.path)
         try:
             with (
@@ -85,10 +89,12 @@ class DuckDBSink:
                 cursor.begin()
                 try:
                     self._fill(cursor, f"{name}.main.{self._name}", schema, whole, mark, types)
+                    failpoint("before_table_commit")
                 except BaseException:
                     cursor.rollback()
                     raise
                 cursor.commit()
+                failpoint("table_committed")
         except BaseException as error:
             if not existed and not isinstance(error, TryAgainError):
                 self._file.unlink(missing_ok=True)
@@ -124,6 +130,7 @@ class DuckDBSink:
         for batch in batches:
             cursor.register("labelled_rows", pa.Table.from_batches([batch]))
             cursor.execute(f"INSERT INTO {name} FROM labelled_rows")
+            failpoint("in_table")
         cursor.unregister("labelled_rows")
         comment = quote_literal(json.dumps({MARK_KEY: mark}))
         cursor.execute(f"COMMENT ON TABLE {name} IS {comment}")

@@ -11,15 +11,15 @@ from .csv_source import BadRow, stage_csv
 from .duckdb_files import table_names
 from .duckdb_sink import DuckDBSink
 from .errors import CannotCreateError, MissingInputError, UsageError
+from .marks import FileMarks
 from .sinks import CsvSink, ParquetSink, Sink
 from .sources import DuckDBSource, ParquetSource, Source
 from .store import Store
+from .suffixes import stem_of, suffix_of
 
 FILE_SUFFIXES = (".csv", ".csv.gz", ".parquet")
 OUTPUT_SUFFIXES = (".parquet", ".csv", ".duckdb")
 _OUTPUT_MARK = ".scored"
-# What the clocks of this machine and of a file server may differ by.
-_CLOCK_SECONDS = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,16 +30,6 @@ class Pair:
     table: str | None
     output: Path
     output_table: str | None
-
-
-def suffix_of(path: Path) -> str:
-    """Return the suffix that decides the format, `.csv.gz` as one."""
-    return ".csv.gz" if path.name.endswith(".csv.gz") else path.suffix
-
-
-def stem_of(path: Path) -> str:
-    """Return the name without that suffix."""
-    return path.name.removesuffix(suffix_of(path))
 
 
 def resolve_pairs(config: ScoreConfig) -> list[Pair]:
@@ -128,12 +118,13 @@ def _folded(name: str | None) -> str | None:
 
 
 def _many(config: ScoreConfig, base: Path, files: list[Path], folder: Path) -> list[Pair]:
-    if folder.suffix in OUTPUT_SUFFIXES and not folder.is_dir() and folder.suffix != ".duckdb":
+    kind = suffix_of(folder)
+    if kind in OUTPUT_SUFFIXES and not folder.is_dir() and kind != ".duckdb":
         raise UsageError(f"{config.input} is many files: name a folder with -o, not {folder}")
     pairs = []
     for file in files:
         inside = file.relative_to(base).parent if file.is_relative_to(base) else Path()
-        if folder.suffix == ".duckdb":
+        if kind == ".duckdb":
             if config.output_table:
                 raise UsageError("--output-table names one table; the input is many files")
             pairs.append(_checked(config, file, folder, None))
@@ -172,20 +163,23 @@ def open_sink(store: Store, pair: Pair) -> Sink:
     """Return the sink of one output; nothing is created yet."""
     if pair.output_table is not None:
         return DuckDBSink(store.connection, pair.output, pair.output_table)
-    return (
-        ParquetSink(pair.output) if suffix_of(pair.output) == ".parquet" else CsvSink(pair.output)
-    )
+    if suffix_of(pair.output) == ".parquet":
+        return ParquetSink(pair.output)
+    return CsvSink(pair.output, FileMarks(store))
 
 
-def check_target(store: Store, sink: Sink, source: Source, *, overwrite: bool) -> None:
+def check_target(sink: Sink, source: Source, *, overwrite: bool) -> None:
     """Refuse to replace what this program did not make from this same input.
 
     Raises:
         CannotCreateError: something else stands there, the place is not writable, or
             the output's format has no room for a column.
+        TryAgainError: another process has it open, so that it can be neither checked nor
+            written now.
     """
+    sink.check_columns(source.schema, source.types)
     if not overwrite and sink.exists():
-        mark = _recorded(store, sink) if isinstance(sink, CsvSink) else sink.mark()
+        mark = sink.mark()
         if mark is None or (mark["input"], mark["input_table"]) != (source.path, source.table):
             what = f"table {sink.table!r} in {sink.path}" if sink.table else sink.path
             made_from = f" (made from {mark['input']})" if mark else ""
@@ -193,17 +187,4 @@ def check_target(store: Store, sink: Sink, source: Source, *, overwrite: bool) -
                 f"{what} exists{made_from} and is no output of this input: "
                 "name another with -o, or replace it with --overwrite"
             )
-    sink.check_columns(source.schema, source.types)
     sink.check_writable()
-
-
-def _recorded(store: Store, sink: Sink) -> dict[str, str | None] | None:
-    """Return what the store says of a file without room for a mark, untouched since."""
-    rows = store.query(
-        """SELECT input, input_table, epoch(published_at) FROM run_files
-        WHERE output = ? ORDER BY published_at DESC LIMIT 1""",
-        [sink.path],
-    )
-    if not rows or Path(sink.path).stat().st_mtime > rows[0][2] + _CLOCK_SECONDS:
-        return None
-    return {"input": rows[0][0], "input_table": rows[0][1]}

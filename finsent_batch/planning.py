@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from .failpoints import failpoint
 from .headlines import key_sql, normalise_sql
 from .sources import Source, text_batches
 from .store import Store
@@ -67,6 +68,7 @@ def make_plan(
         signature = source.signature()
         total += _key_rows(store, file, source, column, progress, total)
         planned.append(PlannedSource(source=source, text_column=column, signature=signature))
+    failpoint("plan")
     connection.execute(
         f"""
         CREATE OR REPLACE TABLE plan.pending_keys AS

@@ -4,7 +4,7 @@ Original columns never pass through a conversion: they are the Arrow columns
 that were read, with nine more after them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,9 +12,11 @@ import pyarrow as pa
 
 from .distributions import add_histograms, histograms_of
 from .errors import BadDataError, TryAgainError
+from .failpoints import failpoint
 from .labels import LABELS
+from .marks import Mark
 from .planning import HAS_TEXT, IS_EMPTY, Plan, PlannedSource, Progress
-from .sinks import Mark, Sink
+from .sinks import Sink
 from .store import STORE_CATALOG, Store
 
 RESULT_SCHEMA = pa.schema(
@@ -122,9 +124,12 @@ def publish(
     marks: list[Mark],
     fingerprint: str,
     *,
+    ready: Callable[[PlannedSource, Sink], None],
     progress: Progress,
 ) -> Iterator[tuple[PlannedSource, Sink, Counts]]:
     """Write each source to its sink and yield what was written, as soon as it stands.
+
+    `ready` is called before each and raises if the sink may not be written.
 
     Raises:
         TryAgainError: a source changed since it was planned.
@@ -134,6 +139,7 @@ def publish(
     try:
         for planned, sink, mark in zip(plan.sources, sinks, marks, strict=True):
             counts = Counts()
+            ready(planned, sink)
             _check_unchanged(planned)
             schema = output_schema(planned.source.schema, replace=True, where=planned.source.path)
 
@@ -159,6 +165,7 @@ def _labelled(
         if scores.num_rows < batch.num_rows or scores.column("score_status").null_count:
             raise TryAgainError(_changed(planned))
         counts.add(scores)
+        failpoint("publish")
         columns = [batch.column(name) for name in kept] + scores.columns
         yield pa.RecordBatch.from_arrays(columns, schema=schema)
         assert callable(report)

@@ -12,6 +12,7 @@ from .errors import BadDataError, MissingInputError, UsageError
 from .publishing import RESULT_SCHEMA
 from .sql_text import Query, load_query, quote_identifier, quote_literal
 from .store import Store, first_line
+from .suffixes import suffix_of
 
 PARAMETERS_OF_VIEW = ("date_column", "text_column")
 _OWN_COLUMNS = {*RESULT_SCHEMA.names, "news_time", "news_text"}
@@ -222,7 +223,8 @@ def _typed(column: str) -> str:
 
 
 def _relation(connection: duckdb.DuckDBPyConnection, path: str, table: str | None) -> str:
-    if path.endswith(".duckdb"):
+    kind = suffix_of(Path(path))
+    if kind == ".duckdb":
         names = _tables(connection, path)
         if table is None:
             raise UsageError(
@@ -237,7 +239,7 @@ def _relation(connection: duckdb.DuckDBPyConnection, path: str, table: str | Non
         if path not in known:
             connection.execute(f"ATTACH {quote_literal(path)} AS {catalog} (READ_ONLY)")
         return f"{known.get(path, catalog)}.main.{quote_identifier(table)}"
-    if path.endswith((".csv", ".csv.gz")):
+    if kind in (".csv", ".csv.gz"):
         return f"read_csv({quote_literal(path)}, header = true, all_varchar = true)"
     return f"read_parquet({quote_literal(path)})"
 

@@ -31,6 +31,11 @@ class StopRequest:
     def __call__(self) -> bool:
         return self.signal is not None
 
+    def check(self) -> None:
+        """Raise InterruptedRunError if a stop was asked for."""
+        if self():
+            raise self.error()
+
     def error(self) -> InterruptedRunError:
         """Return the error that ends a stopped run: exit code 128 + the signal's number."""
         return InterruptedRunError(

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import duckdb
@@ -11,18 +11,21 @@ from . import __version__
 from .config import ScoreConfig
 from .distributions import add_histograms
 from .engines import Commit, run_local, utc_now
-from .errors import BadDataError, FinsentError, StorageError
+from .errors import BadDataError, FinsentError, StorageError, TryAgainError
+from .failpoints import failpoint
 from .hardware import resolve_device
 from .inputs import Pair, check_target, open_sink, open_source, resolve_pairs
+from .marks import Mark
 from .models.directory import open_configured
 from .models.files import FileHashes
 from .models.spec import ModelSpec
-from .planning import Plan, Progress, make_plan
+from .planning import Plan, PlannedSource, Progress, make_plan
 from .publishing import output_schema, publish
+from .retries import retried
 from .runs import Job, Run, StopRequest, close_books, no_progress, open_books, quarantine
 from .scorers import Scorer
 from .scorers.loading import load_scorer
-from .sinks import Mark
+from .sinks import Sink
 from .sources import choose_text_column
 from .store import Store, first_line
 from .summary import Summary
@@ -55,7 +58,7 @@ def opened_run(
     """Open the store and settle device, arithmetic and fingerprint."""
     device = resolve_device(config.model.device)
     weights = spec.weights_for(config.model.weights, device)
-    with Store.open(config.store) as store:
+    with Store.open(config.store, waiting=stop.check) as store:
         hashes = FileHashes(store.connection)
         fingerprint = spec.fingerprint(weights, hashes)
         hashes.save()
@@ -89,7 +92,10 @@ def open_jobs(run: Run, pairs: list[Pair]) -> list[Job]:
         column = choose_text_column(source.schema, run.config.text_column, pair.input)
         output_schema(source.schema, replace=run.config.replace_columns, where=str(pair.input))
         sink = open_sink(run.store, pair)
-        check_target(run.store, sink, source, overwrite=run.config.overwrite)
+        try:
+            check_target(sink, source, overwrite=run.config.overwrite)
+        except TryAgainError as error:
+            logger.warning("scoring goes on, but the output is not free: %s", error)
         jobs.append(Job(source=source, sink=sink, text_column=column, bad_rows=bad_rows))
         if bad_rows:
             run.summary.warnings.append(
@@ -126,22 +132,24 @@ def execute(run: Run) -> Summary:
 def _run_stages(run: Run) -> None:
     def progress(stage: str, done: int, total: int | None) -> None:
         run.progress(stage, done, total)
-        if run.stop() and stage != "score":
-            raise run.stop.error()
+        if stage != "score":
+            run.stop.check()
 
     with timed(run.summary, "plan"):
         plan = make_plan(
             run.store, [(j.source, j.text_column) for j in run.jobs], run.fingerprint, progress
         )
     logger.info("planned: %d rows, %d to score", plan.rows, plan.pending)
+    run.stop.check()
     if plan.pending:
         with timed(run.summary, "load_model"):
             scorer = load_scorer(run.spec, run.device, run.weights, run.config.model)
+            failpoint("load_model")
+        run.stop.check()
         run.summary.path = scorer.path
         with timed(run.summary, "score"):
             _score_pending(run, scorer, plan, progress)
-        if run.stop():
-            raise run.stop.error()
+        run.stop.check()
     with timed(run.summary, "publish"):
         _publish(run, plan, progress)
 
@@ -164,8 +172,12 @@ def _publish(run: Run, plan: Plan, progress: Progress) -> None:
     rows, labels = run.summary.rows, run.summary.labels
     marks = [_mark(run, job) for job in run.jobs]
     sinks = [job.sink for job in run.jobs]
+
+    def ready(planned: PlannedSource, sink: Sink) -> None:
+        _await_target(run, planned, sink, lambda: progress("publish", rows["read"], plan.rows))
+
     for planned, sink, counts in publish(
-        run.store, plan, sinks, marks, run.fingerprint, progress=progress
+        run.store, plan, sinks, marks, run.fingerprint, ready=ready, progress=progress
     ):
         rows["read"] += counts.rows
         for status, count in counts.status.items():
@@ -188,6 +200,22 @@ def _publish(run: Run, plan: Plan, progress: Progress) -> None:
         )
     rows["reused"] = rows["scored"] + rows["truncated"] - rows["unique_scored"]
     quarantine(run)
+
+
+def _await_target(
+    run: Run, planned: PlannedSource, sink: Sink, waiting: Callable[[], None]
+) -> None:
+    """Check an output once more; where another process holds it, wait for that to end."""
+
+    def told(error: TryAgainError) -> None:
+        logger.warning("waiting up to %g seconds: %s", run.config.publish_wait, error)
+
+    retried(
+        lambda: check_target(sink, planned.source, overwrite=run.config.overwrite),
+        run.config.publish_wait,
+        told=told,
+        waiting=waiting,
+    )
 
 
 def _mark(run: Run, job: Job) -> Mark:

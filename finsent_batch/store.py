@@ -6,16 +6,18 @@ process, is the only lock there is.
 """
 
 import glob
+import logging
 import os
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
 import duckdb
 
+from .atomic import create_database
 from .config import StoreConfig
 from .errors import (
     BadDataError,
@@ -25,7 +27,10 @@ from .errors import (
     StorageError,
     TryAgainError,
 )
+from .retries import retried
 from .sql_text import quote_literal
+
+logger = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 1
 STORE_CATALOG = "store"
@@ -62,6 +67,8 @@ CREATE TABLE IF NOT EXISTS quarantine (
 CREATE TABLE IF NOT EXISTS file_hashes (
     path VARCHAR PRIMARY KEY, size BIGINT NOT NULL, mtime_ns BIGINT NOT NULL,
     sha256 VARCHAR NOT NULL);
+CREATE TABLE IF NOT EXISTS file_marks (
+    path VARCHAR NOT NULL, size BIGINT NOT NULL, mtime_ns BIGINT NOT NULL, mark JSON NOT NULL);
 """
 
 
@@ -83,12 +90,21 @@ class Store:
         self._created = created
 
     @classmethod
-    def open(cls, config: StoreConfig, *, read_only: bool = False) -> Self:
+    def open(
+        cls,
+        config: StoreConfig,
+        *,
+        read_only: bool = False,
+        waiting: Callable[[], None] = lambda: None,
+    ) -> Self:
         """Open the store, creating it unless `read_only`.
+
+        Where another process holds it, try for `config.lock_wait` seconds; `waiting` is
+        called between attempts and may raise.
 
         Raises:
             MissingInputError: there is none, and it is only to be read.
-            TryAgainError: another process has it open for writing.
+            TryAgainError: another process still has it open for writing.
             ConfigError: a newer version of this program wrote it.
             BadDataError: the file is no DuckDB database or is damaged.
             CannotCreateError: the folder is missing or not writable.
@@ -101,7 +117,7 @@ class Store:
         if path.is_dir():
             raise CannotCreateError(f"the store {path} is a folder: name a file with --store")
         created = not path.exists()
-        connection = _connect(path, read_only=read_only)
+        connection = _connect_in_time(config, path, read_only=read_only, waiting=waiting)
         # Readers may be several at once: each has a folder of its own.
         work = path.with_name(path.name + (f".work.{os.getpid()}" if read_only else ".work"))
         try:
@@ -165,6 +181,20 @@ class Store:
         """Run SQL and return all its rows."""
         rows: list[tuple[Any, ...]] = self.connection.execute(sql, list(parameters)).fetchall()
         return rows
+
+
+def _connect_in_time(
+    config: StoreConfig, path: Path, *, read_only: bool, waiting: Callable[[], None]
+) -> duckdb.DuckDBPyConnection:
+    if not read_only:
+        create_database(path)
+
+    def told(error: TryAgainError) -> None:
+        logger.warning("waiting up to %g seconds: %s", config.lock_wait, error)
+
+    return retried(
+        lambda: _connect(path, read_only=read_only), config.lock_wait, told=told, waiting=waiting
+    )
 
 
 def _connect(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:

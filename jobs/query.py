@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from finsent_batch.errors import CannotCreateError
-
 from .options import file_path, parse_pairs
 from .terminal import print_table
 
@@ -71,7 +69,7 @@ def query(
 def _choose_format(format_: str | None, output: Path | None) -> str:
     if output is None:
         return format_ or ("table" if sys.stdout.isatty() else "csv")
-    chosen = format_ or output.suffix.lstrip(".")
+    chosen = format_ or output.suffix.lstrip(".").lower()
     if chosen not in FILE_FORMATS:
         raise click.UsageError(
             f"-o {output}: a file is csv, json or parquet; say which with --format or its suffix"
@@ -80,6 +78,8 @@ def _choose_format(format_: str | None, output: Path | None) -> str:
 
 
 def _emit(frame: "pl.DataFrame", format_: str, output: Path | None) -> None:
+    from finsent_batch.atomic import write_whole
+
     if format_ == "table":
         print_table(frame.columns, frame.rows())
         return
@@ -94,9 +94,4 @@ def _emit(frame: "pl.DataFrame", format_: str, output: Path | None) -> None:
     if output is None:
         click.echo(content.getvalue(), nl=False)
         return
-    try:
-        output.write_bytes(content.getvalue())
-    except (FileNotFoundError, PermissionError, NotADirectoryError) as error:
-        raise CannotCreateError(
-            f"cannot write {output} ({error.strerror}): choose another place with -o"
-        ) from None
+    write_whole(output, content.getvalue())

@@ -68,6 +68,13 @@ if TYPE_CHECKING:
     help="The most scoring time that a killed run can lose.",
 )
 @click.option(
+    "--publish-wait",
+    type=click.FloatRange(min=0.0),
+    default=ScoreConfig.publish_wait,
+    metavar="SECONDS",
+    help="How long to wait for an output that another process has open.",
+)
+@click.option(
     "--summary",
     "summary_format",
     type=click.Choice(["text", "json"]),

@@ -167,7 +167,7 @@ def test_a_store_in_the_file_is_for_the_store_s_commands_too(run, toml):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("nope = 1", "unknown key 'nope' in the top level; known: evaluate, log-format"),
+        ("nope = 1", "unknown key 'nope' in the top level; known: evaluate, lock-wait"),
         ("[score]\nnope = 1", "unknown key 'nope' in [score]; known: commit-seconds, device"),
         ("[scores]\nlimit = 1", "unknown key 'scores' in the top level"),
         ("score = 1", "unknown key 'score' in the top level"),
