@@ -3,13 +3,14 @@
 import errno
 import fcntl
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import duckdb
 
-from .errors import CannotCreateError, FinsentError, StorageError, TryAgainError
+from .errors import DISK_FULL, CannotCreateError, FinsentError, StorageError, TryAgainError
 from .failpoints import failpoint
 
 _NO_PLACE = (
@@ -18,6 +19,15 @@ _NO_PLACE = (
     IsADirectoryError,
     NotADirectoryError,
     PermissionError,
+)
+
+
+_DISK_FULL_SIGNS = (
+    "No space left",
+    "failed to offload",
+    "Could not write",
+    "CHECKPOINT during DETACH failed",
+    *(os.strerror(number) for number in DISK_FULL),
 )
 
 
@@ -84,8 +94,8 @@ def replacing(
         if isinstance(error, _NO_PLACE) or error.errno == errno.EROFS:
             raise cannot_write(file, error) from None
         raise StorageError(
-            f"writing {file} failed ({error.strerror or str(error).splitlines()[0]}): what stood "
-            "there before is untouched, and scores are kept; make room and run again"
+            f"writing {file} failed ({disk_reason(error)}): what stood there before "
+            "is untouched, and scores are kept; make room and run again"
         ) from None
 
 
@@ -118,19 +128,52 @@ def cannot_write(file: Path, error: OSError) -> CannotCreateError:
     )
 
 
-def create_database(file: Path) -> None:
+def create_database(file: Path) -> bool:
     """Make an empty DuckDB file, if there is none, that is there whole or not at all.
 
-    DuckDB takes a file whose making was cut short for a damaged one. Where this fails,
-    opening the file says better why, or makes it after all.
+    DuckDB takes a file whose making was cut short for a damaged one. Where a place
+    cannot be written, opening the file says better why. Returns whether it was made.
+
+    Raises:
+        StorageError: the disk is full.
     """
     if file.exists():
-        return
+        return False
     new = file.with_name(f".{file.name}.{os.getpid()}.finsent-tmp")
-    with suppress(OSError, duckdb.Error):
-        try:
-            duckdb.connect(str(new)).close()
-            # Unlike a rename, this leaves alone what another process has made meanwhile.
-            file.hardlink_to(new)
-        finally:
+    try:
+        duckdb.connect(str(new)).close()
+        # Unlike a rename, this leaves alone what another process has made meanwhile.
+        file.hardlink_to(new)
+        return True
+    except (OSError, duckdb.Error) as error:
+        if is_disk_full(error):
+            raise StorageError(
+                f"cannot make {file}: the disk is full; make room and run again"
+            ) from None
+        return False
+    finally:
+        with suppress(OSError):
             new.unlink(missing_ok=True)
+
+
+def remove_database(file: Path) -> None:
+    """Remove a DuckDB file and what was committed to it without having come into it yet."""
+    file.with_name(file.name + ".wal").unlink(missing_ok=True)
+    file.unlink(missing_ok=True)
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Return whether this is what a full disk, quota or file size limit looks like."""
+    if isinstance(error, OSError) and error.errno in DISK_FULL:
+        return True
+    text = str(error)
+    return isinstance(error, duckdb.Error | OSError) and any(s in text for s in _DISK_FULL_SIGNS)
+
+
+def disk_reason(error: BaseException) -> str:
+    """Return, in one line, which write the disk did not let through."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return os.strerror(error.errno)
+    text = str(error).replace("\\", "")
+    found = re.search(r"Could not write file [^\n]+?: [\w ]+", text)
+    return found[0] if found else text.strip().splitlines()[0][:300]

@@ -9,9 +9,9 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from .atomic import create_database
+from .atomic import create_database, disk_reason, is_disk_full, remove_database
 from .duckdb_files import attached
-from .errors import CannotCreateError, StorageError, TryAgainError
+from .errors import CannotCreateError, StorageError
 from .failpoints import failpoint
 from .marks import MARK_KEY, Mark
 from .sinks import check_duckdb_columns, decodable
@@ -78,14 +78,15 @@ class DuckDBSink:
         mark: Mark,
         types: dict[str, str],
     ) -> None:
-        existed = self._file.exists()
-        create_database(self._file)
+        made = create_database(self._file)
+        ours = False
         whole = decodable(batches, self.path)
         try:
             with (
                 attached(self._connection, self._file, write=True, create=True) as (cursor, name),
                 closing(whole),
             ):
+                ours = made
                 cursor.begin()
                 try:
                     self._fill(cursor, f"{name}.main.{self._name}", schema, whole, mark, types)
@@ -96,8 +97,8 @@ class DuckDBSink:
                 cursor.commit()
                 failpoint("table_committed")
         except BaseException as error:
-            if not existed and not isinstance(error, TryAgainError):
-                self._file.unlink(missing_ok=True)
+            if ours:
+                remove_database(self._file)
             self._raise_as_expected(error)
             raise
 
@@ -106,10 +107,10 @@ class DuckDBSink:
             raise CannotCreateError(
                 f"cannot create table {self.table!r} in {self._file}: {first_line(error)}"
             ) from None
-        if isinstance(error, duckdb.IOException):
+        if isinstance(error, duckdb.IOException) or is_disk_full(error):
             raise StorageError(
-                f"writing {self._file} failed ({first_line(error)}): the earlier table is "
-                "untouched, the scores are kept; make room and run again"
+                f"writing {self._file} failed ({disk_reason(error)}): its table is the earlier "
+                "one or the new one, whole, and scores are kept; make room and run again"
             ) from None
 
     def _fill(

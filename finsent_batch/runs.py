@@ -136,7 +136,9 @@ def close_books(run: Run) -> None:
             f"UPDATE runs SET {assignments} WHERE run_id = ?", [*values.values(), summary.run_id]
         )
     except duckdb.Error as error:
-        logger.warning("the end of this run could not be recorded: %s", first_line(error))
+        # Of a run that failed the reason is being told already.
+        level = logging.INFO if summary.exit_code else logging.WARNING
+        logger.log(level, "the end of this run could not be recorded: %s", first_line(error))
 
 
 def quarantine(run: Run) -> None:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import duckdb
 
 from . import __version__
+from .atomic import disk_reason, is_disk_full
 from .config import ScoreConfig
 from .distributions import add_histograms
 from .engines import Commit, run_local, utc_now
@@ -41,14 +42,21 @@ def score(
     Raises:
         FinsentError: anything expected that prevents it; see `errors` and the exit codes.
     """
+    stop = stop or StopRequest()
     pairs = resolve_pairs(config)
     spec = open_configured(config.model)
-    with opened_run(config, spec, progress, stop or StopRequest()) as run:
-        run.jobs = open_jobs(run, pairs)
-        run.summary.output = str(config.output or pairs[0].output)
-        if len(pairs) > 1 and config.output is None:
-            run.summary.output = str(pairs[0].output.parent)
-        return execute(run)
+    try:
+        with opened_run(config, spec, progress, stop) as run:
+            run.jobs = open_jobs(run, pairs)
+            run.summary.output = str(config.output or pairs[0].output)
+            if len(pairs) > 1 and config.output is None:
+                run.summary.output = str(pairs[0].output.parent)
+            return execute(run)
+    except (duckdb.Error, OSError) as error:
+        expected = _as_expected(error, stop)
+        if expected is error:
+            raise
+        raise expected from error
 
 
 @contextmanager
@@ -235,12 +243,12 @@ def _as_expected(error: BaseException, stop: StopRequest) -> BaseException:
         return error
     if stop():
         return stop.error()
-    text = str(error)
     if not isinstance(error, duckdb.Error | OSError):
         return error
-    if any(sign in text for sign in ("No space left", "failed to offload", "Could not write")):
+    text = str(error)
+    if is_disk_full(error):
         return StorageError(
-            f"the disk is full ({first_line(error)}): make room and run the same command again; "
+            f"the disk is full ({disk_reason(error)}): make room and run the same command again; "
             "what was committed is kept"
         )
     if "checksum" in text or "orrupt" in text:

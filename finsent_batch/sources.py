@@ -15,11 +15,12 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from .atomic import is_disk_full
 from .config import TEXT_COLUMNS
 from .duckdb_files import attached, tables_of
 from .errors import BadDataError, MissingInputError, StorageError, TryAgainError
 from .sql_text import quote_identifier
-from .store import PLAN_CATALOG, first_line, is_out_of_space
+from .store import PLAN_CATALOG, first_line
 
 BATCH_ROWS = 65_536
 
@@ -134,7 +135,7 @@ class DuckDBSource:
             try:
                 yield cursor, catalog
             except duckdb.Error as error:
-                if is_out_of_space(error):
+                if is_disk_full(error):
                     raise
                 raise BadDataError(
                     f"table {self.table!r} of {self._file} cannot be read: {first_line(error)}"

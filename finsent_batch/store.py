@@ -17,7 +17,7 @@ from typing import Any, Self
 
 import duckdb
 
-from .atomic import create_database
+from .atomic import create_database, remove_database
 from .config import StoreConfig
 from .errors import (
     BadDataError,
@@ -126,7 +126,7 @@ class Store:
         except BaseException:
             connection.close()
             if created:
-                path.unlink(missing_ok=True)
+                remove_database(path)
             raise
         if not read_only:
             shutil.rmtree(work, ignore_errors=True)
@@ -142,7 +142,7 @@ class Store:
         self.connection.close()
         shutil.rmtree(self.work, ignore_errors=True)
         if unused:
-            self.path.unlink(missing_ok=True)
+            remove_database(self.path)
 
     def _is_empty(self) -> bool:
         try:
@@ -220,6 +220,10 @@ def _connect(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
             ) from None
         if "Could not read enough bytes" in text:
             raise _damaged(path, error) from None
+        if "WAL does not match" in text:
+            raise BadDataError(
+                f"{path}.wal belongs to another file than {path}: move it away and run again"
+            ) from None
         if "newer version of DuckDB" in text:
             raise ConfigError(f"{path} was written by a newer DuckDB: upgrade duckdb") from None
         if not os.access(path.parent, os.W_OK) or "Permission denied" in text:
@@ -300,9 +304,3 @@ def first_line(error: BaseException) -> str:
     """Return an error's message as one line of at most 300 characters."""
     text = str(error).strip()
     return text.splitlines()[0][:300] if text else type(error).__name__
-
-
-def is_out_of_space(error: BaseException) -> bool:
-    """Return whether this is what a full disk looks like from DuckDB."""
-    signs = ("No space left", "failed to offload", "Could not write")
-    return any(sign in str(error) for sign in signs)
