@@ -23,7 +23,7 @@ class DuckDBSink:
     """A table of a DuckDB file, made in one transaction; its comment bears the mark."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, file: Path, table: str) -> None:
-        self.path = str(file.resolve())
+        self.path = os.path.realpath(file)
         self.table: str | None = table
         self._file = Path(self.path)
         self._name = quote_identifier(table)

@@ -2,7 +2,7 @@
 
 import glob
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from .config import ScoreConfig
 from .csv_source import BadRow, stage_csv
 from .duckdb_files import table_names
 from .duckdb_sink import DuckDBSink
-from .errors import CannotCreateError, MissingInputError, UsageError
+from .errors import BadDataError, CannotCreateError, MissingInputError, UsageError
 from .marks import FileMarks
 from .sinks import CsvSink, ParquetSink, Sink
 from .sources import DuckDBSource, ParquetSource, Source
@@ -47,7 +47,7 @@ def resolve_pairs(config: ScoreConfig) -> list[Pair]:
         return [_single(config, path)]
     else:
         found = [Path(p) for p in glob.glob(str(path), recursive=True)]  # noqa: PTH207 - absolute too
-        files = sorted(f for f in found if f.is_file() and _is_input(f))
+        files = _visited_once(f for f in found if f.is_file() and _is_input(f))
         base = Path(os.path.commonpath([f.parent for f in files])) if files else path.parent
         folder = config.output or base
     if not files:
@@ -70,8 +70,20 @@ def _walk(folder: Path) -> Iterator[Path]:
     for parent, folders, names in os.walk(folder):
         folders[:] = sorted(f for f in folders if not f.startswith((".", "_")))
         for name in sorted(names):
-            if _is_input(Path(parent) / name):
-                yield Path(parent) / name
+            file = Path(parent) / name
+            if not _is_input(file):
+                continue
+            if not file.exists():
+                raise MissingInputError(f"{file} is a link that leads nowhere: mend or remove it")
+            yield file
+
+
+def _visited_once(files: Iterable[Path]) -> list[Path]:
+    """Sort the files, without those met again by way of a link to a folder."""
+    first: dict[tuple[str, str], Path] = {}
+    for file in sorted(files, key=lambda f: (len(f.parts), f)):
+        first.setdefault((os.path.realpath(file.parent), file.name), file)
+    return sorted(first.values())
 
 
 def _single(config: ScoreConfig, path: Path) -> Pair:
@@ -96,6 +108,10 @@ def _single(config: ScoreConfig, path: Path) -> Pair:
 
 
 def _checked(config: ScoreConfig, path: Path, output: Path, output_table: str | None) -> Pair:
+    for name in (path, output):
+        if any("\ud800" <= character <= "\udfff" for character in str(name)):
+            shown = str(name).encode("utf-8", "replace").decode()
+            raise BadDataError(f"the name of {shown} is not valid in this locale: rename it")
     suffix = suffix_of(output)
     if suffix not in OUTPUT_SUFFIXES:
         raise UsageError(
@@ -106,9 +122,10 @@ def _checked(config: ScoreConfig, path: Path, output: Path, output_table: str | 
     elif output_table is not None:
         raise UsageError(f"--output-table goes with a .duckdb output, not with {output}")
     # DuckDB's names are the same whatever their case: `News` would replace `news`.
-    if output.resolve() == path.resolve() and _folded(output_table) == _folded(config.table):
+    same = os.path.realpath(output) == os.path.realpath(path)
+    if same and _folded(output_table) == _folded(config.table):
         raise UsageError(f"output {output} is the input itself: name another with -o")
-    if output.resolve() == config.store.path.resolve():
+    if os.path.realpath(output) == os.path.realpath(config.store.path):
         raise UsageError(f"output {output} is the store: give the results their own file")
     return Pair(input=path, table=config.table, output=output, output_table=output_table)
 

@@ -68,7 +68,7 @@ class Sink(Protocol):
 
 class _FileSink:
     def __init__(self, file: Path) -> None:
-        self.path = str(file.resolve())
+        self.path = os.path.realpath(file)
         self.table: str | None = None
         self._file = Path(self.path)
 

@@ -59,15 +59,16 @@ class ParquetSource:
         try:
             with pq.ParquetFile(file) as parquet:
                 self.schema: pa.Schema = parquet.schema_arrow
+                names = self.schema.names
         except FileNotFoundError:
             raise MissingInputError(f"{file} does not exist: check the path") from None
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise _unreadable(file, error) from None
-        check_column_names(self.schema.names, file)
+        check_column_names(names, file)
 
     def batches(self, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
         try:
-            with pq.ParquetFile(self._file) as parquet:
+            with pq.ParquetFile(self._file, page_checksum_verification=True) as parquet:
                 yield from _first_rows(
                     parquet.iter_batches(batch_size=BATCH_ROWS, columns=columns), self._limit
                 )
