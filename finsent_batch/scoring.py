@@ -12,7 +12,7 @@ from .atomic import disk_reason, is_disk_full
 from .config import ScoreConfig
 from .distributions import add_histograms
 from .engines import Commit, run_local, utc_now
-from .errors import BadDataError, FinsentError, StorageError, TryAgainError
+from .errors import BadDataError, ConfigError, FinsentError, StorageError, TryAgainError
 from .failpoints import failpoint
 from .hardware import resolve_device
 from .inputs import Pair, check_target, open_sink, open_source, resolve_pairs
@@ -249,6 +249,11 @@ def _as_expected(error: BaseException, stop: StopRequest) -> BaseException:
     if is_disk_full(error):
         return StorageError(
             f"the disk is full ({disk_reason(error)}): make room and run the same command again; "
+            "what was committed is kept"
+        )
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return ConfigError(
+            "planning and publishing this input need more than --memory-limit allows: raise it; "
             "what was committed is kept"
         )
     if "checksum" in text or "orrupt" in text:

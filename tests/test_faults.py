@@ -4,6 +4,7 @@ import ctypes
 import datetime as dt
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -210,7 +211,7 @@ def test_a_clock_that_goes_backwards(attempt, run, feed, tmp_path, monkeypatch, 
     assert attempt("feed.parquet", "-o", output).code == 0  # its own output still
     assert run("store", "verify").code == 0
     shown = run("query", "label_mix", "--format", "json")
-    assert sum(row["headlines"] for row in shown.json if "headlines" in row) in (0, 11)
+    assert sum(row["rows"] for row in shown.json) == 13
 
 
 def test_locale_c(tmp_path, tiny_model):
@@ -242,3 +243,28 @@ def test_a_file_name_that_is_not_utf_8(attempt, tmp_path):
     done = attempt("in")
     assert done.code == 65
     assert "the name of in/b?rse.csv is not valid" in done.err
+
+
+def test_a_memory_limit_that_is_too_low(run, tiny_model, wordy, tmp_path):
+    texts = [f"{text} " * 20 for text in wordy(500)]
+    pl.DataFrame({"headline": texts * 100, "id": range(50_000)}).write_parquet(
+        tmp_path / "feed.parquet"
+    )
+    arguments = ("score", "feed.parquet", "--model", tiny_model, "--weights", "fp32")
+    done = run("--memory-limit", "4MB", *arguments)
+    assert done.code == 78, done.err
+    assert "more than --memory-limit allows: raise it" in done.err
+    assert done.err.count("\n") == 1
+    assert run(*arguments).code == 0
+
+
+def test_every_fault_of_the_table_has_its_tests():
+    tests = Path(__file__).parent
+    lines = (tests.parent / "docs" / "faults.md").read_text("utf-8").splitlines()
+    faults = [line for line in lines if line.startswith("| ") and not line.startswith("| fault")]
+    assert len(faults) > 30
+    for fault in faults:
+        named = re.findall(r"`(test_\w+\.py)(?:::(test_\w+))?`", fault.rsplit(" | ", 1)[1])
+        assert named, fault
+        for file, test in named:
+            assert f"def {test}" in (tests / file).read_text("utf-8"), (file, test)
