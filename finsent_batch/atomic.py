@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+import glob
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -139,6 +140,8 @@ def create_database(file: Path) -> bool:
     """
     if file.exists():
         return False
+    for left in file.parent.glob(f".{glob.escape(file.name)}.[0-9]*.finsent-tmp*"):
+        left.unlink(missing_ok=True)
     new = file.with_name(f".{file.name}.{os.getpid()}.finsent-tmp")
     try:
         duckdb.connect(str(new)).close()

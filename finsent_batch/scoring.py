@@ -8,12 +8,12 @@ from contextlib import contextmanager
 import duckdb
 
 from . import __version__
-from .atomic import disk_reason, is_disk_full
 from .config import ScoreConfig
 from .distributions import add_histograms
 from .engines import Commit, run_local, utc_now
-from .errors import BadDataError, ConfigError, FinsentError, StorageError, TryAgainError
+from .errors import FinsentError, TryAgainError
 from .failpoints import failpoint
+from .failures import as_expected
 from .hardware import resolve_device
 from .inputs import Pair, check_target, open_sink, open_source, resolve_pairs
 from .marks import Mark
@@ -28,7 +28,7 @@ from .scorers import Scorer
 from .scorers.loading import load_scorer
 from .sinks import Sink
 from .sources import choose_text_column
-from .store import Store, first_line
+from .store import Store
 from .summary import Summary
 
 logger = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ def score(
                 run.summary.output = str(pairs[0].output.parent)
             return execute(run)
     except (duckdb.Error, OSError) as error:
-        expected = _as_expected(error, stop)
+        expected = as_expected(error, stop)
         if expected is error:
             raise
         raise expected from error
@@ -123,7 +123,7 @@ def execute(run: Run) -> Summary:
         return run.summary
     except BaseException as error:
         run.summary.status = "interrupted" if run.stop() else "failed"
-        expected = _as_expected(error, run.stop)
+        expected = as_expected(error, run.stop)
         run.summary.exit_code = getattr(expected, "exit_code", 1)
         if isinstance(expected, FinsentError):
             expected.summary = run.summary
@@ -235,33 +235,6 @@ def _mark(run: Run, job: Job) -> Mark:
         "model": run.summary.model,
         "model_fingerprint": run.fingerprint,
     }
-
-
-def _as_expected(error: BaseException, stop: StopRequest) -> BaseException:
-    """Name what DuckDB met for what it is: a stop request, a full disk, a damaged file."""
-    if isinstance(error, FinsentError):
-        return error
-    if stop():
-        return stop.error()
-    if not isinstance(error, duckdb.Error | OSError):
-        return error
-    text = str(error)
-    if is_disk_full(error):
-        return StorageError(
-            f"the disk is full ({disk_reason(error)}): make room and run the same command again; "
-            "what was committed is kept"
-        )
-    if isinstance(error, duckdb.OutOfMemoryException):
-        return ConfigError(
-            "planning and publishing this input need more than --memory-limit allows: raise it; "
-            "what was committed is kept"
-        )
-    if "checksum" in text or "orrupt" in text:
-        return BadDataError(
-            f"a file is damaged ({first_line(error)}): see finsent-batch store verify, and check "
-            "the input"
-        )
-    return error
 
 
 @contextmanager

@@ -80,6 +80,7 @@ def test_a_link_is_written_through_and_a_pipe_as_it_is(file):
 
 def test_an_empty_database_is_made_once(tmp_path):
     file = tmp_path / "x.duckdb"
+    (tmp_path / ".x.duckdb.123.finsent-tmp").write_bytes(b"of a run that was killed")
     create_database(file)
     with duckdb.connect(str(file)) as connection:
         connection.execute("CREATE TABLE t (i INT)")
