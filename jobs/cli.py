@@ -178,8 +178,8 @@ def run(arguments: list[str] | None = None) -> int:
     except OSError as error:
         if error.errno not in DISK_FULL:
             raise
-        what = f"writing {error.filename}" if error.filename else "writing"
-        _say(f"{what} failed ({os.strerror(error.errno)}): make room and run again")
+        where = error.filename or "while writing"
+        _say(f"{os.strerror(error.errno)}: {where}; make room and run again")
         return 74
 
 
