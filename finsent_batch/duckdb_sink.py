@@ -17,6 +17,7 @@ from .marks import MARK_KEY, Mark
 from .sinks import check_duckdb_columns, decodable
 from .sql_text import quote_identifier, quote_literal
 from .store import first_line
+from .streams import registered
 
 
 class DuckDBSink:
@@ -128,10 +129,16 @@ class DuckDBSink:
         columns = f"* REPLACE ({casts})" if casts else "*"
         cursor.register("labelled_rows", pa.RecordBatchReader.from_batches(schema, []))
         cursor.execute(f"CREATE OR REPLACE TABLE {name} AS SELECT {columns} FROM labelled_rows")
-        for batch in batches:
-            cursor.register("labelled_rows", pa.Table.from_batches([batch]))
-            cursor.execute(f"INSERT INTO {name} FROM labelled_rows")
-            failpoint("in_table")
         cursor.unregister("labelled_rows")
+        # One statement: DuckDB writes full row groups to the file as they come, whereas the
+        # rows of many small ones stay in memory until the commit.
+        with registered(cursor, "labelled_rows", schema, _passing_failpoint(batches)):
+            cursor.execute(f"INSERT INTO {name} FROM labelled_rows")
         comment = quote_literal(json.dumps({MARK_KEY: mark}))
         cursor.execute(f"COMMENT ON TABLE {name} IS {comment}")
+
+
+def _passing_failpoint(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        yield batch
+        failpoint("in_table")

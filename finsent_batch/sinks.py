@@ -172,6 +172,8 @@ class CsvSink(_FileSink):
             duckdb.connect(":memory:") as connection,
         ):
             connection.execute("SET TimeZone = 'UTC'")
+            # Several threads would hold finished rows back to write them in order.
+            connection.execute("SET threads = 1")
             target = quote_literal(str(temporary))
             with registered(connection, "labelled_rows", named, renamed):
                 # Without a temporary file of DuckDB's own, which would take this one's place.
