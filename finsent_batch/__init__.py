@@ -3,12 +3,19 @@
 The names below are loaded when first used, so that importing the package is cheap.
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+# Before transformers is imported: it would else fetch compiled code from the Hub, and run it,
+# where the package `kernels` is installed.
+os.environ["USE_HUB_KERNELS"] = "NO"
+
 if TYPE_CHECKING:
-    from .api import query, score_frame
+    from .api import query, query_sql, score_frame
+    from .comparison import compare
     from .config import (
+        CompareConfig,
         EvaluateConfig,
         ModelConfig,
         PrepareConfig,
@@ -23,20 +30,24 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "CompareConfig": "config",
     "EvaluateConfig": "config",
     "ModelConfig": "config",
     "PrepareConfig": "config",
     "ReportConfig": "config",
     "ScoreConfig": "config",
     "StoreConfig": "config",
+    "compare": "comparison",
     "evaluate": "evaluation",
     "query": "api",
+    "query_sql": "api",
     "report": "reports.run_report",
     "score": "scoring",
     "score_frame": "api",
 }
 
 __all__ = [
+    "CompareConfig",
     "EvaluateConfig",
     "ModelConfig",
     "PrepareConfig",
@@ -44,8 +55,10 @@ __all__ = [
     "ScoreConfig",
     "StoreConfig",
     "__version__",
+    "compare",
     "evaluate",
     "query",
+    "query_sql",
     "report",
     "score",
     "score_frame",

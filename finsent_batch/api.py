@@ -3,13 +3,16 @@
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal, overload
 
 import polars as pl
+import pyarrow as pa
 
 from .config import ScoreConfig, StoreConfig
+from .default_model import settle_model
 from .models.directory import open_configured
-from .publishing import output_schema
-from .queries import run_query
+from .queries import run_query_arrow, run_sql, to_polars
+from .results import output_schema
 from .runs import Job, StopRequest, no_progress
 from .scoring import execute, opened_run
 from .sinks import ArrowSink
@@ -38,6 +41,7 @@ def score_frame(
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(store) if store is not None else Path(scratch) / "store.duckdb"
         config = replace(config, store=StoreConfig(path=path))
+        config = replace(config, model=settle_model(config.model, config.store))
         source, sink = ArrowSource(frame.to_arrow()), ArrowSink()
         column = choose_text_column(source.schema, text_column, "the frame")
         output_schema(source.schema, replace=replace_columns, where="the frame")
@@ -51,14 +55,77 @@ def score_frame(
     return scored
 
 
+@overload
+def query(
+    name: str,
+    *,
+    store: Path | str | None = ...,
+    published: str | None = ...,
+    frame: Literal["polars"] = ...,
+    **parameters: object,
+) -> pl.DataFrame: ...
+
+
+@overload
+def query(
+    name: str,
+    *,
+    store: Path | str | None = ...,
+    published: str | None = ...,
+    frame: Literal["arrow"],
+    **parameters: object,
+) -> pa.Table: ...
+
+
 def query(
     name: str,
     *,
     store: Path | str | None = None,
     published: str | None = None,
+    frame: Literal["polars", "arrow"] = "polars",
     **parameters: object,
-) -> pl.DataFrame:
-    """Run one of the packaged queries and return its rows; see `queries.run_query`."""
-    config = StoreConfig() if store is None else StoreConfig(path=Path(store))
+) -> "pl.DataFrame | pa.Table":
+    """Run one of the packaged queries; return its rows as a polars frame or an Arrow table.
+
+    Parameters are those of the query's header; see `queries.run_query`.
+    """
     pairs = [(key, str(value)) for key, value in parameters.items()]
-    return run_query(name, config, parameters=pairs, published=published)
+    config = _store_config(store)
+    table = run_query_arrow(name, config, parameters=pairs, published=published)
+    return table if frame == "arrow" else to_polars(table)
+
+
+@overload
+def query_sql(
+    statement: str,
+    *,
+    store: Path | str | None = ...,
+    published: str | None = ...,
+    frame: Literal["polars"] = ...,
+) -> pl.DataFrame: ...
+
+
+@overload
+def query_sql(
+    statement: str,
+    *,
+    store: Path | str | None = ...,
+    published: str | None = ...,
+    frame: Literal["arrow"],
+) -> pa.Table: ...
+
+
+def query_sql(
+    statement: str,
+    *,
+    store: Path | str | None = None,
+    published: str | None = None,
+    frame: Literal["polars", "arrow"] = "polars",
+) -> "pl.DataFrame | pa.Table":
+    """Run one SELECT over the store's tables and views; see `queries.run_sql`."""
+    table = run_sql(statement, _store_config(store), published=published)
+    return table if frame == "arrow" else to_polars(table)
+
+
+def _store_config(store: Path | str | None) -> StoreConfig:
+    return StoreConfig() if store is None else StoreConfig(path=Path(store))

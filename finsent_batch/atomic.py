@@ -100,20 +100,6 @@ def replacing(
         ) from None
 
 
-def write_whole(file: Path, content: bytes) -> None:
-    """Write a file whole or not at all; a pipe or a device as it is.
-
-    Raises:
-        CannotCreateError: the place cannot be written.
-        StorageError: writing failed half way; what stood there is untouched.
-    """
-    if file.exists() and not (file.is_file() or file.is_dir()):
-        file.write_bytes(content)
-        return
-    with replacing(file.resolve() if file.is_symlink() else file) as temporary:
-        temporary.write_bytes(content)
-
-
 def _sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:

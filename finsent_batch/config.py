@@ -10,8 +10,12 @@ from typing import Any, Final
 
 DEFAULT_STORE: Final = Path("finsent.duckdb")
 DEFAULT_MODEL: Final = "mini"
+PROMOTED_MODEL: Final = "promoted"
+"""The model that `models promote` made the store's default; `mini` where there is none."""
 TEXT_COLUMNS: Final = ("headline", "title", "text", "sentence")
 """Names tried in this order when no text column is named."""
+LABEL_COLUMNS: Final = ("label", "sentiment")
+"""Names tried in this order for the label of labelled data."""
 DATE_COLUMNS: Final = ("published_at", "date", "time", "scored_at")
 """Names tried in this order for the time of a headline in queries."""
 
@@ -31,8 +35,8 @@ class StoreConfig:
 class ModelConfig:
     """Which model scores, on what, in which arithmetic."""
 
-    model: str = DEFAULT_MODEL
-    """`mini`, a model directory, or the Hub id of a 3-class sequence classifier."""
+    model: str = PROMOTED_MODEL
+    """`promoted`, `mini`, a model directory, or a Hub id: 3-class classifier or causal model."""
     device: str = "auto"
     weights: str = "auto"
     max_batch_tokens: int | None = None
@@ -48,6 +52,9 @@ class ScoreConfig:
     text_column: str | None = None
     table: str | None = None
     output_table: str | None = None
+    append: bool = False
+    """Share `output_table` with other inputs: replace the rows this input published there
+    earlier, leave those of others."""
     model: ModelConfig = field(default_factory=ModelConfig)
     store: StoreConfig = field(default_factory=StoreConfig)
     engine: str = "local"
@@ -58,11 +65,19 @@ class ScoreConfig:
     max_bad_rows: int = 0
     """CSV rows that do not parse and may be set aside in `quarantine` before the run fails."""
     encoding: str = "utf-8"
+    min_confidence: float | None = None
+    """Adds the column `sentiment_confident`: the label where its probability is at least this."""
     store_text: bool = True
     commit_seconds: float = 5.0
     """The most scoring time, in seconds, that a killed run can lose."""
     publish_wait: float = 60.0
     """Seconds to wait, once all is scored, for an output that another process holds."""
+    metrics_file: Path | None = None
+    """Prometheus text file to replace at the end, however the run ends."""
+    notify_command: str | None = None
+    """Command, split as a shell would but run without one, that gets the summary on stdin."""
+    notify_seconds: float = 60.0
+    """How long that command may take."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,6 +213,45 @@ class EvaluateConfig:
     encoding: str | None = None
     store: StoreConfig | None = None
     """Where to record the figures; None records them only in `output`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareConfig:
+    """Two models on the same headlines, labelled or not."""
+
+    data: Path
+    one: ModelConfig = field(default_factory=ModelConfig)
+    other: str
+    """The second model; device and arithmetic are those of the first."""
+    output: Path | None = None
+    """Where to write every flip, as Parquet, CSV or JSON; None writes none."""
+    text_column: str | None = None
+    label_column: str | None = None
+    label_map: tuple[tuple[str, str], ...] = ()
+    encoding: str | None = None
+    limit: int | None = None
+    """Read only the first rows."""
+    resamples: int = 10_000
+    """Bootstrap samples behind the 95 % intervals."""
+    seed: int = 0
+    store: StoreConfig = field(default_factory=StoreConfig)
+    """Whose promoted model `promoted` means."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromoteConfig:
+    """A model to become a store's default, if it passes its gates."""
+
+    model: ModelConfig
+    data: Path
+    store: StoreConfig = field(default_factory=StoreConfig)
+    gates: tuple[str, ...] = ("no-regression",)
+    output: Path | None = None
+    """Where to keep the evaluation; None keeps its figures in the store only."""
+    text_column: str | None = None
+    label_column: str | None = None
+    label_map: tuple[tuple[str, str], ...] = ()
+    encoding: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -123,22 +123,33 @@ class DuckDBSink:
         mark: Mark,
         types: dict[str, str],
     ) -> None:
-        # Arrow has no ENUM: it comes as text, here and within lists and structs.
-        enums = [(quote_identifier(c), t) for c, t in types.items() if "ENUM(" in t]
-        casts = ", ".join(f"CAST({column} AS {kind}) AS {column}" for column, kind in enums)
-        columns = f"* REPLACE ({casts})" if casts else "*"
+        columns = select_list(types)
         cursor.register("labelled_rows", pa.RecordBatchReader.from_batches(schema, []))
         cursor.execute(f"CREATE OR REPLACE TABLE {name} AS SELECT {columns} FROM labelled_rows")
         cursor.unregister("labelled_rows")
         # One statement: DuckDB writes full row groups to the file as they come, whereas the
         # rows of many small ones stay in memory until the commit.
-        with registered(cursor, "labelled_rows", schema, _passing_failpoint(batches)):
+        with registered(cursor, "labelled_rows", schema, passing_failpoint(batches)):
             cursor.execute(f"INSERT INTO {name} FROM labelled_rows")
+        self._sign(cursor, name, mark)
+
+    def _sign(self, cursor: duckdb.DuckDBPyConnection, name: str, mark: Mark) -> None:
         comment = quote_literal(json.dumps({MARK_KEY: mark}))
         cursor.execute(f"COMMENT ON TABLE {name} IS {comment}")
 
 
-def _passing_failpoint(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def passing_failpoint(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Pass on the batches, and a failpoint after each."""
     for batch in batches:
         yield batch
         failpoint("in_table")
+
+
+def select_list(types: dict[str, str]) -> str:
+    """Return what to select from labelled rows that came through Arrow.
+
+    Arrow has no ENUM: it comes as text, here and within lists and structs.
+    """
+    enums = [(quote_identifier(c), t) for c, t in types.items() if "ENUM(" in t]
+    casts = ", ".join(f"CAST({column} AS {kind}) AS {column}" for column, kind in enums)
+    return f"* REPLACE ({casts})" if casts else "*"

@@ -26,6 +26,14 @@ class UsageError(FinsentError):
     exit_code = 2
 
 
+class ParameterError(UsageError):
+    """A query's parameter is missing, unknown or of the wrong type; `header` says what it takes."""
+
+    def __init__(self, message: str, *, header: str) -> None:
+        super().__init__(message)
+        self.header = header
+
+
 class GateFailedError(FinsentError):
     """The work is done and written, but a `--gate` does not hold; `result` is that work."""
 

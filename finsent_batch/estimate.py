@@ -7,13 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from .config import ScoreConfig
+from .default_model import settle_model
 from .errors import TryAgainError
 from .hardware import resolve_device
 from .inputs import check_target, open_sink, open_source, resolve_pairs
 from .models.directory import open_configured
 from .models.files import FileHashes
 from .planning import Plan, Progress, make_plan
-from .publishing import output_schema
+from .results import output_schema
 from .runs import no_progress
 from .scorers import Scorer
 from .scorers.loading import load_scorer
@@ -37,6 +38,7 @@ def dry_run(config: ScoreConfig, *, progress: Progress = no_progress) -> DryRun:
         FinsentError: whatever would stop the run before it scores.
     """
     pairs = resolve_pairs(config)
+    config = replace(config, model=settle_model(config.model, config.store))
     spec = open_configured(config.model)
     device = resolve_device(config.model.device)
     weights = spec.weights_for(config.model.weights, device)

@@ -10,24 +10,24 @@ import numpy as np
 import polars as pl
 
 from .config import EvaluateConfig, ModelConfig
+from .default_model import settle_model
 from .engines import utc_now
 from .errors import BadDataError, CannotCreateError, FinsentError, GateFailedError, UsageError
 from .gates import NO_REGRESSION, Gate, GateResult, check_gate, failures, metric_value, parse_gate
-from .hardware import resolve_device
-from .headlines import normalise
 from .labelled import LabelledFormat, read_labelled
 from .labels import LABELS
 from .metrics import MISSING, Floats, Ints, evaluate_predictions, mcnemar, predict
 from .model_card import add_evaluation
 from .models.directory import open_configured
-from .models.files import FileHashes
 from .models.spec import CAUSAL, ModelSpec
+from .output_files import check_folder
 from .planning import Progress
+from .predictions import predict_headlines
 from .reports.evaluation_page import evaluation_page, training_log
 from .reports.page import to_html
 from .runs import no_progress
-from .scorers.loading import load_scorer
 from .store import Store
+from .views import refresh_views
 
 _METRICS = "accuracy, macro_f1, weighted_f1, ece, missing, per_class.LABEL.recall …"
 BASE: Final = "base"
@@ -55,6 +55,7 @@ def evaluate(config: EvaluateConfig, *, progress: Progress = no_progress) -> Eva
         FinsentError: anything expected that prevents it.
     """
     gates = _gates(config)
+    config = _settled(config)
     how = LabelledFormat(
         text_column=config.text_column,
         label_column=config.label_column,
@@ -85,6 +86,14 @@ def evaluate(config: EvaluateConfig, *, progress: Progress = no_progress) -> Eva
     return evaluation
 
 
+def _settled(config: EvaluateConfig) -> EvaluateConfig:
+    """Say which model `promoted` is, before anything is written."""
+    against = config.against
+    if against is not None:
+        against = settle_model(replace(config.model, model=against), config.store).model
+    return replace(config, model=settle_model(config.model, config.store), against=against)
+
+
 def _gates(config: EvaluateConfig) -> list[Gate]:
     """Parse the gates and look their metrics up: a wrong name must not cost an evaluation."""
     nothing = evaluate_predictions(np.empty(0, np.int64), np.empty((0, len(LABELS)), np.float32))
@@ -100,6 +109,7 @@ def _gates(config: EvaluateConfig) -> list[Gate]:
 def _create(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        check_folder(folder)
     except OSError as error:
         raise CannotCreateError(f"cannot create {folder} ({error.strerror})") from None
 
@@ -117,22 +127,10 @@ def _against(config: EvaluateConfig, spec: ModelSpec) -> ModelSpec:
 def _one(
     config: ModelConfig, spec: ModelSpec, frame: pl.DataFrame, truth: Ints, progress: Progress
 ) -> tuple[dict[str, Any], Floats]:
-    device = resolve_device(config.device)
-    weights = spec.weights_for(config.weights, device)
-    fingerprint = spec.fingerprint(weights, FileHashes())
-    scorer = load_scorer(spec, device, weights, config)
-    texts = normalise(frame["headline"].to_list())
-    probabilities = np.full((len(texts), len(LABELS)), np.nan, dtype=np.float32)
-    # A blank headline has no prediction: scoring would not give it one either.
-    filled = np.array([i for i, text in enumerate(texts) if text], dtype=np.int64)
-    done = 0
-    for batch in scorer.score([texts[i] for i in filled]):
-        probabilities[filled[batch.positions]] = batch.probabilities
-        done += len(batch.positions)
-        progress("score", done, len(filled))
-    metrics = evaluate_predictions(truth, probabilities)
-    metrics |= {"model": spec.name, "model_fingerprint": fingerprint, "weights": weights}
-    return metrics, probabilities
+    found = predict_headlines(config, spec, frame["headline"].to_list(), progress)
+    metrics = evaluate_predictions(truth, found.probabilities)
+    metrics |= {"model": found.model, "model_fingerprint": found.model_fingerprint}
+    return metrics | {"weights": found.weights}, found.probabilities
 
 
 def _prediction_columns(probabilities: Floats, prefix: str) -> list[pl.Series]:
@@ -171,6 +169,7 @@ def _record(config: EvaluateConfig, evaluation: Evaluation) -> None:
     if config.store is None:
         return
     metrics = evaluation.metrics
+    predictions = {"predictions": str((config.output / "predictions.parquet").resolve())}
     try:
         with Store.open(config.store) as store:
             store.insert(
@@ -181,9 +180,10 @@ def _record(config: EvaluateConfig, evaluation: Evaluation) -> None:
                     "model_fingerprint": metrics["model_fingerprint"],
                     "data": str(config.data.resolve()),
                     **{k: metrics[k] for k in ("n", "accuracy", "macro_f1", "weighted_f1", "ece")},
-                    "metrics": json.dumps(metrics),
+                    "metrics": json.dumps(metrics | predictions),
                 },
             )
+            refresh_views(store)
     except FinsentError as error:
         evaluation.warnings.append(f"not recorded in the store: {error}")
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import polars as pl
 
-from .config import TEXT_COLUMNS
+from .config import LABEL_COLUMNS, TEXT_COLUMNS
 from .errors import BadDataError, MissingInputError, UsageError
 from .headlines import normalise
 from .labels import LABELS, label_index
@@ -22,7 +22,6 @@ from .sources import check_column_names
 from .suffixes import suffix_of
 
 SPLITS = ("train", "valid", "test")
-LABEL_COLUMNS = ("label", "sentiment")
 AGREEMENT = {
     "Sentences_50Agree.txt": 0.50,
     "Sentences_66Agree.txt": 0.66,
@@ -40,10 +39,14 @@ class LabelledFormat:
     label_column: str | None = None
     label_map: tuple[tuple[str, str], ...] = ()
     encoding: str | None = None
+    label_required: bool = True
+    """False reads headlines alone where no column is named `label` and none is given."""
 
 
 def read_labelled(file: Path, how: LabelledFormat | None = None) -> pl.DataFrame:
     """Return a labelled file as a frame: `headline` (str), `label` (str), in file order.
+
+    Without `label` where none is required and there is none.
 
     Raises:
         MissingInputError: no such file.
@@ -61,6 +64,8 @@ def read_labelled(file: Path, how: LabelledFormat | None = None) -> pl.DataFrame
         frame = _read_csv(file, how)
     else:
         raise UsageError(f"{file}: unknown suffix; labelled data is .txt, .csv or .parquet")
+    if "label" not in frame.columns:
+        return frame.fill_null("")
     return _map_labels(frame, file, how)
 
 
@@ -133,24 +138,28 @@ def _read_sentfin(header: list[str], body: list[list[str]]) -> pl.DataFrame:
 
 
 def _choose_columns(frame: pl.DataFrame, file: Path, how: LabelledFormat) -> pl.DataFrame:
-    chosen = []
-    for wanted, usual, option in (
-        (how.text_column, TEXT_COLUMNS, "--text-column"),
-        (how.label_column, LABEL_COLUMNS, "--label-column"),
+    # The column `sentiment` of rows that a model labelled is no truth to go by.
+    usual_labels = LABEL_COLUMNS if how.label_required else LABEL_COLUMNS[:1]
+    chosen: dict[str, str] = {}
+    for role, wanted, usual, option in (
+        ("headline", how.text_column, TEXT_COLUMNS, "--text-column"),
+        ("label", how.label_column, usual_labels, "--label-column"),
     ):
         name = wanted or next((c for c in usual if c in frame.columns), None)
+        if name is None and role == "label" and not how.label_required:
+            continue
         if name is None or name not in frame.columns:
             raise BadDataError(
                 f"{file} has no column {name or ' or '.join(usual)}: name one with {option}; "
                 f"it has: {', '.join(frame.columns)}"
             )
-        chosen.append(name)
-    frame = frame.select(pl.col(chosen[0]).alias("headline"), pl.col(chosen[1]).alias("label"))
+        chosen[role] = name
+    frame = frame.select(pl.col(name).alias(role) for role, name in chosen.items())
     try:
         return frame.cast(pl.String)
     except pl.exceptions.PolarsError:
         raise BadDataError(
-            f"{file}: {' and '.join(chosen)} do not both hold plain values: "
+            f"{file}: {' and '.join(chosen.values())} do not both hold plain values: "
             "name others with --text-column and --label-column"
         ) from None
 

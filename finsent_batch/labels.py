@@ -7,6 +7,13 @@ LABELS: Final = ("negative", "neutral", "positive")
 
 NEGATIVE, NEUTRAL, POSITIVE = range(3)
 
+# Ties go to the first label in order, as numpy's argmax has it.
+SENTIMENT_SQL: Final = f"""CASE
+    WHEN p_negative >= p_neutral AND p_negative >= p_positive THEN '{LABELS[0]}'
+    WHEN p_neutral >= p_positive THEN '{LABELS[1]}'
+    WHEN p_positive IS NOT NULL THEN '{LABELS[2]}' END"""
+"""SQL of the label of three probabilities; NULL without them."""
+
 # Words other 3-class sentiment models use for the same three labels, lower-cased.
 _SYNONYMS: Final = {
     "negative": NEGATIVE,

@@ -13,42 +13,28 @@ import pyarrow as pa
 from .distributions import add_histograms, histograms_of
 from .errors import BadDataError, TryAgainError
 from .failpoints import failpoint
-from .labels import LABELS
+from .labels import LABELS, SENTIMENT_SQL
 from .marks import Mark
 from .planning import HAS_TEXT, IS_EMPTY, Plan, PlannedSource, Progress
+from .results import CONFIDENT_COLUMN, output_schema, result_schema
 from .sinks import Sink
 from .store import STORE_CATALOG, Store
 
-RESULT_SCHEMA = pa.schema(
-    [
-        ("sentiment", pa.string()),
-        ("sentiment_score", pa.float32()),
-        ("p_negative", pa.float32()),
-        ("p_neutral", pa.float32()),
-        ("p_positive", pa.float32()),
-        ("score_status", pa.string()),
-        ("model_fingerprint", pa.string()),
-        ("run_id", pa.string()),
-        ("scored_at", pa.timestamp("us")),
-    ]
-)
-"""The added columns, in their order after the original ones."""
-
-# Ties go to the first label in order, as numpy's argmax has it in evaluation.
-_LABEL = f"""CASE WHEN p_negative >= p_neutral AND p_negative >= p_positive THEN '{LABELS[0]}'
-    WHEN p_neutral >= p_positive THEN '{LABELS[1]}' WHEN p_positive IS NOT NULL THEN '{LABELS[2]}'
-    END"""
 _STATUS = f"""CASE WHEN state = {IS_EMPTY} THEN 'empty' WHEN state <> {HAS_TEXT} THEN 'invalid'
     WHEN truncated THEN 'truncated' WHEN p_positive IS NOT NULL THEN 'scored'
     WHEN invalid.headline_key IS NOT NULL THEN 'invalid' END"""
 _RESULTS = f"""
-    SELECT {_LABEL} AS sentiment, p_positive - p_negative AS sentiment_score,
+    SELECT {SENTIMENT_SQL} AS sentiment, p_positive - p_negative AS sentiment_score,
         p_negative, p_neutral, p_positive, {_STATUS} AS score_status,
-        scores.model_fingerprint, run_id, scored_at
+        scores.model_fingerprint, run_id, scored_at{{confident}}
     FROM plan.plan_rows
     LEFT JOIN (FROM scores WHERE model_fingerprint = $1) AS scores USING (headline_key)
     LEFT JOIN plan.invalid AS invalid ON invalid.headline_key = plan_rows.headline_key
     ORDER BY file, row_number"""
+# Single precision on both sides: a probability that prints as the bound reaches it.
+_CONFIDENT = f""",
+        CASE WHEN greatest(p_negative, p_neutral, p_positive) >= CAST($2 AS FLOAT)
+            THEN {SENTIMENT_SQL} END AS {CONFIDENT_COLUMN}"""
 
 
 @dataclass(kw_only=True)
@@ -61,6 +47,8 @@ class Counts:
     labels: dict[str, int] = field(default_factory=lambda: dict.fromkeys(LABELS, 0))
     histograms: dict[str, list[int]] = field(default_factory=dict)
     rows: int = 0
+    confident: int = 0
+    """Rows whose label is sure enough; 0 where no confidence was asked for."""
 
     def add(self, results: pa.RecordBatch) -> None:
         """Count a batch of results."""
@@ -69,6 +57,9 @@ class Counts:
             for entry in results.column(name).value_counts().to_pylist():
                 if entry["values"] is not None:
                     counts[entry["values"]] += entry["counts"]
+        if CONFIDENT_COLUMN in results.schema.names:
+            column = results.column(CONFIDENT_COLUMN)
+            self.confident += len(column) - column.null_count
         columns = [results.column(f"p_{label}").to_numpy(zero_copy_only=False) for label in LABELS]
         add_histograms(self.histograms, histograms_of(np.stack(columns, axis=1)))
 
@@ -76,45 +67,32 @@ class Counts:
 class Results:
     """The scores of all planned rows as one ordered stream, taken a given number at a time."""
 
-    def __init__(self, store: Store, fingerprint: str) -> None:
+    def __init__(self, store: Store, fingerprint: str, min_confidence: float | None = None) -> None:
         self._cursor = store.connection.cursor()
         self._cursor.execute(f"USE {STORE_CATALOG}")
-        self._reader = self._cursor.sql(_RESULTS, params=[fingerprint]).to_arrow_reader(65_536)
-        self._rest = RESULT_SCHEMA.empty_table()
+        self.schema = result_schema(confident=min_confidence is not None)
+        confident = ""
+        parameters: list[object] = [fingerprint]
+        if min_confidence is not None:
+            confident = _CONFIDENT
+            parameters.append(min_confidence)
+        sql = _RESULTS.format(confident=confident)
+        self._reader = self._cursor.sql(sql, params=parameters).to_arrow_reader(65_536)
+        self._rest = self.schema.empty_table()
 
     def take(self, rows: int) -> pa.RecordBatch:
         """Return the next `rows` results as one batch, fewer where there are no more."""
         while self._rest.num_rows < rows and (batch := next(self._reader, None)) is not None:
-            more = pa.Table.from_batches([batch]).cast(RESULT_SCHEMA)
+            more = pa.Table.from_batches([batch]).cast(self.schema)
             self._rest = pa.concat_tables([self._rest, more])
         taken = self._rest.slice(0, rows).combine_chunks().to_batches()
         self._rest = self._rest.slice(rows)
-        return taken[0] if taken else pa.RecordBatch.from_pylist([], schema=RESULT_SCHEMA)
+        return taken[0] if taken else pa.RecordBatch.from_pylist([], schema=self.schema)
 
     def close(self) -> None:
         """End the query; the reader would keep the store open beyond this run."""
         self._reader.close()
         self._cursor.close()
-
-
-def output_schema(schema: pa.Schema, *, replace: bool, where: str) -> pa.Schema:
-    """Return a source's schema with the result columns after it.
-
-    Raises:
-        BadDataError: the source already has one of them and `replace` is false.
-    """
-    taken = {name.casefold() for name in RESULT_SCHEMA.names}
-    present = [name for name in schema.names if name.casefold() in taken]
-    if present and not replace:
-        raise BadDataError(
-            f"{where} already has the column {present[0]!r}: rename it, "
-            "or let it be replaced with --replace-columns"
-        )
-    for name in present:
-        schema = schema.remove(schema.get_field_index(name))
-    for added in RESULT_SCHEMA:
-        schema = schema.append(added)
-    return schema
 
 
 def publish(
@@ -125,6 +103,7 @@ def publish(
     fingerprint: str,
     *,
     ready: Callable[[PlannedSource, Sink], None],
+    min_confidence: float | None = None,
     progress: Progress,
 ) -> Iterator[tuple[PlannedSource, Sink, Counts]]:
     """Write each source to its sink and yield what was written, as soon as it stands.
@@ -133,21 +112,25 @@ def publish(
 
     Raises:
         TryAgainError: a source changed since it was planned.
+        BadDataError: a source's columns are not of the same length.
     """
-    results = Results(store, fingerprint)
+    results = Results(store, fingerprint, min_confidence)
+    confident = min_confidence is not None
     done = 0
     try:
         for planned, sink, mark in zip(plan.sources, sinks, marks, strict=True):
             counts = Counts()
             ready(planned, sink)
             _check_unchanged(planned)
-            schema = output_schema(planned.source.schema, replace=True, where=planned.source.path)
+            schema = output_schema(
+                planned.source.schema, replace=True, where=planned.source.path, confident=confident
+            )
 
             def report(rows: int, before: int = done) -> None:
                 progress("publish", before + rows, plan.rows)
 
             rows = _labelled(planned, schema, results, counts, report)
-            kept = schema.names[: -len(RESULT_SCHEMA)]
+            kept = schema.names[: -len(results.schema)]
             types = {name: kind for name, kind in planned.source.types.items() if name in kept}
             sink.write(schema, rows, mark, types)
             done += counts.rows
@@ -157,9 +140,13 @@ def publish(
 
 
 def _labelled(
-    planned: PlannedSource, schema: pa.Schema, results: Results, counts: Counts, report: object
+    planned: PlannedSource,
+    schema: pa.Schema,
+    results: Results,
+    counts: Counts,
+    report: object,
 ) -> Iterator[pa.RecordBatch]:
-    kept = schema.names[: -len(RESULT_SCHEMA)]
+    kept = schema.names[: -len(results.schema)]
     for batch in planned.source.batches():
         scores = results.take(batch.num_rows)
         if scores.num_rows < batch.num_rows or scores.column("score_status").null_count:
@@ -171,6 +158,11 @@ def _labelled(
         assert callable(report)
         report(counts.rows)
     _check_unchanged(planned)
+    if counts.rows != planned.rows:
+        raise BadDataError(
+            f"{planned.source.path} is damaged: it gives {planned.rows} rows of its headline "
+            f"column and {counts.rows} of all columns: get it again"
+        )
 
 
 def _check_unchanged(planned: PlannedSource) -> None:

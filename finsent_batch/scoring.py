@@ -2,34 +2,31 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
-import duckdb
-
-from . import __version__
-from .config import ScoreConfig
-from .distributions import add_histograms
-from .engines import Commit, run_local, utc_now
+from .config import DEFAULT_MODEL, PROMOTED_MODEL, ScoreConfig
+from .default_model import settle_model
+from .engines import Commit, run_local
 from .errors import FinsentError, TryAgainError
 from .failpoints import failpoint
 from .failures import as_expected
 from .hardware import resolve_device
 from .inputs import Pair, check_target, open_sink, open_source, resolve_pairs
-from .marks import Mark
 from .models.directory import open_configured
 from .models.files import FileHashes
 from .models.spec import ModelSpec
-from .planning import Plan, PlannedSource, Progress, make_plan
-from .publishing import output_schema, publish
-from .retries import retried
-from .runs import Job, Run, StopRequest, close_books, no_progress, open_books, quarantine
+from .notices import check_notices, give_notices
+from .planning import Plan, Progress, make_plan
+from .publishing_stage import publish_jobs
+from .results import output_schema
+from .runs import Job, Run, StopRequest, close_books, no_progress, open_books
 from .scorers import Scorer
 from .scorers.loading import load_scorer
-from .sinks import Sink
 from .sources import choose_text_column
 from .store import Store
-from .summary import Summary
+from .summary import Summary, summary_of_failure
 
 logger = logging.getLogger(__name__)
 
@@ -42,21 +39,32 @@ def score(
     Raises:
         FinsentError: anything expected that prevents it; see `errors` and the exit codes.
     """
+    check_notices(config)
     stop = stop or StopRequest()
-    pairs = resolve_pairs(config)
-    spec = open_configured(config.model)
     try:
-        with opened_run(config, spec, progress, stop) as run:
-            run.jobs = open_jobs(run, pairs)
-            run.summary.output = str(config.output or pairs[0].output)
-            if len(pairs) > 1 and config.output is None:
-                run.summary.output = str(pairs[0].output.parent)
-            return execute(run)
-    except (duckdb.Error, OSError) as error:
+        summary = _score(config, progress, stop)
+    except BaseException as error:
         expected = as_expected(error, stop)
+        give_notices(config, summary_of_failure(config, expected))
         if expected is error:
             raise
         raise expected from error
+    give_notices(config, summary)
+    return summary
+
+
+def _score(config: ScoreConfig, progress: Progress, stop: StopRequest) -> Summary:
+    pairs = resolve_pairs(config)
+    promoted = config.model.model == PROMOTED_MODEL
+    config = replace(config, model=settle_model(config.model, config.store, waiting=stop.check))
+    spec = open_configured(config.model)
+    with opened_run(config, spec, progress, stop) as run:
+        run.summary.promoted = promoted and config.model.model != DEFAULT_MODEL
+        run.jobs = open_jobs(run, pairs)
+        run.summary.output = str(config.output or pairs[0].output)
+        if len(pairs) > 1 and config.output is None:
+            run.summary.output = str(pairs[0].output.parent)
+        return execute(run)
 
 
 @contextmanager
@@ -127,6 +135,7 @@ def execute(run: Run) -> Summary:
         run.summary.exit_code = getattr(expected, "exit_code", 1)
         if isinstance(expected, FinsentError):
             expected.summary = run.summary
+            run.summary.error = str(expected)
         if expected is error:
             del expected  # a cycle through this frame would keep files open until collected
             raise
@@ -147,7 +156,7 @@ def _run_stages(run: Run) -> None:
         plan = make_plan(
             run.store, [(j.source, j.text_column) for j in run.jobs], run.fingerprint, progress
         )
-    logger.info("planned: %d rows, %d to score", plan.rows, plan.pending)
+    run.log("plan", "planned", rows=plan.rows, to_score=plan.pending)
     run.stop.check()
     if plan.pending:
         with timed(run.summary, "load_model"):
@@ -157,9 +166,11 @@ def _run_stages(run: Run) -> None:
         run.summary.path = scorer.path
         with timed(run.summary, "score"):
             _score_pending(run, scorer, plan, progress)
+        run.log("score", "scored", headlines=run.summary.rows["unique_scored"])
         run.stop.check()
     with timed(run.summary, "publish"):
-        _publish(run, plan, progress)
+        publish_jobs(run, plan, progress)
+    run.log("publish", "published", **run.summary.rows)
 
 
 def _score_pending(run: Run, scorer: Scorer, plan: Plan, progress: Progress) -> None:
@@ -174,67 +185,6 @@ def _score_pending(run: Run, scorer: Scorer, plan: Plan, progress: Progress) -> 
     run.summary.rows["unique_scored"] = scored.headlines
     run.summary.tokens = scored.tokens
     run.summary.headlines_per_second = round(scored.headlines / (time.monotonic() - begun), 1)
-
-
-def _publish(run: Run, plan: Plan, progress: Progress) -> None:
-    rows, labels = run.summary.rows, run.summary.labels
-    marks = [_mark(run, job) for job in run.jobs]
-    sinks = [job.sink for job in run.jobs]
-
-    def ready(planned: PlannedSource, sink: Sink) -> None:
-        _await_target(run, planned, sink, lambda: progress("publish", rows["read"], plan.rows))
-
-    for planned, sink, counts in publish(
-        run.store, plan, sinks, marks, run.fingerprint, ready=ready, progress=progress
-    ):
-        rows["read"] += counts.rows
-        for status, count in counts.status.items():
-            rows[status] += count
-        for label, count in counts.labels.items():
-            labels[label] = labels.get(label, 0) + count
-        add_histograms(run.summary.histograms, counts.histograms)
-        run.summary.outputs.append(sink.path + (f"::{sink.table}" if sink.table else ""))
-        run.store.insert(
-            "run_files",
-            {
-                "run_id": run.summary.run_id,
-                "input": planned.source.path,
-                "input_table": planned.source.table,
-                "output": sink.path,
-                "output_table": sink.table,
-                "rows": counts.rows,
-                "published_at": utc_now(),
-            },
-        )
-    rows["reused"] = rows["scored"] + rows["truncated"] - rows["unique_scored"]
-    quarantine(run)
-
-
-def _await_target(
-    run: Run, planned: PlannedSource, sink: Sink, waiting: Callable[[], None]
-) -> None:
-    """Check an output once more; where another process holds it, wait for that to end."""
-
-    def told(error: TryAgainError) -> None:
-        logger.warning("waiting up to %g seconds: %s", run.config.publish_wait, error)
-
-    retried(
-        lambda: check_target(sink, planned.source, overwrite=run.config.overwrite),
-        run.config.publish_wait,
-        told=told,
-        waiting=waiting,
-    )
-
-
-def _mark(run: Run, job: Job) -> Mark:
-    return {
-        "version": __version__,
-        "input": job.source.path,
-        "input_table": job.source.table,
-        "run_id": run.summary.run_id,
-        "model": run.summary.model,
-        "model_fingerprint": run.fingerprint,
-    }
 
 
 @contextmanager

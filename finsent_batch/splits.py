@@ -15,6 +15,7 @@ from .config import PrepareConfig
 from .errors import BadDataError, CannotCreateError, UsageError
 from .labelled import AGREEMENT, LabelledFormat, duplicate_key, normalised, read_labelled
 from .labels import LABELS
+from .output_files import check_folder
 
 _TUTORIAL_ORDER: Final = ("positive", "neutral", "negative")
 _TUTORIAL_ROWS: Final = 300
@@ -95,6 +96,8 @@ def _write_split(
         },
     }
     description = config.output / "split.json"
+    if config.output.is_dir():
+        check_folder(config.output)
     with ExitStack() as files:
         # Files get their names when all are written, the last opened first: split.json,
         # without which a folder holds no split, goes before the old tables and comes last.

@@ -1,6 +1,9 @@
 """The SQL files of `sql/` and the quoting of names that come from users."""
 
+import difflib
+import itertools
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 
@@ -25,6 +28,11 @@ class Parameter:
     type: str
     description: str
 
+    @property
+    def required(self) -> bool:
+        """Whether the query means nothing without it."""
+        return self.description.startswith("required")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Query:
@@ -36,33 +44,45 @@ class Query:
     parameters: tuple[Parameter, ...]
 
     @property
-    def reads_published(self) -> bool:
-        """Whether the query is about news (`scored_headlines`) rather than the store's tables."""
+    def header(self) -> str:
+        """The comment at the top: what it shows, its columns and parameters."""
+        lines = itertools.takewhile(lambda line: line.startswith("--"), self.text.splitlines())
+        return "\n".join(line.removeprefix("--").removeprefix(" ") for line in lines)
+
+    def reads(self, relation: str) -> bool:
+        """Whether the query is about this table or view."""
         body = "\n".join(ln for ln in self.text.splitlines() if not ln.startswith("--"))
-        return "scored_headlines" in body
+        return re.search(rf"\b{relation}\b", body) is not None
 
 
 _PARAMETER = re.compile(r"^-- param (\w+) (\w+): (.+)$", re.MULTILINE)
 
 
 def query_names() -> list[str]:
-    """Return the names of the packaged queries, sorted."""
+    """Return the names of the packaged queries, sorted; `_`-files are parts, not queries."""
     folder = resources.files("finsent_batch.sql")
-    return sorted(f.name.removesuffix(".sql") for f in folder.iterdir() if f.name.endswith(".sql"))
+    names = (f.name for f in folder.iterdir() if f.name.endswith(".sql"))
+    return sorted(name.removesuffix(".sql") for name in names if not name.startswith("_"))
 
 
 def load_query(name: str) -> Query:
     """Read one packaged query.
 
     Raises:
-        UsageError: no such query; the message lists those there are.
+        UsageError: no such query; the message names the nearest ones.
     """
     names = query_names()
     if name not in names:
-        raise UsageError(f"no query named {name!r}; there are: {', '.join(names)}")
+        raise UsageError(f"no query named {name!r}; {nearest(name, names)}")
     text = resources.files("finsent_batch.sql").joinpath(f"{name}.sql").read_text("utf-8")
     first = text.splitlines()[0].removeprefix("--").strip()
     parameters = tuple(
         Parameter(name=m[1], type=m[2], description=m[3]) for m in _PARAMETER.finditer(text)
     )
     return Query(name=name, summary=first, text=text, parameters=parameters)
+
+
+def nearest(name: str, known: Sequence[str]) -> str:
+    """Return what to say after an unknown name: the names like it, or all there are."""
+    close = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.5)
+    return f"did you mean {' or '.join(close)}?" if close else f"there are: {', '.join(known)}"

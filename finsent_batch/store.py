@@ -17,7 +17,7 @@ from typing import Any, Self
 
 import duckdb
 
-from .atomic import create_database, remove_database
+from .atomic import create_database, disk_reason, is_disk_full, remove_database
 from .config import StoreConfig
 from .errors import (
     BadDataError,
@@ -61,6 +61,10 @@ CREATE TABLE IF NOT EXISTS evaluations (
     evaluated_at TIMESTAMP NOT NULL, model VARCHAR, model_fingerprint VARCHAR NOT NULL,
     data VARCHAR, n BIGINT, accuracy DOUBLE, macro_f1 DOUBLE, weighted_f1 DOUBLE, ece DOUBLE,
     metrics JSON);
+CREATE TABLE IF NOT EXISTS promotions (
+    promoted_at TIMESTAMP NOT NULL, model VARCHAR NOT NULL, model_fingerprint VARCHAR NOT NULL,
+    weights VARCHAR NOT NULL, data VARCHAR, gates VARCHAR[], metrics JSON,
+    rolled_back_at TIMESTAMP);
 CREATE TABLE IF NOT EXISTS quarantine (
     run_id VARCHAR NOT NULL, input VARCHAR NOT NULL, row_number BIGINT, line_number BIGINT,
     reason VARCHAR NOT NULL, content VARCHAR, recorded_at TIMESTAMP NOT NULL);
@@ -95,29 +99,34 @@ class Store:
         config: StoreConfig,
         *,
         read_only: bool = False,
+        create: bool = True,
         waiting: Callable[[], None] = lambda: None,
     ) -> Self:
-        """Open the store, creating it unless `read_only`.
+        """Open the store, creating it unless `read_only` or told not to.
 
         Where another process holds it, try for `config.lock_wait` seconds; `waiting` is
         called between attempts and may raise.
 
         Raises:
-            MissingInputError: there is none, and it is only to be read.
+            MissingInputError: there is none, and none is to be created.
             TryAgainError: another process still has it open for writing.
             ConfigError: a newer version of this program wrote it.
             BadDataError: the file is no DuckDB database or is damaged.
             CannotCreateError: the folder is missing or not writable.
         """
         path = config.path.expanduser().resolve()
-        if read_only and not path.exists():
+        if (read_only or not create) and not path.exists():
             raise MissingInputError(f"no store at {path}: score something first, or name --store")
         if not path.parent.is_dir():
             raise CannotCreateError(f"the store's folder {path.parent} does not exist: create it")
         if path.is_dir():
             raise CannotCreateError(f"the store {path} is a folder: name a file with --store")
         created = not path.exists()
+        number = 0 if created else path.stat().st_ino
         connection = _connect_in_time(config, path, read_only=read_only, waiting=waiting)
+        if not created and path.stat().st_ino != number:
+            connection.close()
+            raise TryAgainError(f"the store {path} was replaced just now: run again")
         # Readers may be several at once: each has a folder of its own.
         work = path.with_name(path.name + (f".work.{os.getpid()}" if read_only else ".work"))
         try:
@@ -137,12 +146,20 @@ class Store:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: object, *_: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, _: object) -> None:
         unused = self._created and kind is not None and self._is_empty()
         self.connection.close()
         shutil.rmtree(self.work, ignore_errors=True)
         if unused:
             remove_database(self.path)
+        # What is damaged may be met long after opening.
+        if isinstance(error, duckdb.Error) and is_damage(error):
+            raise _damaged(self.path, error) from None
+        if isinstance(error, duckdb.Error) and is_disk_full(error):
+            raise StorageError(
+                f"the disk is full ({disk_reason(error)}): the store {self.path} is as it was "
+                "last committed; make room and run again"
+            ) from None
 
     def _is_empty(self) -> bool:
         try:
@@ -242,8 +259,8 @@ def _connect(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
 
 def _damaged(path: Path, error: duckdb.Error) -> BadDataError:
     return BadDataError(
-        f"the store {path} is damaged ({first_line(error)}): "
-        "move it away and run again; scores are then computed anew"
+        f"the store {path} is damaged ({first_line(error)}): move it away, then bring back "
+        "the last export with finsent-batch store import, or let scores be computed anew"
     )
 
 
@@ -304,3 +321,9 @@ def first_line(error: BaseException) -> str:
     """Return an error's message as one line of at most 300 characters."""
     text = str(error).strip()
     return text.splitlines()[0][:300] if text else type(error).__name__
+
+
+def is_damage(error: BaseException) -> bool:
+    """Return whether this is what a truncated or corrupt DuckDB file looks like."""
+    text = str(error)
+    return "Could not read enough bytes" in text or "Corrupt database" in text

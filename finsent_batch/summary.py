@@ -8,6 +8,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .config import ScoreConfig
+from .errors import FinsentError
+
 SUMMARY_SCHEMA_VERSION = 1
 
 
@@ -16,7 +19,8 @@ class Summary:
     """One `score` run.
 
     `rows.read = scored + truncated + empty + invalid`; `rows.reused` are the rows
-    answered from the store or by an identical headline of the same run.
+    answered from the store or by an identical headline of the same run;
+    `rows.duplicate` are the latter alone.
     `headlines_per_second` is the scorer's rate, distinct headlines scored per
     second of the score stage; None when nothing had to be scored.
     """
@@ -25,10 +29,14 @@ class Summary:
     run_id: str = ""
     status: str = "running"
     exit_code: int = 0
+    error: str | None = None
+    """Why the run failed, in the words of stderr."""
     input: str = ""
     output: str = ""
     outputs: list[str] = field(default_factory=list)
     model: str = ""
+    promoted: bool = False
+    """Whether no model was named and the store's promoted one was taken."""
     model_fingerprint: str = ""
     device: str = ""
     weights: str = ""
@@ -36,10 +44,17 @@ class Summary:
     """How the scorer ran its batches; None when it was not needed."""
     rows: dict[str, int] = field(
         default_factory=lambda: dict.fromkeys(
-            ("read", "scored", "reused", "truncated", "empty", "invalid", "unique_scored"), 0
+            (
+                *("read", "scored", "reused", "duplicate", "truncated", "empty", "invalid"),
+                "unique_scored",
+            ),
+            0,
         )
     )
     labels: dict[str, int] = field(default_factory=dict)
+    confidence: dict[str, float | None] | None = None
+    """With `--min-confidence`: `min_confidence`, the `confident` rows, and `coverage`, their
+    share of the labelled ones (None where there are none)."""
     histograms: dict[str, list[int]] = field(default_factory=dict)
     """Rows by confidence and by sentiment score, over the bins of `distributions`."""
     seconds: dict[str, float] = field(
@@ -61,12 +76,41 @@ class Summary:
         """Return the summary as one line of JSON."""
         return json.dumps(self.to_dict(), ensure_ascii=False)
 
+    def note_coverage(self, min_confidence: float | None, confident: int) -> None:
+        """Say how many of the labelled rows are sure enough, if that was asked."""
+        if min_confidence is None:
+            return
+        labelled = self.rows["scored"] + self.rows["truncated"]
+        coverage = round(confident / labelled, 4) if labelled else None
+        self.confidence = {
+            "min_confidence": min_confidence,
+            "confident": confident,
+            "coverage": coverage,
+        }
+
     def measure_memory(self) -> None:
         """Take the peaks of this process so far, in MB (10^6 bytes)."""
         self.peak_rss_mb = round(_peak_rss_bytes() / 1e6, 1)
         torch = sys.modules.get("torch")
         if torch is not None and torch.cuda.is_available():
             self.peak_vram_mb = round(torch.cuda.max_memory_allocated() / 1e6, 1)
+
+
+def summary_of_failure(config: ScoreConfig, error: BaseException) -> Summary:
+    """Return the summary of the run that an error ended, or one that says why none began."""
+    summary = getattr(error, "summary", None)
+    if isinstance(summary, Summary):
+        return summary
+    # The message of a bug may hold anything, a headline included.
+    message = str(error) if isinstance(error, FinsentError) else type(error).__name__
+    return Summary(
+        status="failed",
+        exit_code=getattr(error, "exit_code", 1),
+        error=message,
+        input=config.input,
+        output=str(config.output or ""),
+        model=config.model.model,
+    )
 
 
 def _peak_rss_bytes() -> int:

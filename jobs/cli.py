@@ -19,6 +19,7 @@ from finsent_batch import __version__
 from finsent_batch.config import StoreConfig
 from finsent_batch.errors import DISK_FULL, FinsentError
 
+from .compare import compare
 from .config_file import load_config_file, settings_of
 from .config_show import config
 from .doctor import doctor
@@ -105,7 +106,7 @@ class _Cli(click.Group):
     "--log-format",
     type=click.Choice(["text", "json"]),
     default="text",
-    help="Log lines on stderr as text or as one JSON object each.",
+    help="Log lines on stderr as text, or as JSON with run id and counts of each stage.",
 )
 @click.option("-v", "--verbose", count=True, default=0, help="Log more; twice for debugging.")
 @click.option("-q", "--quiet", is_flag=True, default=False, help="Log errors only; no progress.")
@@ -139,7 +140,8 @@ def cli(
 
 
 for command in (
-    score, prepare, train, evaluate, merge, query, report, runs, models, store, doctor, config,
+    score, prepare, train, evaluate, compare, merge, query, report, runs, models, store, doctor,
+    config,
 ):  # fmt: skip
     cli.add_command(command)
 
@@ -173,7 +175,7 @@ def run(arguments: list[str] | None = None) -> int:
         _say("interrupted")
         return 130
     except FinsentError as error:
-        _say(str(error))
+        _say(str(error), exit_code=error.exit_code, **_run_of(error))
         return error.exit_code
     except OSError as error:
         if error.errno not in DISK_FULL:
@@ -188,5 +190,9 @@ def main() -> None:
     sys.exit(run())
 
 
-def _say(message: str) -> None:
-    logging.getLogger("finsent_batch").error("%s", " ".join(message.split()))
+def _run_of(error: FinsentError) -> dict[str, str]:
+    return {"run_id": error.summary.run_id} if error.summary is not None else {}
+
+
+def _say(message: str, **fields: object) -> None:
+    logging.getLogger("finsent_batch").error("%s", " ".join(message.split()), extra=fields)

@@ -6,20 +6,27 @@ from typing import Any, TypeVar
 
 import click
 
-from finsent_batch.config import DEFAULT_MODEL, ModelConfig
+from finsent_batch.config import DEFAULT_MODEL, PROMOTED_MODEL, ModelConfig
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 def model_options(function: F) -> F:
     """Add `--model`, `--device`, `--weights` and `--max-batch-tokens`."""
+    option = click.option(
+        "--model",
+        default=ModelConfig.model,
+        help=f"{PROMOTED_MODEL} (the store's own, else {DEFAULT_MODEL}), {DEFAULT_MODEL}, a model "
+        "directory, or the Hub id of a 3-class classifier or a "
+        "causal model.",
+    )
+    return option(model_run_options(function))
+
+
+def model_run_options(function: F) -> F:
+    """Add `--device`, `--weights` and `--max-batch-tokens`."""
     for option in reversed(
         (
-            click.option(
-                "--model",
-                default=ModelConfig.model,
-                help=f"{DEFAULT_MODEL}, a model directory, or the Hub id of a 3-class classifier.",
-            ),
             click.option(
                 "--device",
                 type=click.Choice(["auto", "cpu", "cuda"]),

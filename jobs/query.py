@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from finsent_batch.errors import ParameterError
+
 from .options import file_path, parse_pairs
 from .terminal import print_table
 
@@ -20,6 +22,7 @@ FORMATS = ("table", *FILE_FORMATS)
 @click.command()
 @click.argument("name", required=False)
 @click.option("--param", "params", multiple=True, metavar="KEY=VALUE", help="Repeatable.")
+@click.option("--sql", "statement", metavar="SELECT", help="Run your own SELECT; it cannot write.")
 @click.option(
     "--from",
     "published",
@@ -38,32 +41,48 @@ def query(
     obj: Any,
     name: str | None,
     params: tuple[str, ...],
+    statement: str | None,
     published: str | None,
     format_: str | None,
     output: Path | None,
 ) -> None:
-    """Run the query NAME; without a name, list the queries.
+    """Run the query NAME, or your own --sql; without either, list the queries.
 
     \b
     finsent-batch query daily_sentiment
     finsent-batch query low_confidence --param threshold=0.6 --format json
     finsent-batch query label_mix --from news.scored.parquet
+    finsent-batch query --sql "SELECT source, avg(sentiment_score) FROM scored_headlines GROUP BY 1"
     """
-    from finsent_batch.queries import run_query
-    from finsent_batch.sql_text import load_query, query_names
+    from finsent_batch.queries import run_query, run_sql, to_polars
 
-    if name is None:
-        found = [load_query(n) for n in query_names()]
-        print_table(
-            ["query", "what it shows", "parameters"],
-            [[q.name, q.summary, ", ".join(p.name for p in q.parameters)] for q in found],
-        )
+    if statement is not None and (name is not None or params):
+        raise click.UsageError("--sql is a query by itself: leave out NAME and --param")
+    if statement is None and name is None:
+        _list_queries()
         return
     chosen = _choose_format(format_, output)
-    frame = run_query(
-        name, obj.store, parameters=parse_pairs(params, "--param"), published=published
-    )
+    if statement is not None:
+        frame = to_polars(run_sql(statement, obj.store, published=published))
+    else:
+        pairs = parse_pairs(params, "--param")
+        try:
+            frame = run_query(str(name), obj.store, parameters=pairs, published=published)
+        except ParameterError as error:
+            if obj.log_format == "text":
+                click.echo(error.header, err=True)
+            raise
     _emit(frame, chosen, output)
+
+
+def _list_queries() -> None:
+    from finsent_batch.sql_text import load_query, query_names
+
+    found = [load_query(n) for n in query_names()]
+    print_table(
+        ["query", "what it shows", "parameters"],
+        [[q.name, q.summary, ", ".join(p.name for p in q.parameters)] for q in found],
+    )
 
 
 def _choose_format(format_: str | None, output: Path | None) -> str:
@@ -78,7 +97,7 @@ def _choose_format(format_: str | None, output: Path | None) -> str:
 
 
 def _emit(frame: "pl.DataFrame", format_: str, output: Path | None) -> None:
-    from finsent_batch.atomic import write_whole
+    from finsent_batch.output_files import replace_file
 
     if format_ == "table":
         print_table(frame.columns, frame.rows())
@@ -94,4 +113,4 @@ def _emit(frame: "pl.DataFrame", format_: str, output: Path | None) -> None:
     if output is None:
         click.echo(content.getvalue(), nl=False)
         return
-    write_whole(output, content.getvalue())
+    replace_file(output, content.getvalue())

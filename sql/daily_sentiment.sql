@@ -11,7 +11,7 @@ SELECT
     round(avg(CAST(sentiment = 'negative' AS INTEGER)), 4) AS negative_share
 FROM scored_headlines
 WHERE sentiment IS NOT NULL
-    AND CAST(news_time AS DATE) >= coalesce(getvariable('since'), DATE '0001-01-01')
-    AND CAST(news_time AS DATE) <= coalesce(getvariable('until'), DATE '9999-12-31')
-GROUP BY day
+    AND CAST(news_time AS DATE) >= coalesce(CAST(getvariable('since') AS DATE), DATE '0001-01-01')
+    AND CAST(news_time AS DATE) <= coalesce(CAST(getvariable('until') AS DATE), DATE '9999-12-31')
+GROUP BY ALL
 ORDER BY day

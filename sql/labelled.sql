@@ -4,4 +4,4 @@
 SELECT news_time, news_text AS headline, sentiment, p_negative, p_neutral, p_positive, score_status
 FROM scored_headlines
 ORDER BY news_time, headline
-LIMIT coalesce(getvariable('limit'), 20)
+LIMIT coalesce(CAST(getvariable('limit') AS BIGINT), 20)

@@ -1,8 +1,14 @@
 -- Published headlines with the lowest sentiment score
 -- columns: news_time, headline, sentiment, sentiment_score
+-- param since DATE: first day, default all
+-- param until DATE: last day, default all
 -- param limit INTEGER: how many, default 20
 SELECT DISTINCT news_time, news_text AS headline, sentiment, sentiment_score
 FROM scored_headlines
 WHERE sentiment IS NOT NULL
+    AND (getvariable('since') IS NULL
+        OR CAST(news_time AS DATE) >= CAST(getvariable('since') AS DATE))
+    AND (getvariable('until') IS NULL
+        OR CAST(news_time AS DATE) <= CAST(getvariable('until') AS DATE))
 ORDER BY sentiment_score, news_time, headline
-LIMIT coalesce(getvariable('limit'), 20)
+LIMIT coalesce(CAST(getvariable('limit') AS BIGINT), 20)

@@ -4,4 +4,4 @@
 SELECT recorded_at, input, row_number, line_number, reason, content, run_id
 FROM quarantine
 ORDER BY recorded_at DESC, input, line_number, row_number
-LIMIT coalesce(getvariable('limit'), 20)
+LIMIT coalesce(CAST(getvariable('limit') AS BIGINT), 20)

@@ -210,7 +210,7 @@ def scored_table() -> Callable[..., pl.DataFrame]:
     """
     labels = ("negative", "neutral", "positive")
 
-    def build(rows: list[tuple[Any, str | None, Any]], **columns: list[Any]) -> pl.DataFrame:
+    def build(rows: list[tuple[Any, str | None, Any]], /, **columns: list[Any]) -> pl.DataFrame:
         said = [p for _, _, p in rows]
         scored_at = datetime(2024, 6, 1, 12)
         results = {

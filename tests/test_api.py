@@ -7,7 +7,7 @@ import pytest
 
 import finsent_batch as fb
 from finsent_batch.errors import BadDataError
-from finsent_batch.publishing import RESULT_SCHEMA
+from finsent_batch.results import RESULT_SCHEMA
 
 
 def test_a_frame_comes_back_whole_with_the_result_columns(

@@ -9,8 +9,9 @@ import duckdb
 import polars as pl
 import pytest
 
-from finsent_batch.atomic import create_database, replacing, write_whole
+from finsent_batch.atomic import create_database, replacing
 from finsent_batch.errors import CannotCreateError, StorageError
+from finsent_batch.output_files import replace_file
 
 
 @pytest.fixture
@@ -59,20 +60,20 @@ def test_a_disk_that_is_full_leaves_the_old_file(file, number):
 def test_places_where_there_can_be_no_file(file, place):
     (file.parent / "folder").mkdir()
     with pytest.raises(CannotCreateError, match="cannot write"):
-        write_whole(file.parent / place, b"new")
+        replace_file(file.parent / place, b"new")
     assert names(file.parent) == ["folder", "out.csv"]
 
 
 def test_a_link_is_written_through_and_a_pipe_as_it_is(file):
     link, pipe = file.with_name("link.csv"), file.with_name("pipe")
     link.symlink_to(file)
-    write_whole(link, b"new")
+    replace_file(link, b"new")
     assert (link.is_symlink(), file.read_bytes()) == (True, b"new")
     os.mkfifo(pipe)
     got = []
     reader = threading.Thread(target=lambda: got.append(pipe.read_bytes()))
     reader.start()
-    write_whole(pipe, b"through")
+    replace_file(pipe, b"through")
     reader.join()
     assert got == [b"through"]
     assert stat.S_ISFIFO(pipe.stat().st_mode)

@@ -204,7 +204,7 @@ def test_a_folder_that_may_not_be_written(run_process, feed, tiny_model, tmp_pat
 def test_a_clock_that_goes_backwards(attempt, run, feed, tmp_path, monkeypatch, output):
     assert attempt("feed.parquet", "-o", output).code == 0
     earlier = dt.datetime.now(dt.UTC).replace(tzinfo=None) - dt.timedelta(days=400)
-    for module in ("engines", "runs", "scoring"):
+    for module in ("engines", "runs", "publishing_stage"):
         monkeypatch.setattr(f"finsent_batch.{module}.utc_now", lambda: earlier)
     more = pl.concat([feed, feed.head(1).with_columns(headline=pl.lit("Shares rise on loss"))])
     more.write_parquet(tmp_path / "feed.parquet")

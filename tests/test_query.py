@@ -115,16 +115,33 @@ PUBLISHED = ["--from", "news.parquet"]
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["nothing"], 2, "no query named 'nothing'; there are: daily_sentiment, label_mix"),
+        (["zzz"], 2, "no query named 'zzz'; there are: accuracy_by_class, calibration, "),
+        (["daily_sentimnt"], 2, "no query named 'daily_sentimnt'; did you mean daily_sentiment"),
+        (["confusionn"], 2, "did you mean confusion"),
         (
             ["label_mix", *PUBLISHED, "--param", "limit=3"],
             2,
-            "query label_mix has no parameter 'limit'; it has: none and date_column, text_column",
+            "query label_mix has no parameter 'limit'; there are: date_column, text_column",
         ),
         (
             ["daily_sentiment", *PUBLISHED, "--param", "since=yesterday"],
             2,
             "--param since=yesterday: not a DATE (first day, default all)",
+        ),
+        (
+            ["daily_sentiment", *PUBLISHED, "--param", "sinse=2024-05-01"],
+            2,
+            "query daily_sentiment has no parameter 'sinse'; did you mean since?",
+        ),
+        (
+            ["sentiment_by", *PUBLISHED],
+            2,
+            "query sentiment_by needs --param by_column=… (required, the column to group by)",
+        ),
+        (
+            ["sentiment_by", *PUBLISHED, "--param", "by_column=ticker"],
+            2,
+            "query sentiment_by with by_column=ticker: ",
         ),
         (["labelled", *PUBLISHED, "--param", "limit=few"], 2, "--param limit=few: not a INTEGER"),
         (["labelled", *PUBLISHED, "--param", "limit=-1"], 2, "query labelled with limit=-1"),
@@ -166,7 +183,7 @@ def test_a_store_in_which_nothing_was_published(run, tmp_path):
     assert "knows of no published rows: run finsent-batch score, or name a scored file" in done.err
     done = run("query", "run_history", "--param", "date_column=x")
     assert done.code == 2
-    assert "query run_history has no parameter 'date_column'; it has: limit" in done.err
+    assert "query run_history has no parameter 'date_column'; there are: limit" in done.err
 
 
 def test_by_default_the_published_rows_of_the_store_s_runs_are_read(run, score, feed):

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from finsent_batch.publishing import RESULT_SCHEMA
+from finsent_batch.results import RESULT_SCHEMA
 
 EVIL = 'a"; drop table x'
 

@@ -1,0 +1,116 @@
+"""`finsent-batch compare`: where two models differ."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from finsent_batch.config import CompareConfig, ModelConfig
+
+from .options import file_path, labelled_options, model_run_options, parse_pairs
+from .terminal import print_table, progress_bar
+
+if TYPE_CHECKING:
+    from finsent_batch.comparison import Comparison
+
+SHOWN_FLIPS = 20
+
+
+@click.command()
+@click.argument("one")
+@click.argument("other")
+@click.option("--data", type=file_path(), required=True, help="Headlines: .parquet, .csv or .txt.")
+@click.option(
+    "-o", "--output", type=file_path(), help="Write every flip as .parquet, .csv or .json."
+)
+@click.option("--limit", type=click.IntRange(min=1), help="Only the first rows.")
+@click.option(
+    "--summary",
+    "summary_format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    help="What to print on stdout; json is one object.",
+)
+@model_run_options
+@labelled_options
+@click.pass_obj
+def compare(
+    obj: Any,
+    one: str,
+    other: str,
+    device: str,
+    weights: str,
+    max_batch_tokens: int | None,
+    summary_format: str,
+    label_map: tuple[str, ...],
+    **options: Any,
+) -> None:
+    """Set model OTHER beside model ONE on the same headlines.
+
+    What flips, and is it better? With a label column: accuracy and macro-F1 of both,
+    McNemar's test and the 95 % interval of their difference. Without: how often they
+    agree and how the labels shift.
+
+    \b
+    finsent-batch compare mini my-model --data split/test.parquet
+    finsent-batch compare promoted my-model --data news.parquet -o flips.csv
+    """
+    from finsent_batch.comparison import compare as run_compare
+
+    config = CompareConfig(
+        one=ModelConfig(
+            model=one, device=device, weights=weights, max_batch_tokens=max_batch_tokens
+        ),
+        other=other,
+        store=obj.store,
+        label_map=parse_pairs(label_map, "--label-map"),
+        **options,
+    )
+    with progress_bar(quiet=obj.quiet) as progress:
+        result = run_compare(config, progress=progress)
+    if summary_format == "json":
+        click.echo(json.dumps(result.to_dict(), ensure_ascii=False))
+    else:
+        _show(result, config.output)
+
+
+def _show(result: "Comparison", output: Path | None) -> None:
+    names = [f"{m['model']} ({m['weights']})" for m in result.models]
+    rows: list[list[object]] = []
+    if result.labelled is not None:
+        for name in ("accuracy", "macro_f1", "weighted_f1", "ece"):
+            rows.append([name.replace("_", " "), *(m[name] for m in result.labelled["models"])])
+    for label in result.models[0]["labels"]:
+        rows.append([f"called {label}", *(m["labels"][label] for m in result.models)])
+    rows.append(["no answer", *(m["missing"] for m in result.models)])
+    for name in ("mean_score", "mean_confidence"):
+        rows.append([name.replace("_", " "), *(m[name] for m in result.models)])
+    print_table(["", *names], rows)
+    if result.flips.height:
+        shown = result.flips.head(SHOWN_FLIPS)
+        print_table(shown.columns, shown.rows(), title=f"flips, {shown.height} widest apart")
+    kappa = result.agreement["kappa"]
+    click.echo(
+        f"{result.n:,} headlines, {result.flips.height:,} flips: agreement "
+        f"{result.agreement['share']:.2%}"
+        + ("" if kappa is None else f", kappa {kappa:.3f}")
+        + f", mean |change of score| {result.mean_absolute_change:.3f}"
+    )
+    if result.labelled is not None:
+        _show_verdict(result.labelled)
+    if output is not None:
+        click.echo(f"wrote {output}")
+
+
+def _show_verdict(labelled: dict[str, Any]) -> None:
+    test = labelled["mcnemar"]
+    click.echo(
+        f"McNemar: {test['only_one']:.0f} right only by the first, {test['only_other']:.0f} only "
+        f"by the second, p = {test['p_value']:.3g}"
+    )
+    for name, found in labelled["difference"].items():
+        click.echo(
+            f"{name.replace('_', ' ')}, second less first: {found['difference']:+.4f} "
+            f"(95 % interval {found['low']:+.4f} to {found['high']:+.4f}, paired bootstrap)"
+        )
