@@ -48,7 +48,7 @@ def resolve_pairs(config: ScoreConfig) -> list[Pair]:
     path = Path(config.input).expanduser()
     if path.is_dir():
         base, files = path, list(_walk(path))
-        folder = config.output or path.with_name(path.name + _OUTPUT_MARK)
+        folder = config.output or _beside(path)
     elif path.exists() or not glob.has_magic(config.input):
         return [_single(config, path)]
     else:
@@ -68,6 +68,14 @@ def _check_append(config: ScoreConfig) -> None:
         raise UsageError("--append needs --output-table: the one table that all inputs share")
     if config.overwrite:
         raise UsageError("--append adds to a table, --overwrite replaces it: choose one")
+
+
+def _beside(folder: Path) -> Path:
+    """Return the default output folder; `.` and `..` are taken for the folders they are."""
+    named = Path(os.path.normpath(Path.cwd() / folder)) if folder.name in ("", "..") else folder
+    if not named.name:
+        raise UsageError(f"{folder} has no folder beside it: name one for the outputs with -o")
+    return named.with_name(named.name + _OUTPUT_MARK)
 
 
 def _is_input(file: Path) -> bool:

@@ -209,3 +209,12 @@ def test_a_suffix_in_capitals_is_that_suffix(score, inputs, tmp_path):
     (tmp_path / "in").mkdir()
     (tmp_path / "C.CSV").rename(tmp_path / "in" / "C.CSV")
     assert score("in")["outputs"] == [f"{tmp_path}/in.scored/C.scored.parquet"]
+
+
+@pytest.mark.parametrize("here", [".", "../in", "deep/.."])
+def test_the_folder_one_is_in_gets_an_output_beside_it(score, inputs, tmp_path, monkeypatch, here):
+    (tmp_path / "in" / "deep").mkdir(parents=True)
+    (tmp_path / "p.parquet").rename(tmp_path / "in" / "p.parquet")
+    monkeypatch.chdir(tmp_path / "in")
+    score(here)
+    assert (tmp_path / "in.scored" / "p.scored.parquet").exists()
