@@ -6,7 +6,7 @@ import torch
 from transformers import AutoModelForCausalLM, PhiConfig, PhiForCausalLM
 
 from finsent_batch.models.directory import open_model
-from finsent_batch.scorers.attention import Packing
+from finsent_batch.scorers.attention import NAME, Packing
 from finsent_batch.scorers.causal import load_causal
 from finsent_batch.scorers.decoders import (
     LabelHead,
@@ -102,7 +102,10 @@ def test_the_trimmed_last_layer_changes_nothing(causal_base, architecture):
     decoder, tokens = loaded(causal_base(architecture), True)
     rows = tokens.encode(HEADLINES).ids
     got = decoder.logits(rows, torch.float32)
-    body, size = decoder._body, len(tokens.prefix)
+    spec = open_model(str(causal_base(architecture)))
+    plain = load_causal(spec, device="cpu", weights="fp32")
+    plain.set_attn_implementation(NAME)
+    body, size = plain.base_model, len(tokens.prefix)
     packing = Packing(
         lengths=[len(row) - size for row in rows],
         device=torch.device("cpu"),

@@ -5,8 +5,9 @@ themselves. Registered with transformers as an attention implementation, so that
 any Llama-like decoder runs packed without a second copy of its code.
 """
 
+import inspect
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, Final
 
 import torch
@@ -63,12 +64,6 @@ class Packing:
         return torch.tensor(self.lengths, device=self.device)
 
     @cached_property
-    def key_starts(self) -> torch.Tensor:
-        """As `starts`, with the prefix before each text."""
-        texts = torch.arange(len(self.lengths) + 1, device=self.device, dtype=torch.int32)
-        return self.starts + texts * self.prefix_tokens
-
-    @cached_property
     def padded(self) -> torch.Tensor:
         """Index of each text's tokens, rows padded with their last one, (n, longest) int64."""
         steps = torch.arange(max(self.lengths), device=self.device)
@@ -90,13 +85,6 @@ class Packing:
             longest, self.prefix_tokens + longest, dtype=torch.bool, device=self.device
         )
         return ones.tril(self.prefix_tokens)
-
-    @cached_property
-    def own_keys(self) -> torch.Tensor:
-        """Where each token's key goes among the keys with prefixes, (tokens,) int64."""
-        texts = torch.arange(1, len(self.lengths) + 1, device=self.device)
-        shift = (texts * self.prefix_tokens).repeat_interleave(self._sizes)
-        return torch.arange(sum(self.lengths), device=self.device) + shift
 
 
 def attend(
@@ -136,7 +124,9 @@ def _attend(
     value: torch.Tensor,
     scale: float,
 ) -> torch.Tensor:
-    way = _flash if flash_usable(query) else _padded
+    # Merging by log-sum-exp has no backward pass.
+    merging = prefix is not None and query.requires_grad
+    way = _flash if flash_usable(query) and not merging else _padded
     return way(packing, prefix, query, key, value, scale)
 
 
@@ -157,38 +147,65 @@ def _flash(
     value: torch.Tensor,
     scale: float,
 ) -> torch.Tensor:
-    from torch.nn.attention.varlen import varlen_attn
-
+    """Attend over each text's own tokens and over the prefix, merged by log-sum-exp."""
     longest = max(packing.lengths)
-    if prefix is not None:
-        key, value = (
-            _with_prefix(packing, shared, own)
-            for shared, own in zip(prefix, (key, value), strict=True)
-        )
-    result = varlen_attn(
-        query.contiguous(),
-        key.contiguous(),
-        value.contiguous(),
-        packing.starts,
-        packing.key_starts,
-        longest,
-        longest + packing.prefix_tokens,
-        scale=scale,
-        window_size=(-1, 0),  # causal, the last query seeing the last key
-        enable_gqa=key.shape[1] != query.shape[1],
+    starts = packing.starts
+    own, own_sum = _varlen(query, key, value, starts, starts, longest, longest, scale, causal=True)
+    if prefix is None:
+        return own
+    tokens, size = len(query), len(prefix[0])
+    everyone = torch.tensor([0, tokens], dtype=torch.int32, device=query.device)
+    before = torch.tensor([0, size], dtype=torch.int32, device=query.device)
+    shared, shared_sum = _varlen(
+        query, *prefix, everyone, before, tokens, size, scale, causal=False
     )
-    assert isinstance(result, torch.Tensor)
+    from .kernels import merge_
+
+    return merge_(own, own_sum, shared, shared_sum)
+
+
+def _varlen(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    query_starts: torch.Tensor,
+    key_starts: torch.Tensor,
+    longest_query: int,
+    longest_key: int,
+    scale: float,
+    *,
+    causal: bool,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return flash attention (Dao 2023) and its log-sum-exp, (heads, tokens) fp32."""
+    from torch.nn.attention.varlen import AuxRequest, varlen_attn
+
+    grouped = key.shape[1] != query.shape[1]
+    if grouped and not _knows_groups(varlen_attn):
+        times = query.shape[1] // key.shape[1]
+        key, value = (part.repeat_interleave(times, dim=1) for part in (key, value))
+        grouped = False
+    options: dict[str, Any] = {"enable_gqa": True} if grouped else {}
+    result = varlen_attn(
+        query,
+        key,
+        value,
+        query_starts,
+        key_starts,
+        longest_query,
+        longest_key,
+        scale=scale,
+        window_size=(-1, 0) if causal else (-1, -1),
+        return_aux=AuxRequest(lse=True),
+        **options,
+    )
+    assert isinstance(result, tuple)
     return result
 
 
-def _with_prefix(packing: Packing, shared: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
-    """Return keys or values with the prefix's before each text's, (n * prefix + tokens, …)."""
-    count, size = len(packing.lengths), packing.prefix_tokens
-    joined = own.new_empty(count * size + own.shape[0], *own.shape[1:])
-    places = packing.key_starts[:-1].long()[:, None] + torch.arange(size, device=own.device)
-    joined[places.flatten()] = shared.repeat(count, 1, 1)
-    joined[packing.own_keys] = own
-    return joined
+@cache
+def _knows_groups(function: Any) -> bool:
+    """Return whether varlen attention takes grouped queries: torch 2.11 does not."""
+    return "enable_gqa" in inspect.signature(function).parameters
 
 
 def _padded(

@@ -13,9 +13,9 @@ import torch
 from torch.nn import functional
 
 from ..labels import LABELS
-from . import attention
 from .attention import Packing, States
 from .batching import pad
+from .layers import ACTIVATIONS, ScoringLayer
 from .prompt_tokens import PromptTokens
 
 PACKABLE: Final = frozenset({"llama", "mistral", "qwen2", "qwen3"})
@@ -95,7 +95,7 @@ class PackedDecoder:
         self._head = LabelHead(model, label_ids)
         self._prefix_ids = list(prefix)
         self._prefixes: dict[torch.dtype, dict[int, States]] = {}
-        model.set_attn_implementation(attention.NAME)
+        self._layers = [ScoringLayer(layer, model.config) for layer in self._body.layers]
 
     def size(self, row: Sequence[int]) -> int:
         return len(row) - len(self._prefix_ids) if self._shares(row) else len(row)
@@ -133,24 +133,15 @@ class PackedDecoder:
 
     def _run(self, ids: list[int], packing: Packing, dtype: torch.dtype) -> torch.Tensor:
         """Return the normed states of each text's last token, (n, hidden)."""
-        tokens = torch.tensor(ids, device=packing.device)[None]
+        tokens = torch.tensor(ids, device=packing.device)
         hidden = self._body.embed_tokens(tokens).to(dtype)
-        rotary = self._body.rotary_emb(hidden, packing.positions)
-        *layers, final = self._body.layers
-        shared = {
-            "attention_mask": None,
-            "position_ids": packing.positions,
-            "position_embeddings": rotary,
-            "packing": packing,
-        }
-        for layer in layers:
-            hidden = layer(hidden, **shared)
-        # Only the last tokens go on: the last layer's MLP is for them alone.
-        mixed, _ = final.self_attn(hidden_states=final.input_layernorm(hidden), **shared)
-        last = (hidden + mixed)[:, packing.last]
-        last = last + final.mlp(final.post_attention_layernorm(last))
-        states: torch.Tensor = self._body.norm(last)[0]
-        return states
+        cosine, sine = self._body.rotary_emb(hidden, packing.positions)
+        for layer in self._layers:
+            # Only the last tokens go on: the last layer's MLP is for them alone.
+            last = packing.last if layer is self._layers[-1] else None
+            hidden = layer(hidden, packing, (cosine[0], sine[0]), last)
+        normed: torch.Tensor = self._body.norm(hidden)
+        return normed
 
 
 def packable(config: Any, longest: int) -> bool:
@@ -159,7 +150,8 @@ def packable(config: Any, longest: int) -> bool:
     Packed attention sees all of a prompt; a sliding window as long hides nothing.
     """
     window = getattr(config, "sliding_window", None) or longest
-    return config.model_type in PACKABLE and window >= longest
+    known = config.model_type in PACKABLE and config.hidden_act in ACTIVATIONS
+    return known and window >= longest
 
 
 def make_decoder(model: Any, tokens: PromptTokens, *, packed: bool | None = None) -> Decoder:

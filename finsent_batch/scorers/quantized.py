@@ -6,6 +6,8 @@ layer kept in 4 bits unpacks and folds for every batch, a dense one once; both
 compute the same numbers.
 """
 
+from collections.abc import Sequence
+from copy import copy
 from typing import Any
 
 import torch
@@ -18,7 +20,25 @@ _FP8 = torch.float8_e4m3fn
 _FP8_LARGEST = 448.0
 
 
-class DenseLinear(nn.Module):
+Input = torch.Tensor | tuple[torch.Tensor, torch.Tensor]
+"""What a product takes: activations, or fp8 ones with a scale for each token."""
+
+
+class Linear(nn.Module):
+    """A linear layer in its scoring form: `prepare` what goes in, then call with it."""
+
+    @property
+    def kind(self) -> type["Linear"]:
+        """The class that knows how to prepare the input."""
+        return type(self)
+
+    @staticmethod
+    def prepare(x: torch.Tensor) -> Input:
+        """Return activations as the product takes them."""
+        return x
+
+
+class DenseLinear(Linear):
     """A linear layer whose weight is cast to what comes in, so that fp32 in is fp32 throughout."""
 
     weight: torch.Tensor
@@ -29,7 +49,7 @@ class DenseLinear(nn.Module):
         self.register_buffer("weight", weight, persistent=False)
         self.register_buffer("bias", bias, persistent=False)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, dtype: torch.dtype | None = None) -> torch.Tensor:
         """Return x @ W.T + b for x of shape (…, in)."""
         weight, bias = self.dense(x.dtype)
         return functional.linear(x, weight, bias)
@@ -50,6 +70,7 @@ class Nf4Linear(DenseLinear):
         self, packed: torch.Tensor, state: Any, bias: torch.Tensor | None, low_rank: LowRank | None
     ) -> None:
         super().__init__(packed, bias)
+        self.outputs: int = state.shape[0]
         self._state = state
         self._low_rank = low_rank
 
@@ -58,8 +79,29 @@ class Nf4Linear(DenseLinear):
         bias = None if self.bias is None else self.bias.to(dtype)
         return fold(unpack(self.weight, self._state, dtype), self._low_rank), bias
 
+    def into(self, weight: torch.Tensor) -> None:
+        """Write the unpacked, folded weight into a (out, in) tensor."""
+        unpack(self.weight, self._state, weight.dtype, out=weight)
+        fold(weight, self._low_rank)
 
-class Fp8Linear(nn.Module):
+
+class Nf4Group(Linear):
+    """4-bit layers on the same input as one product, unpacked side by side."""
+
+    def __init__(self, parts: Sequence[Nf4Linear]) -> None:
+        super().__init__()
+        self._parts = list(parts)
+
+    def forward(self, x: torch.Tensor, dtype: torch.dtype | None = None) -> torch.Tensor:
+        """Return all layers' outputs side by side for x of shape (tokens, in)."""
+        sizes = [part.outputs for part in self._parts]
+        weight = torch.empty(sum(sizes), x.shape[-1], dtype=x.dtype, device=x.device)
+        for part, rows in zip(self._parts, torch.split(weight, sizes), strict=True):
+            part.into(rows)
+        return functional.linear(x, weight, _joined_bias(self._parts, x.dtype))
+
+
+class Fp8Linear(Linear):
     """A linear layer in 8-bit floats (E4M3), a scale for each output and for each token."""
 
     weight: torch.Tensor
@@ -74,27 +116,65 @@ class Fp8Linear(nn.Module):
         self.register_buffer("scale", scale.t().contiguous(), persistent=False)
         self.register_buffer("bias", bias, persistent=False)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return x @ W.T + b for x of shape (…, in); fp32 in is computed in fp32."""
+    @staticmethod
+    def prepare(x: torch.Tensor) -> Input:
+        """Quantise activations (tokens, in), a scale a token; fp32 ones stay as they are."""
         if x.dtype == torch.float32:
+            return x
+        wide = x.float()
+        scale = (wide.abs().amax(dim=1, keepdim=True) / _FP8_LARGEST).clamp_min(1e-12)
+        return (wide / scale).clamp(-_FP8_LARGEST, _FP8_LARGEST).to(_FP8), scale
+
+    def forward(self, x: Input, dtype: torch.dtype | None = None) -> torch.Tensor:
+        """Return x @ W.T + b for prepared x of shape (tokens, in), in `dtype`."""
+        if isinstance(x, torch.Tensor):
             weight = self.weight.float() * self.scale.t()
             return functional.linear(x, weight, None if self.bias is None else self.bias.float())
-        rows = x.reshape(-1, x.shape[-1])
-        scale = (rows.abs().amax(dim=1, keepdim=True).float() / _FP8_LARGEST).clamp_min(1e-12)
-        quantised = (rows.float() / scale).clamp(-_FP8_LARGEST, _FP8_LARGEST).to(_FP8)
+        quantised, scale = x
         product = torch._scaled_mm(
-            quantised, self.weight.t(), scale_a=scale, scale_b=self.scale, out_dtype=x.dtype
+            quantised,
+            self.weight.t(),
+            scale_a=scale,
+            scale_b=self.scale,
+            out_dtype=dtype,
+            use_fast_accum=True,
         )
-        result = product if self.bias is None else product + self.bias.to(x.dtype)
-        return result.reshape(*x.shape[:-1], -1)
+        return product if self.bias is None else product + self.bias.to(product.dtype)
 
 
-def unpack(packed: torch.Tensor, state: Any, dtype: torch.dtype) -> torch.Tensor:
-    """Return a bitsandbytes 4-bit weight as a dense one, (out, in)."""
+def fused(layers: Sequence[Any]) -> Linear:
+    """Return scoring layers on the same input as one, outputs side by side."""
+    if isinstance(layers[0], Nf4Linear):
+        return Nf4Group(layers)
+    if len(layers) == 1:
+        only: Linear = layers[0]
+        return only
+    joined: Linear = copy(layers[0])
+    joined._buffers = {
+        "weight": torch.cat([layer.weight for layer in layers]),
+        "bias": _joined_bias(layers, layers[0].weight.dtype),
+    }
+    if isinstance(joined, Fp8Linear):
+        joined._buffers["scale"] = torch.cat([layer.scale for layer in layers], dim=1)
+    for layer in layers:
+        layer.weight = None  # the copy is the only one kept
+    return joined
+
+
+def _joined_bias(layers: Sequence[Any], dtype: torch.dtype) -> torch.Tensor | None:
+    if all(layer.bias is None for layer in layers):
+        return None
+    return torch.cat([layer.bias.to(dtype) for layer in layers])
+
+
+def unpack(
+    packed: torch.Tensor, state: Any, dtype: torch.dtype, *, out: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Return a bitsandbytes 4-bit weight as a dense one, (out, in), in `out` if given."""
     from bitsandbytes.functional import dequantize_4bit
 
     state.dtype = dtype
-    weight: torch.Tensor = dequantize_4bit(packed, state)
+    weight: torch.Tensor = dequantize_4bit(packed, state, out=out)
     return weight
 
 

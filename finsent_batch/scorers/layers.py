@@ -1,0 +1,159 @@
+"""Decoder layers arranged for scoring: fewer, larger products and little between them.
+
+The query, key and value products of a Llama-like layer are one, gate and up are
+one, and on a GPU what lies between products is one kernel each: norms compiled,
+rotation and SwiGLU in Triton, for fp8 with the quantisation of what they give.
+The arithmetic is transformers' own, layer by layer.
+"""
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any, Final
+
+import torch
+from torch.nn import functional
+
+from .attention import Packing, attend
+from .quantized import Fp8Linear, Input, Linear, fused
+
+Rotary = tuple[torch.Tensor, torch.Tensor]
+"""Cosine and sine of each token's position, each (tokens, head size)."""
+
+ACTIVATIONS: Final = ("silu", "swish")
+
+
+class ScoringLayer:
+    """One layer of a Llama-like decoder, made from transformers' own."""
+
+    def __init__(self, layer: Any, config: Any) -> None:
+        attention, mlp = layer.self_attn, layer.mlp
+        self.index: int = attention.layer_idx
+        self._head_size: int = attention.head_dim
+        self._scale: float = attention.scaling
+        self._qkv = fused([attention.q_proj, attention.k_proj, attention.v_proj])
+        self._heads = (
+            config.num_attention_heads, config.num_key_value_heads, config.num_key_value_heads,
+        )  # fmt: skip
+        # Qwen3 norms each head's queries and keys.
+        self._head_norms = getattr(attention, "q_norm", None), getattr(attention, "k_norm", None)
+        self._output = fused([attention.o_proj])
+        self._gate_up = fused([mlp.gate_proj, mlp.up_proj])
+        self._down = fused([mlp.down_proj])
+        self._norms = layer.input_layernorm, layer.post_attention_layernorm
+
+    def __call__(
+        self, hidden: torch.Tensor, packing: Packing, rotary: Rotary, last: torch.Tensor | None
+    ) -> torch.Tensor:
+        """Return the layer's output for states (tokens, hidden).
+
+        Given `last`, indices of tokens, only theirs go on after attention: (n, hidden).
+        """
+        before, after = self._norms
+        entering = _run(_normed, hidden, before, self._qkv.kind)
+        query, key, value = self._states(self._qkv(entering, hidden.dtype), rotary)
+        mixed = attend(packing, self.index, query, key, value, self._scale)
+        if last is not None:
+            mixed, hidden = mixed[last], hidden[last]
+        mixed = mixed.reshape(len(mixed), -1)
+        added = self._output(_run(_prepared, mixed, self._output.kind), hidden.dtype)
+        hidden, entering = _run(_added_and_normed, hidden, added, after, self._gate_up.kind)
+        gated = self._gate_up(entering, hidden.dtype)
+        entering = _activated(gated, self._down.kind)
+        left: torch.Tensor = hidden + self._down(entering, hidden.dtype)
+        return left
+
+    def _states(
+        self, qkv: torch.Tensor, rotary: Rotary
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return rotated queries and keys, and values, each (tokens, heads, head size)."""
+        heads = qkv.view(len(qkv), -1, self._head_size)
+        parts = torch.split(heads, list(self._heads), dim=1)
+        query, key = (
+            part if norm is None else norm(part)
+            for norm, part in zip(self._head_norms, parts[:2], strict=True)
+        )
+        if qkv.is_cuda:
+            from .kernels import rotate_
+
+            if query is not parts[0]:
+                parts[0].copy_(query)
+                parts[1].copy_(key)
+            rotate_(heads, *rotary, sum(self._heads[:2]))
+            return parts[0], parts[1], parts[2]
+        query, key = _rotated(query, key, *rotary)
+        return query, key, parts[2]
+
+
+def _rms(hidden: torch.Tensor, weight: torch.Tensor, epsilon: float) -> torch.Tensor:
+    """Root-mean-square norm (Zhang and Sennrich 2019), in fp32 as transformers has it."""
+    wide = hidden.float()
+    scale = torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + epsilon)
+    return weight.to(hidden.dtype) * (wide * scale).to(hidden.dtype)
+
+
+def _normed(
+    hidden: torch.Tensor, weight: torch.Tensor, epsilon: float, kind: type[Linear]
+) -> Input:
+    return kind.prepare(_rms(hidden, weight, epsilon))
+
+
+def _added_and_normed(
+    hidden: torch.Tensor,
+    added: torch.Tensor,
+    weight: torch.Tensor,
+    epsilon: float,
+    kind: type[Linear],
+) -> tuple[torch.Tensor, Input]:
+    total = hidden + added
+    return total, kind.prepare(_rms(total, weight, epsilon))
+
+
+def _prepared(x: torch.Tensor, kind: type[Linear]) -> Input:
+    return kind.prepare(x)
+
+
+def _activated(gate_up: torch.Tensor, kind: type[Linear]) -> Input:
+    """Return SiLU of the gate times the up projection, prepared for the next product."""
+    if not gate_up.is_cuda:
+        return _swiglu(gate_up, kind)
+    from .kernels import swiglu, swiglu_fp8
+
+    if kind is Fp8Linear and gate_up.dtype != torch.float32:
+        return swiglu_fp8(gate_up)
+    return swiglu(gate_up)
+
+
+def _swiglu(gate_up: torch.Tensor, kind: type[Linear]) -> Input:
+    """SiLU of the gate times the up projection (Shazeer 2020)."""
+    gate, up = gate_up.chunk(2, dim=-1)
+    return kind.prepare(functional.silu(gate) * up)
+
+
+def _rotated(
+    query: torch.Tensor, key: torch.Tensor, cosine: torch.Tensor, sine: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Rotary position embedding (Su et al. 2021), halves of a head turned against each other."""
+    cosine, sine = cosine[:, None], sine[:, None]
+
+    def turned(x: torch.Tensor) -> torch.Tensor:
+        first, second = x.chunk(2, dim=-1)
+        return x * cosine + torch.cat((-second, first), dim=-1) * sine
+
+    return turned(query), turned(key)
+
+
+def _run(work: Callable[..., Any], first: torch.Tensor, *rest: Any) -> Any:
+    """Call `work`, compiled where the tensor is on a GPU; norms are passed as their numbers."""
+    given: list[Any] = []
+    for value in rest:
+        if isinstance(value, torch.nn.Module):
+            given += [value.weight, value.variance_epsilon]
+        else:
+            given.append(value)
+    return (_compiled(work) if first.is_cuda else work)(first, *given)
+
+
+@cache
+def _compiled(work: Callable[..., Any]) -> Callable[..., Any]:
+    # Batches differ in tokens: one kernel for all sizes.
+    return torch.compile(work, dynamic=True)
