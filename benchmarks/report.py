@@ -11,7 +11,14 @@ from finsent_batch.hardware import available_cores, cpu_model
 RESULTS = Path(__file__).parent / "results"
 
 
-def emit(name: str, columns: list[str], rows: list[list[Any]], **more: Any) -> None:
+def emit(
+    name: str,
+    columns: list[str],
+    rows: list[list[Any]],
+    *,
+    results: Path = RESULTS,
+    **more: Any,
+) -> None:
     """Print rows as a table and write them with the machine's description."""
     cells = [columns, *([_cell(value) for value in row] for row in rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(columns))]
@@ -23,10 +30,10 @@ def emit(name: str, columns: list[str], rows: list[list[Any]], **more: Any) -> N
         "python": sys.version.split()[0],
         "system": platform.platform(),
     }
-    RESULTS.mkdir(exist_ok=True)
+    results.mkdir(exist_ok=True)
     records = [dict(zip(columns, row, strict=True)) for row in rows]
     content = {"benchmark": name, "machine": machine, "rows": records, **more}
-    target = RESULTS / f"{name}.json"
+    target = results / f"{name}.json"
     target.write_text(json.dumps(content, indent=2) + "\n", "utf-8")
     print(f"on {machine['cpu']}, {machine['cores']} cores; written to {target}")
 

@@ -27,6 +27,8 @@ class StoreConfig:
     path: Path = DEFAULT_STORE
     memory_limit: str = "512MB"
     """What DuckDB may hold before it spills to disk; the model's memory comes on top."""
+    lock_wait: float = 0.0
+    """Seconds to wait for another process that holds the store."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +70,8 @@ class ScoreConfig:
     store_text: bool = True
     commit_seconds: float = 5.0
     """The most scoring time, in seconds, that a killed run can lose."""
+    publish_wait: float = 60.0
+    """Seconds to wait, once all is scored, for an output that another process holds."""
     metrics_file: Path | None = None
     """Prometheus text file to replace at the end, however the run ends."""
     notify_command: str | None = None

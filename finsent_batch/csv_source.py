@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 from .errors import BadDataError, MissingInputError, StorageError, UsageError
 from .sources import check_column_names
 from .store import first_line
+from .suffixes import suffix_of
 
 _DELIMITERS = ",;\t|"
 _BLOCK_BYTES = 1 << 22
@@ -80,7 +81,7 @@ def stage_csv(path: Path, folder: Path, *, encoding: str, max_bad_rows: int) -> 
 
 
 def _open_bytes(path: Path) -> BinaryIO:
-    return cast(BinaryIO, gzip.open(path)) if path.suffix == ".gz" else path.open("rb")
+    return cast(BinaryIO, gzip.open(path)) if suffix_of(path) == ".csv.gz" else path.open("rb")
 
 
 def _check_encoding(path: Path, encoding: str) -> None:

@@ -1,5 +1,6 @@
 """Which model a store takes when none is named."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import duckdb
@@ -21,8 +22,12 @@ class Promotion:
     weights: str
 
 
-def settle_model(config: ModelConfig, store: StoreConfig | None) -> ModelConfig:
+def settle_model(
+    config: ModelConfig, store: StoreConfig | None, *, waiting: Callable[[], None] = lambda: None
+) -> ModelConfig:
     """Return the settings with `promoted` replaced by the model that it means now.
+
+    `waiting` is as in `Store.open`.
 
     Raises:
         ConfigError: the promoted model is no longer the one that passed.
@@ -33,7 +38,7 @@ def settle_model(config: ModelConfig, store: StoreConfig | None) -> ModelConfig:
     if store is None or not store.path.expanduser().exists():
         return replace(config, model=DEFAULT_MODEL)
     try:
-        opened = Store.open(store, read_only=True)
+        opened = Store.open(store, read_only=True, waiting=waiting)
     except ConfigError:
         # An empty store has none; what else is wrong, whoever opens it for writing will say.
         return replace(config, model=DEFAULT_MODEL)

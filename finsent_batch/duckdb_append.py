@@ -11,11 +11,12 @@ import duckdb
 import pyarrow as pa
 
 from .duckdb_files import attached
-from .duckdb_sink import DuckDBSink, select_list
+from .duckdb_sink import DuckDBSink, passing_failpoint, select_list
 from .errors import BadDataError, CannotCreateError
+from .marks import Mark
 from .results import RESULT_SCHEMA
-from .sinks import Mark
 from .sql_text import quote_identifier
+from .streams import registered
 
 INPUT_COLUMN = "input_file"
 """VARCHAR, after the result columns: the input's path, or `path::table`."""
@@ -103,10 +104,9 @@ class AppendingSink(DuckDBSink):
         self._check_fit(cursor, name, types)
         self._give_types(cursor, name, types)
         cursor.execute(f"DELETE FROM {name} WHERE {INPUT_COLUMN} = $source", given)
-        for batch in batches:
-            cursor.register("labelled_rows", pa.Table.from_batches([batch]))
-            cursor.execute(f"INSERT INTO {name} BY NAME SELECT {columns} FROM labelled_rows", given)
         cursor.unregister("labelled_rows")
+        with registered(cursor, "labelled_rows", schema, passing_failpoint(batches)):
+            cursor.execute(f"INSERT INTO {name} BY NAME SELECT {columns} FROM labelled_rows", given)
         kept = {key: mark[key] for key in ("version", "run_id")}
         self._sign(cursor, name, {**kept, "append": True, "input": None, "input_table": None})
 

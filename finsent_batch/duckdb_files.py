@@ -4,9 +4,10 @@ from pathlib import Path
 
 import duckdb
 
+from .atomic import is_disk_full
 from .errors import BadDataError, MissingInputError, StorageError, TryAgainError, UsageError
 from .sql_text import quote_identifier, quote_literal
-from .store import first_line, is_damage, is_out_of_space, lock_holder
+from .store import first_line, is_damage, lock_holder
 
 _ATTACHED = "attached_"
 
@@ -62,7 +63,7 @@ def copy_view(
                 "make a table of it, or name those files as INPUT"
             ) from None
         except duckdb.Error as error:
-            if is_out_of_space(error):
+            if is_disk_full(error):
                 raise
             raise BadDataError(
                 f"the view {view!r} of {file} cannot be run: {first_line(error)}"

@@ -9,18 +9,22 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
+from .atomic import create_database, disk_reason, is_disk_full, remove_database
 from .duckdb_files import attached
-from .errors import CannotCreateError, StorageError, TryAgainError
-from .sinks import MARK_KEY, Mark, check_duckdb_columns, decodable
+from .errors import CannotCreateError, StorageError
+from .failpoints import failpoint
+from .marks import MARK_KEY, Mark
+from .sinks import check_duckdb_columns, decodable
 from .sql_text import quote_identifier, quote_literal
 from .store import first_line
+from .streams import registered
 
 
 class DuckDBSink:
     """A table of a DuckDB file, made in one transaction; its comment bears the mark."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, file: Path, table: str) -> None:
-        self.path = str(file.resolve())
+        self.path = os.path.realpath(file)
         self.table: str | None = table
         self._file = Path(self.path)
         self._name = quote_identifier(table)
@@ -75,23 +79,27 @@ class DuckDBSink:
         mark: Mark,
         types: dict[str, str],
     ) -> None:
-        existed = self._file.exists()
+        made = create_database(self._file)
+        ours = False
         whole = decodable(batches, self.path)
         try:
             with (
                 attached(self._connection, self._file, write=True, create=True) as (cursor, name),
                 closing(whole),
             ):
+                ours = made
                 cursor.begin()
                 try:
                     self._fill(cursor, f"{name}.main.{self._name}", schema, whole, mark, types)
+                    failpoint("before_table_commit")
                 except BaseException:
                     cursor.rollback()
                     raise
                 cursor.commit()
+                failpoint("table_committed")
         except BaseException as error:
-            if not existed and not isinstance(error, TryAgainError):
-                self._file.unlink(missing_ok=True)
+            if ours:
+                remove_database(self._file)
             self._raise_as_expected(error)
             raise
 
@@ -100,10 +108,10 @@ class DuckDBSink:
             raise CannotCreateError(
                 f"cannot create table {self.table!r} in {self._file}: {first_line(error)}"
             ) from None
-        if isinstance(error, duckdb.IOException):
+        if isinstance(error, duckdb.IOException) or is_disk_full(error):
             raise StorageError(
-                f"writing {self._file} failed ({first_line(error)}): the earlier table is "
-                "untouched, the scores are kept; make room and run again"
+                f"writing {self._file} failed ({disk_reason(error)}): its table is the earlier "
+                "one or the new one, whole, and scores are kept; make room and run again"
             ) from None
 
     def _fill(
@@ -118,15 +126,23 @@ class DuckDBSink:
         columns = select_list(types)
         cursor.register("labelled_rows", pa.RecordBatchReader.from_batches(schema, []))
         cursor.execute(f"CREATE OR REPLACE TABLE {name} AS SELECT {columns} FROM labelled_rows")
-        for batch in batches:
-            cursor.register("labelled_rows", pa.Table.from_batches([batch]))
-            cursor.execute(f"INSERT INTO {name} FROM labelled_rows")
         cursor.unregister("labelled_rows")
+        # One statement: DuckDB writes full row groups to the file as they come, whereas the
+        # rows of many small ones stay in memory until the commit.
+        with registered(cursor, "labelled_rows", schema, passing_failpoint(batches)):
+            cursor.execute(f"INSERT INTO {name} FROM labelled_rows")
         self._sign(cursor, name, mark)
 
     def _sign(self, cursor: duckdb.DuckDBPyConnection, name: str, mark: Mark) -> None:
         comment = quote_literal(json.dumps({MARK_KEY: mark}))
         cursor.execute(f"COMMENT ON TABLE {name} IS {comment}")
+
+
+def passing_failpoint(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Pass on the batches, and a failpoint after each."""
+    for batch in batches:
+        yield batch
+        failpoint("in_table")
 
 
 def select_list(types: dict[str, str]) -> str:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pyarrow as pa
 
+from .failpoints import failpoint
 from .planning import Plan, Progress, pending_chunks
 from .scorers import ScoredBatch, Scorer, Tokenised
 from .store import Store
@@ -89,6 +90,7 @@ def _timed_groups(
     since = time.monotonic()
     for batch in batches:
         group.append(batch)
+        failpoint("batch")
         if stop():
             break
         if time.monotonic() - since >= commit.every_seconds:
@@ -117,13 +119,17 @@ def _commit(
     )
     connection = store.connection
     connection.register("new_scores", table)
-    connection.execute(
-        f"""INSERT INTO scores
-        SELECT headline_key::UUID, $1, {"headline" if commit.store_text else "NULL"},
-            p_negative, p_neutral, p_positive, truncated, $2, $3::TIMESTAMP
-        FROM new_scores WHERE finite""",
-        [commit.fingerprint, commit.run_id, utc_now()],
-    )
+    failpoint("before_commit")
+    with store.transaction():
+        connection.execute(
+            f"""INSERT INTO scores
+            SELECT headline_key::UUID, $1, {"headline" if commit.store_text else "NULL"},
+                p_negative, p_neutral, p_positive, truncated, $2, $3::TIMESTAMP
+            FROM new_scores WHERE finite""",
+            [commit.fingerprint, commit.run_id, utc_now()],
+        )
+        failpoint("in_commit")
+    failpoint("committed")
     connection.execute("""
         INSERT INTO plan.invalid
         SELECT headline_key::UUID, 'the model gave no finite probabilities'

@@ -5,7 +5,11 @@ Library code raises these; the command line prints the message and exits with
 Codes follow sysexits.h where it has one.
 """
 
+import errno
 from typing import Any
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""Error numbers of a write that the disk, a quota or a limit did not let through."""
 
 
 class FinsentError(Exception):

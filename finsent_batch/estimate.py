@@ -2,11 +2,13 @@
 
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from .config import ScoreConfig
 from .default_model import settle_model
+from .errors import TryAgainError
 from .hardware import resolve_device
 from .inputs import check_target, open_sink, open_source, resolve_pairs
 from .models.directory import open_configured
@@ -47,7 +49,8 @@ def dry_run(config: ScoreConfig, *, progress: Progress = no_progress) -> DryRun:
             source, _ = open_source(store, pair, config)
             column = choose_text_column(source.schema, config.text_column, pair.input)
             output_schema(source.schema, replace=config.replace_columns, where=str(pair.input))
-            check_target(store, open_sink(store, pair), source, overwrite=config.overwrite)
+            with suppress(TryAgainError):  # the run waits for it once all is scored
+                check_target(open_sink(store, pair), source, overwrite=config.overwrite)
             sources.append((source, column))
         plan = make_plan(store, sources, fingerprint, progress)
         rows = store.query(

@@ -2,7 +2,7 @@
 
 import glob
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,17 +11,17 @@ from .csv_source import BadRow, stage_csv
 from .duckdb_append import AppendingSink
 from .duckdb_files import table_names
 from .duckdb_sink import DuckDBSink
-from .errors import CannotCreateError, MissingInputError, UsageError
+from .errors import BadDataError, CannotCreateError, MissingInputError, UsageError
+from .marks import FileMarks
 from .output_files import check_inside
 from .sinks import CsvSink, ParquetSink, Sink
 from .sources import DuckDBSource, ParquetSource, Source
 from .store import Store
+from .suffixes import stem_of, suffix_of
 
 FILE_SUFFIXES = (".csv", ".csv.gz", ".parquet")
 OUTPUT_SUFFIXES = (".parquet", ".csv", ".duckdb")
 _OUTPUT_MARK = ".scored"
-# What the clocks of this machine and of a file server may differ by.
-_CLOCK_SECONDS = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,16 +33,6 @@ class Pair:
     output: Path
     output_table: str | None
     append: bool = False
-
-
-def suffix_of(path: Path) -> str:
-    """Return the suffix that decides the format, `.csv.gz` as one."""
-    return ".csv.gz" if path.name.endswith(".csv.gz") else path.suffix
-
-
-def stem_of(path: Path) -> str:
-    """Return the name without that suffix."""
-    return path.name.removesuffix(suffix_of(path))
 
 
 def resolve_pairs(config: ScoreConfig) -> list[Pair]:
@@ -58,12 +48,12 @@ def resolve_pairs(config: ScoreConfig) -> list[Pair]:
     path = Path(config.input).expanduser()
     if path.is_dir():
         base, files = path, list(_walk(path))
-        folder = config.output or path.with_name(path.name + _OUTPUT_MARK)
+        folder = config.output or _beside(path)
     elif path.exists() or not glob.has_magic(config.input):
         return [_single(config, path)]
     else:
         found = [Path(p) for p in glob.glob(str(path), recursive=True)]  # noqa: PTH207 - absolute too
-        files = sorted(f for f in found if f.is_file() and _is_input(f))
+        files = _visited_once(f for f in found if f.is_file() and _is_input(f))
         base = Path(os.path.commonpath([f.parent for f in files])) if files else path.parent
         folder = config.output or base
     if not files:
@@ -80,6 +70,14 @@ def _check_append(config: ScoreConfig) -> None:
         raise UsageError("--append adds to a table, --overwrite replaces it: choose one")
 
 
+def _beside(folder: Path) -> Path:
+    """Return the default output folder; `.` and `..` are taken for the folders they are."""
+    named = Path(os.path.normpath(Path.cwd() / folder)) if folder.name in ("", "..") else folder
+    if not named.name:
+        raise UsageError(f"{folder} has no folder beside it: name one for the outputs with -o")
+    return named.with_name(named.name + _OUTPUT_MARK)
+
+
 def _is_input(file: Path) -> bool:
     """Whether a file found in a folder is meant: data, not hidden, not an output of ours."""
     return (
@@ -93,8 +91,20 @@ def _walk(folder: Path) -> Iterator[Path]:
     for parent, folders, names in os.walk(folder):
         folders[:] = sorted(f for f in folders if not f.startswith((".", "_")))
         for name in sorted(names):
-            if _is_input(Path(parent) / name):
-                yield Path(parent) / name
+            file = Path(parent) / name
+            if not _is_input(file):
+                continue
+            if not file.exists():
+                raise MissingInputError(f"{file} is a link that leads nowhere: mend or remove it")
+            yield file
+
+
+def _visited_once(files: Iterable[Path]) -> list[Path]:
+    """Sort the files, without those met again by way of a link to a folder."""
+    first: dict[tuple[str, str], Path] = {}
+    for file in sorted(files, key=lambda f: (len(f.parts), f)):
+        first.setdefault((os.path.realpath(file.parent), file.name), file)
+    return sorted(first.values())
 
 
 def _single(config: ScoreConfig, path: Path) -> Pair:
@@ -120,6 +130,10 @@ def _single(config: ScoreConfig, path: Path) -> Pair:
 
 
 def _checked(config: ScoreConfig, path: Path, output: Path, output_table: str | None) -> Pair:
+    for name in (path, output):
+        if any("\ud800" <= character <= "\udfff" for character in str(name)):
+            shown = str(name).encode("utf-8", "replace").decode()
+            raise BadDataError(f"the name of {shown} is not valid in this locale: rename it")
     suffix = suffix_of(output)
     if suffix not in OUTPUT_SUFFIXES:
         raise UsageError(
@@ -130,9 +144,10 @@ def _checked(config: ScoreConfig, path: Path, output: Path, output_table: str | 
     elif output_table is not None:
         raise UsageError(f"--output-table goes with a .duckdb output, not with {output}")
     # DuckDB's names are the same whatever their case: `News` would replace `news`.
-    if output.resolve() == path.resolve() and _folded(output_table) == _folded(config.table):
+    same = os.path.realpath(output) == os.path.realpath(path)
+    if same and _folded(output_table) == _folded(config.table):
         raise UsageError(f"output {output} is the input itself: name another with -o")
-    if output.resolve() == config.store.path.resolve():
+    if os.path.realpath(output) == os.path.realpath(config.store.path):
         raise UsageError(f"output {output} is the store: give the results their own file")
     return Pair(
         input=path,
@@ -148,12 +163,13 @@ def _folded(name: str | None) -> str | None:
 
 
 def _many(config: ScoreConfig, base: Path, files: list[Path], folder: Path) -> list[Pair]:
-    if folder.suffix in OUTPUT_SUFFIXES and not folder.is_dir() and folder.suffix != ".duckdb":
+    kind = suffix_of(folder)
+    if kind in OUTPUT_SUFFIXES and not folder.is_dir() and kind != ".duckdb":
         raise UsageError(f"{config.input} is many files: name a folder with -o, not {folder}")
     pairs = []
     for file in files:
         inside = file.relative_to(base).parent if file.is_relative_to(base) else Path()
-        if folder.suffix == ".duckdb":
+        if kind == ".duckdb":
             if config.output_table and not config.append:
                 raise UsageError(
                     "--output-table names one table, the input is many files: collect them "
@@ -196,24 +212,27 @@ def open_source(store: Store, pair: Pair, config: ScoreConfig) -> tuple[Source, 
 def open_sink(store: Store, pair: Pair) -> Sink:
     """Return the sink of one output; nothing is created yet."""
     if pair.output_table is not None:
-        kind = AppendingSink if pair.append else DuckDBSink
-        return kind(store.connection, pair.output, pair.output_table)
-    return (
-        ParquetSink(pair.output) if suffix_of(pair.output) == ".parquet" else CsvSink(pair.output)
-    )
+        sink = AppendingSink if pair.append else DuckDBSink
+        return sink(store.connection, pair.output, pair.output_table)
+    if suffix_of(pair.output) == ".parquet":
+        return ParquetSink(pair.output)
+    return CsvSink(pair.output, FileMarks(store))
 
 
-def check_target(store: Store, sink: Sink, source: Source, *, overwrite: bool) -> None:
+def check_target(sink: Sink, source: Source, *, overwrite: bool) -> None:
     """Refuse to replace what this program did not make from this same input.
 
     Raises:
         CannotCreateError: something else stands there, the place is not writable, or
             the output's format has no room for a column.
+        TryAgainError: another process has it open, so that it can be neither checked nor
+            written now.
     """
     if isinstance(sink, AppendingSink):
         sink.check_appendable()
-    elif not overwrite and sink.exists():
-        mark = _recorded(store, sink) if isinstance(sink, CsvSink) else sink.mark()
+    sink.check_columns(source.schema, source.types)
+    if not isinstance(sink, AppendingSink) and not overwrite and sink.exists():
+        mark = sink.mark()
         if mark is None or (mark["input"], mark["input_table"]) != (source.path, source.table):
             what = f"table {sink.table!r} in {sink.path}" if sink.table else sink.path
             made_from = (
@@ -227,17 +246,4 @@ def check_target(store: Store, sink: Sink, source: Source, *, overwrite: bool) -
                 f"{what} exists{made_from} and is no output of this input: "
                 "name another with -o, or replace it with --overwrite"
             )
-    sink.check_columns(source.schema, source.types)
     sink.check_writable()
-
-
-def _recorded(store: Store, sink: Sink) -> dict[str, str | None] | None:
-    """Return what the store says of a file without room for a mark, untouched since."""
-    rows = store.query(
-        """SELECT input, input_table, epoch(published_at) FROM run_files
-        WHERE output = ? ORDER BY published_at DESC LIMIT 1""",
-        [sink.path],
-    )
-    if not rows or Path(sink.path).stat().st_mtime > rows[0][2] + _CLOCK_SECONDS:
-        return None
-    return {"input": rows[0][0], "input_table": rows[0][1]}

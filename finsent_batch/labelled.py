@@ -19,6 +19,7 @@ from .errors import BadDataError, MissingInputError, UsageError
 from .headlines import normalise
 from .labels import LABELS, label_index
 from .sources import check_column_names
+from .suffixes import suffix_of
 
 SPLITS = ("train", "valid", "test")
 AGREEMENT = {
@@ -54,11 +55,12 @@ def read_labelled(file: Path, how: LabelledFormat | None = None) -> pl.DataFrame
     how = how or LabelledFormat()
     if not file.is_file():
         raise MissingInputError(f"{file} does not exist: check the path")
-    if file.suffix == ".parquet":
+    kind = suffix_of(file)
+    if kind == ".parquet":
         frame = _choose_columns(_read_parquet(file), file, how)
-    elif file.suffix == ".txt":
+    elif kind == ".txt":
         frame = _read_phrasebank(file, how.encoding or "latin-1")
-    elif file.suffix == ".csv":
+    elif kind == ".csv":
         frame = _read_csv(file, how)
     else:
         raise UsageError(f"{file}: unknown suffix; labelled data is .txt, .csv or .parquet")

@@ -1,9 +1,9 @@
 """Small files that programs beside us read: replaced whole, and only where they seem to lie."""
 
 import os
-from contextlib import suppress
 from pathlib import Path
 
+from .atomic import replacing
 from .errors import CannotCreateError
 
 
@@ -15,8 +15,8 @@ def check_inside(file: Path, folder: Path) -> None:
     Raises:
         CannotCreateError: `file`, or a folder between it and `folder`, is such a link.
     """
-    real = file.resolve()
-    if not real.is_relative_to(folder.resolve()):
+    real = Path(os.path.realpath(file))  # unlike resolve, it knows links in circles
+    if not real.is_relative_to(os.path.realpath(folder)):
         raise CannotCreateError(
             f"{file} is a link that leads out of its folder, to {real}: name that file, "
             "or remove the link"
@@ -30,22 +30,15 @@ def check_folder(folder: Path) -> None:
 
 
 def replace_file(file: Path, content: bytes) -> None:
-    """Write a file so that a reader meets the old content or the new, never a part.
+    """Write a file so that a reader meets the old content or the new; a pipe as it is.
 
     Raises:
-        CannotCreateError: see `check_inside`.
-        OSError: the system's own reason.
+        CannotCreateError: the place cannot be written, or see `check_inside`.
+        StorageError: writing failed half way; what stood there is untouched.
     """
+    if file.exists() and not (file.is_file() or file.is_dir()):
+        file.write_bytes(content)
+        return
     check_inside(file, file.parent)
-    file = file.resolve()
-    temporary = file.with_name(f".{file.name}.{os.getpid()}.finsent-tmp")
-    try:
-        with temporary.open("xb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(file)
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise
+    with replacing(file.resolve() if file.is_symlink() else file) as temporary:
+        temporary.write_bytes(content)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from .failpoints import failpoint
 from .headlines import key_sql, normalise_sql
 from .sources import Source, text_batches
 from .store import Store
@@ -71,6 +72,7 @@ def make_plan(
         planned.append(
             PlannedSource(source=source, text_column=column, signature=signature, rows=rows)
         )
+    failpoint("plan")
     connection.execute(
         f"""
         CREATE OR REPLACE TABLE plan.pending_keys AS

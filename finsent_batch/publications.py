@@ -12,6 +12,7 @@ from .duckdb_files import attached, tables_of
 from .errors import BadDataError, MissingInputError, UsageError
 from .sql_text import quote_identifier, quote_literal
 from .store import Store, first_line
+from .suffixes import suffix_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +121,7 @@ def shut_in(connection: duckdb.DuckDBPyConnection, paths: Sequence[str]) -> None
     """Let SQL reach nothing but what is attached and these files, whatever their views say."""
     known = {name for path in paths for name in (path, str(Path(path).resolve()))}
     # Beside a database DuckDB may read its write-ahead log.
-    logs = {f"{path}.wal" for path in known if path.endswith(".duckdb")}
+    logs = {f"{path}.wal" for path in known if suffix_of(Path(path)) == ".duckdb"}
     allowed = known | logs | {literal_path(path) for path in known}
     listed = ", ".join(quote_literal(path) for path in sorted(allowed))
     connection.execute(f"SET allowed_paths = [{listed}]")
@@ -138,9 +139,10 @@ def describe(connection: duckdb.DuckDBPyConnection, publication: Publication) ->
     path = publication.path
     kind: Literal["parquet", "csv", "duckdb"] = "parquet"
     source = path
-    if path.endswith(".duckdb"):
+    suffix = suffix_of(Path(path))
+    if suffix == ".duckdb":
         kind, source = "duckdb", _attached_table(connection, publication)
-    elif path.endswith((".csv", ".csv.gz")):
+    elif suffix in (".csv", ".csv.gz"):
         kind = "csv"
     relation = relation_sql(kind, [source])
     try:

@@ -4,7 +4,7 @@ Original columns never pass through a conversion: they are the Arrow columns
 that were read, with nine more after them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,10 +12,12 @@ import pyarrow as pa
 
 from .distributions import add_histograms, histograms_of
 from .errors import BadDataError, TryAgainError
+from .failpoints import failpoint
 from .labels import LABELS, SENTIMENT_SQL
+from .marks import Mark
 from .planning import HAS_TEXT, IS_EMPTY, Plan, PlannedSource, Progress
 from .results import CONFIDENT_COLUMN, output_schema, result_schema
-from .sinks import Mark, Sink
+from .sinks import Sink
 from .store import STORE_CATALOG, Store
 
 _STATUS = f"""CASE WHEN state = {IS_EMPTY} THEN 'empty' WHEN state <> {HAS_TEXT} THEN 'invalid'
@@ -100,10 +102,13 @@ def publish(
     marks: list[Mark],
     fingerprint: str,
     *,
+    ready: Callable[[PlannedSource, Sink], None],
     min_confidence: float | None = None,
     progress: Progress,
 ) -> Iterator[tuple[PlannedSource, Sink, Counts]]:
     """Write each source to its sink and yield what was written, as soon as it stands.
+
+    `ready` is called before each and raises if the sink may not be written.
 
     Raises:
         TryAgainError: a source changed since it was planned.
@@ -115,6 +120,7 @@ def publish(
     try:
         for planned, sink, mark in zip(plan.sources, sinks, marks, strict=True):
             counts = Counts()
+            ready(planned, sink)
             _check_unchanged(planned)
             schema = output_schema(
                 planned.source.schema, replace=True, where=planned.source.path, confident=confident
@@ -146,6 +152,7 @@ def _labelled(
         if scores.num_rows < batch.num_rows or scores.column("score_status").null_count:
             raise TryAgainError(_changed(planned))
         counts.add(scores)
+        failpoint("publish")
         columns = [batch.column(name) for name in kept] + scores.columns
         yield pa.RecordBatch.from_arrays(columns, schema=schema)
         assert callable(report)

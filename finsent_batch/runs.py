@@ -31,6 +31,11 @@ class StopRequest:
     def __call__(self) -> bool:
         return self.signal is not None
 
+    def check(self) -> None:
+        """Raise InterruptedRunError if a stop was asked for."""
+        if self():
+            raise self.error()
+
     def error(self) -> InterruptedRunError:
         """Return the error that ends a stopped run: exit code 128 + the signal's number."""
         return InterruptedRunError(
@@ -137,7 +142,9 @@ def close_books(run: Run) -> None:
             f"UPDATE runs SET {assignments} WHERE run_id = ?", [*values.values(), summary.run_id]
         )
     except duckdb.Error as error:
-        logger.warning("the end of this run could not be recorded: %s", first_line(error))
+        # Of a run that failed the reason is being told already.
+        level = logging.INFO if summary.exit_code else logging.WARNING
+        logger.log(level, "the end of this run could not be recorded: %s", first_line(error))
 
 
 def quarantine(run: Run) -> None:

@@ -1,18 +1,17 @@
 """The story of a `score` run: plan, score what is missing, publish."""
 
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-import duckdb
-
-from . import __version__
 from .config import DEFAULT_MODEL, PROMOTED_MODEL, ScoreConfig
 from .default_model import settle_model
-from .distributions import add_histograms
-from .engines import Commit, run_local, utc_now
-from .errors import BadDataError, FinsentError, StorageError
+from .engines import Commit, run_local
+from .errors import FinsentError, TryAgainError
+from .failpoints import failpoint
+from .failures import as_expected
 from .hardware import resolve_device
 from .inputs import Pair, check_target, open_sink, open_source, resolve_pairs
 from .models.directory import open_configured
@@ -20,16 +19,16 @@ from .models.files import FileHashes
 from .models.spec import ModelSpec
 from .notices import check_notices, give_notices
 from .planning import Plan, Progress, make_plan
-from .publishing import publish
+from .publishing_stage import publish_jobs
 from .results import output_schema
-from .runs import Job, Run, StopRequest, close_books, no_progress, open_books, quarantine
+from .runs import Job, Run, StopRequest, close_books, no_progress, open_books
 from .scorers import Scorer
 from .scorers.loading import load_scorer
-from .sinks import Mark
 from .sources import choose_text_column
-from .store import Store, first_line
+from .store import Store
 from .summary import Summary, summary_of_failure
-from .views import refresh_views
+
+logger = logging.getLogger(__name__)
 
 
 def score(
@@ -41,11 +40,15 @@ def score(
         FinsentError: anything expected that prevents it; see `errors` and the exit codes.
     """
     check_notices(config)
+    stop = stop or StopRequest()
     try:
-        summary = _score(config, progress, stop or StopRequest())
+        summary = _score(config, progress, stop)
     except BaseException as error:
-        give_notices(config, summary_of_failure(config, error))
-        raise
+        expected = as_expected(error, stop)
+        give_notices(config, summary_of_failure(config, expected))
+        if expected is error:
+            raise
+        raise expected from error
     give_notices(config, summary)
     return summary
 
@@ -53,7 +56,7 @@ def score(
 def _score(config: ScoreConfig, progress: Progress, stop: StopRequest) -> Summary:
     pairs = resolve_pairs(config)
     promoted = config.model.model == PROMOTED_MODEL
-    config = replace(config, model=settle_model(config.model, config.store))
+    config = replace(config, model=settle_model(config.model, config.store, waiting=stop.check))
     spec = open_configured(config.model)
     with opened_run(config, spec, progress, stop) as run:
         run.summary.promoted = promoted and config.model.model != DEFAULT_MODEL
@@ -71,7 +74,7 @@ def opened_run(
     """Open the store and settle device, arithmetic and fingerprint."""
     device = resolve_device(config.model.device)
     weights = spec.weights_for(config.model.weights, device)
-    with Store.open(config.store) as store:
+    with Store.open(config.store, waiting=stop.check) as store:
         hashes = FileHashes(store.connection)
         fingerprint = spec.fingerprint(weights, hashes)
         hashes.save()
@@ -105,7 +108,10 @@ def open_jobs(run: Run, pairs: list[Pair]) -> list[Job]:
         column = choose_text_column(source.schema, run.config.text_column, pair.input)
         output_schema(source.schema, replace=run.config.replace_columns, where=str(pair.input))
         sink = open_sink(run.store, pair)
-        check_target(run.store, sink, source, overwrite=run.config.overwrite)
+        try:
+            check_target(sink, source, overwrite=run.config.overwrite)
+        except TryAgainError as error:
+            logger.warning("scoring goes on, but the output is not free: %s", error)
         jobs.append(Job(source=source, sink=sink, text_column=column, bad_rows=bad_rows))
         if bad_rows:
             run.summary.warnings.append(
@@ -125,7 +131,7 @@ def execute(run: Run) -> Summary:
         return run.summary
     except BaseException as error:
         run.summary.status = "interrupted" if run.stop() else "failed"
-        expected = _as_expected(error, run.stop)
+        expected = as_expected(error, run.stop)
         run.summary.exit_code = getattr(expected, "exit_code", 1)
         if isinstance(expected, FinsentError):
             expected.summary = run.summary
@@ -143,25 +149,27 @@ def execute(run: Run) -> Summary:
 def _run_stages(run: Run) -> None:
     def progress(stage: str, done: int, total: int | None) -> None:
         run.progress(stage, done, total)
-        if run.stop() and stage != "score":
-            raise run.stop.error()
+        if stage != "score":
+            run.stop.check()
 
     with timed(run.summary, "plan"):
         plan = make_plan(
             run.store, [(j.source, j.text_column) for j in run.jobs], run.fingerprint, progress
         )
     run.log("plan", "planned", rows=plan.rows, to_score=plan.pending)
+    run.stop.check()
     if plan.pending:
         with timed(run.summary, "load_model"):
             scorer = load_scorer(run.spec, run.device, run.weights, run.config.model)
+            failpoint("load_model")
+        run.stop.check()
         run.summary.path = scorer.path
         with timed(run.summary, "score"):
             _score_pending(run, scorer, plan, progress)
         run.log("score", "scored", headlines=run.summary.rows["unique_scored"])
-        if run.stop():
-            raise run.stop.error()
+        run.stop.check()
     with timed(run.summary, "publish"):
-        _publish(run, plan, progress)
+        publish_jobs(run, plan, progress)
     run.log("publish", "published", **run.summary.rows)
 
 
@@ -177,81 +185,6 @@ def _score_pending(run: Run, scorer: Scorer, plan: Plan, progress: Progress) -> 
     run.summary.rows["unique_scored"] = scored.headlines
     run.summary.tokens = scored.tokens
     run.summary.headlines_per_second = round(scored.headlines / (time.monotonic() - begun), 1)
-
-
-def _publish(run: Run, plan: Plan, progress: Progress) -> None:
-    rows, labels, confident = run.summary.rows, run.summary.labels, 0
-    marks = [_mark(run, job) for job in run.jobs]
-    sinks = [job.sink for job in run.jobs]
-    for planned, sink, counts in publish(
-        run.store,
-        plan,
-        sinks,
-        marks,
-        run.fingerprint,
-        min_confidence=run.config.min_confidence,
-        progress=progress,
-    ):
-        confident += counts.confident
-        rows["read"] += counts.rows
-        for status, count in counts.status.items():
-            rows[status] += count
-        for label, count in counts.labels.items():
-            labels[label] = labels.get(label, 0) + count
-        add_histograms(run.summary.histograms, counts.histograms)
-        run.summary.outputs.append(sink.path + (f"::{sink.table}" if sink.table else ""))
-        run.store.insert(
-            "run_files",
-            {
-                "run_id": run.summary.run_id,
-                "input": planned.source.path,
-                "input_table": planned.source.table,
-                "output": sink.path,
-                "output_table": sink.table,
-                "rows": counts.rows,
-                "published_at": utc_now(),
-            },
-        )
-    labelled = rows["scored"] + rows["truncated"]
-    [(invalid,)] = run.store.query("SELECT count(DISTINCT headline_key) FROM plan.invalid")
-    rows["reused"] = labelled - rows["unique_scored"]
-    rows["duplicate"] = labelled - (plan.distinct - invalid)
-    run.summary.note_coverage(run.config.min_confidence, confident)
-    quarantine(run)
-    refresh_views(run.store)
-
-
-def _mark(run: Run, job: Job) -> Mark:
-    return {
-        "version": __version__,
-        "input": job.source.path,
-        "input_table": job.source.table,
-        "run_id": run.summary.run_id,
-        "model": run.summary.model,
-        "model_fingerprint": run.fingerprint,
-    }
-
-
-def _as_expected(error: BaseException, stop: StopRequest) -> BaseException:
-    """Name what DuckDB met for what it is: a stop request, a full disk, a damaged file."""
-    if isinstance(error, FinsentError):
-        return error
-    if stop():
-        return stop.error()
-    text = str(error)
-    if not isinstance(error, duckdb.Error | OSError):
-        return error
-    if any(sign in text for sign in ("No space left", "failed to offload", "Could not write")):
-        return StorageError(
-            f"the disk is full ({first_line(error)}): make room and run the same command again; "
-            "what was committed is kept"
-        )
-    if "checksum" in text or "orrupt" in text:
-        return BadDataError(
-            f"a file is damaged ({first_line(error)}): see finsent-batch store verify, and check "
-            "the input"
-        )
-    return error
 
 
 @contextmanager

@@ -5,39 +5,29 @@ made in one transaction. Both carry a mark that says which input they were made
 from, so that the same command may replace its own output and nobody else's.
 """
 
-import errno
-import fcntl
 import json
 import mmap
 import os
 from collections.abc import Generator, Iterator
-from contextlib import closing, contextmanager, nullcontext, suppress
+from contextlib import closing, nullcontext, suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from .errors import (
-    BadDataError,
-    CannotCreateError,
-    FinsentError,
-    StorageError,
-    TryAgainError,
-)
+from .atomic import cannot_write, opened_temporary, replacing, temporary_of
+from .errors import DISK_FULL, BadDataError, CannotCreateError
+from .marks import MARK_KEY, FileMarks, Mark
 from .parquet_types import parquet_batch, parquet_schema
 from .sql_text import quote_literal
 from .store import first_line
 from .streams import registered
 
-MARK_KEY = "finsent_batch"
-_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 # Stands for an empty column name, which DuckDB does not know, in a CSV header being
 # written; as long as `""`, which then takes its place.
 _UNNAMED = "\x01\x02"
-Mark = dict[str, Any]
-"""What an output says of its making: at least `input`, `input_table`, `run_id`."""
 
 
 class Sink(Protocol):
@@ -78,10 +68,9 @@ class Sink(Protocol):
 
 class _FileSink:
     def __init__(self, file: Path) -> None:
-        self.path = str(file.resolve())
+        self.path = os.path.realpath(file)
         self.table: str | None = None
         self._file = Path(self.path)
-        self._temporary = self._file.with_name(f".{self._file.name}.finsent-tmp")
 
     def exists(self) -> bool:
         return self._file.exists()
@@ -93,60 +82,16 @@ class _FileSink:
         missing = [p for p in (folder, *folder.parents) if not p.exists()]
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            with self._opened():
-                self._temporary.unlink()
+            with opened_temporary(self._file):
+                temporary_of(self._file).unlink()
         except OSError as error:
-            if error.errno in _NO_SPACE:
+            if error.errno in DISK_FULL:
                 raise
-            raise _cannot_write(self._file, error) from None
+            raise cannot_write(self._file, error) from None
         finally:
             with suppress(OSError):
                 for made in missing:
                     made.rmdir()
-
-    @contextmanager
-    def _opened(self) -> Iterator[int]:
-        """Open the temporary file, locked: what a killed run left is taken over, not kept."""
-        descriptor = os.open(self._temporary, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.ftruncate(descriptor, 0)
-            yield descriptor
-        except BlockingIOError:
-            raise TryAgainError(
-                f"another run is writing {self._file}: wait for it to end"
-            ) from None
-        finally:
-            os.close(descriptor)
-
-    @contextmanager
-    def _replacing(self) -> Iterator[Path]:
-        """Give the temporary file to fill; then force it to disk and rename it."""
-        try:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            with self._opened() as descriptor:
-                try:
-                    yield self._temporary
-                    os.fsync(descriptor)
-                    self._temporary.replace(self._file)
-                except BaseException:
-                    with suppress(OSError):
-                        self._temporary.unlink(missing_ok=True)
-                    raise
-            folder = os.open(self._file.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
-        except FinsentError:
-            raise
-        except OSError as error:
-            if isinstance(error, PermissionError) or error.errno == errno.EROFS:
-                raise _cannot_write(self._file, error) from None
-            raise StorageError(
-                f"writing {self._file} failed ({error.strerror or first_line(error)}): the earlier "
-                "output is untouched, the scores are kept; make room and run again"
-            ) from None
 
 
 class ParquetSink(_FileSink):
@@ -176,9 +121,14 @@ class ParquetSink(_FileSink):
         marks = {MARK_KEY.encode(): json.dumps(mark).encode()}
         marked = schema.with_metadata({**(schema.metadata or {}), **marks})
         with (
-            self._replacing() as temporary,
+            replacing(self._file, parents=True) as temporary,
             pq.ParquetWriter(
-                temporary, marked, compression="zstd", version="2.6", write_page_index=True
+                temporary,
+                marked,
+                compression="zstd",
+                version="2.6",
+                write_page_index=True,
+                write_page_checksum=True,
             ) as writer,
         ):
             for batch in batches:
@@ -187,11 +137,17 @@ class ParquetSink(_FileSink):
 
 
 class CsvSink(_FileSink):
-    """A CSV file in UTF-8 with a header; NULL is an empty field, an empty text is quoted."""
+    """A CSV file in UTF-8 with a header; NULL is an empty field, an empty text is quoted.
+
+    It has no room for a mark: `marks` remembers which file bears which.
+    """
+
+    def __init__(self, file: Path, marks: FileMarks | None = None) -> None:
+        super().__init__(file)
+        self._marks = marks
 
     def mark(self) -> Mark | None:
-        """CSV has no room for a mark; the store's `run_files` knows what was published."""
-        return None
+        return self._marks.find(self._file) if self._marks is not None else None
 
     def check_columns(self, schema: pa.Schema, types: dict[str, str]) -> None:
         check_duckdb_columns(schema, self.path)
@@ -206,11 +162,24 @@ class CsvSink(_FileSink):
         names = [name or _UNNAMED for name in schema.names]
         renamed = (batch.rename_columns(names) for batch in decodable(batches, self.path))
         named = pa.schema([f.with_name(n) for f, n in zip(schema, names, strict=True)])
-        with self._replacing() as temporary, duckdb.connect(":memory:") as connection:
+
+        def note(status: os.stat_result) -> None:
+            if self._marks is not None:
+                self._marks.note(self._file, status, mark)
+
+        with (
+            replacing(self._file, parents=True, ready=note) as temporary,
+            duckdb.connect(":memory:") as connection,
+        ):
             connection.execute("SET TimeZone = 'UTC'")
+            # Several threads would hold finished rows back to write them in order.
+            connection.execute("SET threads = 1")
             target = quote_literal(str(temporary))
             with registered(connection, "labelled_rows", named, renamed):
-                connection.execute(f"COPY labelled_rows TO {target} (FORMAT csv, HEADER)")
+                # Without a temporary file of DuckDB's own, which would take this one's place.
+                connection.execute(
+                    f"COPY labelled_rows TO {target} (FORMAT csv, HEADER, USE_TMP_FILE false)"
+                )
             if _UNNAMED in names:
                 _blank_name(temporary)
 
@@ -243,12 +212,6 @@ class ArrowSink:
         types: dict[str, str],
     ) -> None:
         self.result = pa.Table.from_batches(batches, schema)
-
-
-def _cannot_write(file: Path, error: OSError) -> CannotCreateError:
-    return CannotCreateError(
-        f"cannot write {file} ({error.strerror}): choose another place with -o"
-    )
 
 
 def check_duckdb_columns(schema: pa.Schema, where: str) -> None:

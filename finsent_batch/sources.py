@@ -15,11 +15,12 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from .atomic import is_disk_full
 from .config import TEXT_COLUMNS
 from .duckdb_files import attached, copy_view, tables_of
 from .errors import BadDataError, MissingInputError, StorageError, TryAgainError
 from .sql_text import quote_identifier
-from .store import first_line, is_out_of_space
+from .store import first_line
 
 BATCH_ROWS = 65_536
 # What reading a damaged Parquet file can raise; names that are not UTF-8 give the last.
@@ -69,7 +70,7 @@ class ParquetSource:
 
     def batches(self, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
         try:
-            with pq.ParquetFile(self._file) as parquet:
+            with pq.ParquetFile(self._file, page_checksum_verification=True) as parquet:
                 yield from _first_rows(
                     parquet.iter_batches(batch_size=BATCH_ROWS, columns=columns), self._limit
                 )
@@ -139,7 +140,7 @@ class DuckDBSource:
             try:
                 yield cursor, catalog
             except duckdb.Error as error:
-                if is_out_of_space(error):
+                if is_disk_full(error):
                     raise
                 raise BadDataError(
                     f"table {self.table!r} of {self._file} cannot be read: {first_line(error)}"

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Final
 
@@ -9,6 +10,7 @@ import numpy as np
 import polars as pl
 from sklearn.model_selection import train_test_split
 
+from .atomic import replacing
 from .config import PrepareConfig
 from .errors import BadDataError, CannotCreateError, UsageError
 from .labelled import AGREEMENT, LabelledFormat, duplicate_key, normalised, read_labelled
@@ -93,15 +95,17 @@ def _write_split(
             for name, part in parts.items()
         },
     }
-    try:
-        config.output.mkdir(parents=True, exist_ok=True)
+    description = config.output / "split.json"
+    if config.output.is_dir():
         check_folder(config.output)
+    with ExitStack() as files:
+        # Files get their names when all are written, the last opened first: split.json,
+        # without which a folder holds no split, goes before the old tables and comes last.
+        last = files.enter_context(replacing(description, parents=True))
+        last.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", "utf-8")
         for name, part in parts.items():
-            part.write_parquet(config.output / f"{name}.parquet")
-        text = json.dumps(report, indent=2, ensure_ascii=False)
-        (config.output / "split.json").write_text(text + "\n", "utf-8")
-    except (PermissionError, FileExistsError, NotADirectoryError) as error:
-        raise CannotCreateError(f"cannot write {config.output} ({error.strerror})") from None
+            part.write_parquet(files.enter_context(replacing(config.output / f"{name}.parquet")))
+        description.unlink(missing_ok=True)
     return report
 
 

@@ -6,16 +6,18 @@ process, is the only lock there is.
 """
 
 import glob
+import logging
 import os
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
 import duckdb
 
+from .atomic import create_database, disk_reason, is_disk_full, remove_database
 from .config import StoreConfig
 from .errors import (
     BadDataError,
@@ -25,7 +27,10 @@ from .errors import (
     StorageError,
     TryAgainError,
 )
+from .retries import retried
 from .sql_text import quote_literal
+
+logger = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 1
 STORE_CATALOG = "store"
@@ -66,6 +71,8 @@ CREATE TABLE IF NOT EXISTS quarantine (
 CREATE TABLE IF NOT EXISTS file_hashes (
     path VARCHAR PRIMARY KEY, size BIGINT NOT NULL, mtime_ns BIGINT NOT NULL,
     sha256 VARCHAR NOT NULL);
+CREATE TABLE IF NOT EXISTS file_marks (
+    path VARCHAR NOT NULL, size BIGINT NOT NULL, mtime_ns BIGINT NOT NULL, mark JSON NOT NULL);
 """
 
 
@@ -87,12 +94,22 @@ class Store:
         self._created = created
 
     @classmethod
-    def open(cls, config: StoreConfig, *, read_only: bool = False, create: bool = True) -> Self:
+    def open(
+        cls,
+        config: StoreConfig,
+        *,
+        read_only: bool = False,
+        create: bool = True,
+        waiting: Callable[[], None] = lambda: None,
+    ) -> Self:
         """Open the store, creating it unless `read_only` or told not to.
+
+        Where another process holds it, try for `config.lock_wait` seconds; `waiting` is
+        called between attempts and may raise.
 
         Raises:
             MissingInputError: there is none, and none is to be created.
-            TryAgainError: another process has it open for writing.
+            TryAgainError: another process still has it open for writing.
             ConfigError: a newer version of this program wrote it.
             BadDataError: the file is no DuckDB database or is damaged.
             CannotCreateError: the folder is missing or not writable.
@@ -106,7 +123,7 @@ class Store:
             raise CannotCreateError(f"the store {path} is a folder: name a file with --store")
         created = not path.exists()
         number = 0 if created else path.stat().st_ino
-        connection = _connect(path, read_only=read_only)
+        connection = _connect_in_time(config, path, read_only=read_only, waiting=waiting)
         if not created and path.stat().st_ino != number:
             connection.close()
             raise TryAgainError(f"the store {path} was replaced just now: run again")
@@ -118,7 +135,7 @@ class Store:
         except BaseException:
             connection.close()
             if created:
-                path.unlink(missing_ok=True)
+                remove_database(path)
             raise
         if not read_only:
             shutil.rmtree(work, ignore_errors=True)
@@ -134,13 +151,13 @@ class Store:
         self.connection.close()
         shutil.rmtree(self.work, ignore_errors=True)
         if unused:
-            self.path.unlink(missing_ok=True)
+            remove_database(self.path)
         # What is damaged may be met long after opening.
         if isinstance(error, duckdb.Error) and is_damage(error):
             raise _damaged(self.path, error) from None
-        if isinstance(error, duckdb.Error) and is_out_of_space(error):
+        if isinstance(error, duckdb.Error) and is_disk_full(error):
             raise StorageError(
-                f"the disk is full ({first_line(error)}): the store {self.path} is as it was "
+                f"the disk is full ({disk_reason(error)}): the store {self.path} is as it was "
                 "last committed; make room and run again"
             ) from None
 
@@ -183,6 +200,20 @@ class Store:
         return rows
 
 
+def _connect_in_time(
+    config: StoreConfig, path: Path, *, read_only: bool, waiting: Callable[[], None]
+) -> duckdb.DuckDBPyConnection:
+    if not read_only:
+        create_database(path)
+
+    def told(error: TryAgainError) -> None:
+        logger.warning("waiting up to %g seconds: %s", config.lock_wait, error)
+
+    return retried(
+        lambda: _connect(path, read_only=read_only), config.lock_wait, told=told, waiting=waiting
+    )
+
+
 def _connect(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect(":memory:")
     # The type is named lest a file's suffix or first bytes choose another.
@@ -206,6 +237,10 @@ def _connect(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
             ) from None
         if "Could not read enough bytes" in text:
             raise _damaged(path, error) from None
+        if "WAL does not match" in text:
+            raise BadDataError(
+                f"{path}.wal belongs to another file than {path}: move it away and run again"
+            ) from None
         if "newer version of DuckDB" in text:
             raise ConfigError(f"{path} was written by a newer DuckDB: upgrade duckdb") from None
         if not os.access(path.parent, os.W_OK) or "Permission denied" in text:
@@ -292,9 +327,3 @@ def is_damage(error: BaseException) -> bool:
     """Return whether this is what a truncated or corrupt DuckDB file looks like."""
     text = str(error)
     return "Could not read enough bytes" in text or "Corrupt database" in text
-
-
-def is_out_of_space(error: BaseException) -> bool:
-    """Return whether this is what a full disk looks like from DuckDB."""
-    signs = ("No space left", "failed to offload", "Could not write")
-    return any(sign in str(error) for sign in signs)

@@ -1,7 +1,7 @@
 """Arrow batches given to SQL by name."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import duckdb
 import pyarrow as pa
@@ -38,4 +38,5 @@ def registered(
             raise failures.pop() from None
         raise
     finally:
-        connection.unregister(name)
+        with suppress(duckdb.TransactionException):  # a failed one forgets the name by itself
+            connection.unregister(name)

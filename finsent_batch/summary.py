@@ -3,7 +3,9 @@
 import json
 import resource
 import sys
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from .config import ScoreConfig
@@ -88,8 +90,7 @@ class Summary:
 
     def measure_memory(self) -> None:
         """Take the peaks of this process so far, in MB (10^6 bytes)."""
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        self.peak_rss_mb = round(peak * (1 if sys.platform == "darwin" else 1024) / 1e6, 1)
+        self.peak_rss_mb = round(_peak_rss_bytes() / 1e6, 1)
         torch = sys.modules.get("torch")
         if torch is not None and torch.cuda.is_available():
             self.peak_vram_mb = round(torch.cuda.max_memory_allocated() / 1e6, 1)
@@ -110,6 +111,16 @@ def summary_of_failure(config: ScoreConfig, error: BaseException) -> Summary:
         output=str(config.output or ""),
         model=config.model.model,
     )
+
+
+def _peak_rss_bytes() -> int:
+    # A process inherits its parent's ru_maxrss; the kernel's high-water mark is its own.
+    with suppress(OSError):
+        for line in Path("/proc/self/status").read_text("ascii", "replace").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak * (1 if sys.platform == "darwin" else 1024)
 
 
 @dataclass(frozen=True, kw_only=True)

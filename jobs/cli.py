@@ -4,7 +4,6 @@ Nothing imported here or in the job modules at their top may pull in torch,
 polars or duckdb: `--help` answers at once.
 """
 
-import errno
 import logging
 import os
 import sys
@@ -18,7 +17,7 @@ import click
 
 from finsent_batch import __version__
 from finsent_batch.config import StoreConfig
-from finsent_batch.errors import FinsentError
+from finsent_batch.errors import DISK_FULL, FinsentError
 
 from .compare import compare
 from .config_file import load_config_file, settings_of
@@ -97,6 +96,13 @@ class _Cli(click.Group):
     help="What planning and publishing may hold in memory before they spill to disk.",
 )
 @click.option(
+    "--lock-wait",
+    type=click.FloatRange(min=0.0),
+    default=StoreConfig.lock_wait,
+    metavar="SECONDS",
+    help="How long to wait for another run that holds the store.",
+)
+@click.option(
     "--log-format",
     type=click.Choice(["text", "json"]),
     default="text",
@@ -107,7 +113,13 @@ class _Cli(click.Group):
 @click.version_option(__version__, prog_name="finsent-batch")
 @click.pass_context
 def cli(
-    ctx: click.Context, store: Path, memory_limit: str, log_format: str, verbose: int, quiet: bool
+    ctx: click.Context,
+    store: Path,
+    memory_limit: str,
+    lock_wait: float,
+    log_format: str,
+    verbose: int,
+    quiet: bool,
 ) -> None:
     """Label financial headlines in batches: CSV, Parquet or DuckDB in, labelled rows out.
 
@@ -121,7 +133,7 @@ def cli(
     """
     set_up_logging(log_format, verbose, quiet=quiet)
     ctx.obj = Globals(
-        store=StoreConfig(path=store, memory_limit=memory_limit),
+        store=StoreConfig(path=store, memory_limit=memory_limit, lock_wait=lock_wait),
         log_format=log_format,
         quiet=quiet,
     )
@@ -166,9 +178,10 @@ def run(arguments: list[str] | None = None) -> int:
         _say(str(error), exit_code=error.exit_code, **_run_of(error))
         return error.exit_code
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+        if error.errno not in DISK_FULL:
             raise
-        _say(f"{error.strerror}: {error.filename or 'while writing'}; make room and run again")
+        where = error.filename or "while writing"
+        _say(f"{os.strerror(error.errno)}: {where}; make room and run again")
         return 74
 
 

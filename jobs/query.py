@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from finsent_batch.errors import CannotCreateError, ParameterError
-from finsent_batch.output_files import replace_file
+from finsent_batch.errors import ParameterError
 
 from .options import file_path, parse_pairs
 from .terminal import print_table
@@ -89,7 +88,7 @@ def _list_queries() -> None:
 def _choose_format(format_: str | None, output: Path | None) -> str:
     if output is None:
         return format_ or ("table" if sys.stdout.isatty() else "csv")
-    chosen = format_ or output.suffix.lstrip(".")
+    chosen = format_ or output.suffix.lstrip(".").lower()
     if chosen not in FILE_FORMATS:
         raise click.UsageError(
             f"-o {output}: a file is csv, json or parquet; say which with --format or its suffix"
@@ -98,6 +97,8 @@ def _choose_format(format_: str | None, output: Path | None) -> str:
 
 
 def _emit(frame: "pl.DataFrame", format_: str, output: Path | None) -> None:
+    from finsent_batch.output_files import replace_file
+
     if format_ == "table":
         print_table(frame.columns, frame.rows())
         return
@@ -112,9 +113,4 @@ def _emit(frame: "pl.DataFrame", format_: str, output: Path | None) -> None:
     if output is None:
         click.echo(content.getvalue(), nl=False)
         return
-    try:
-        replace_file(output, content.getvalue())
-    except (FileNotFoundError, PermissionError, NotADirectoryError) as error:
-        raise CannotCreateError(
-            f"cannot write {output} ({error.strerror}): choose another place with -o"
-        ) from None
+    replace_file(output, content.getvalue())

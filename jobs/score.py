@@ -79,6 +79,13 @@ if TYPE_CHECKING:
     help="The most scoring time that a killed run can lose.",
 )
 @click.option(
+    "--publish-wait",
+    type=click.FloatRange(min=0.0),
+    default=ScoreConfig.publish_wait,
+    metavar="SECONDS",
+    help="How long to wait for an output that another process has open.",
+)
+@click.option(
     "--metrics-file",
     type=file_path(),
     help="Prometheus text file to replace at the end, whether the run succeeded or not.",

@@ -5,7 +5,7 @@ import os
 import polars as pl
 import pytest
 
-from finsent_batch.errors import CannotCreateError
+from finsent_batch.errors import CannotCreateError, StorageError
 from finsent_batch.output_files import check_inside, replace_file
 
 
@@ -83,7 +83,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(folders, monkey
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(StorageError, match="No space"):
         replace_file(file, b"new")
     assert file.read_bytes() == b"old"
     assert [f.name for f in (folders / "out").iterdir()] == ["a.txt"]

@@ -172,12 +172,11 @@ def test_a_file_that_is_no_duckdb_file(refused, tmp_path):
     refused(65, "x.duckdb", "--table", "t", says=["x.duckdb is not a DuckDB database"])
 
 
-def test_a_duckdb_file_that_another_process_has_open(refused, table, news, hold, tmp_path):
+def test_a_duckdb_input_that_another_process_has_open(refused, table, hold, tmp_path):
     pid = hold(tmp_path / table)
     held = [f"{table} is in use by process {pid}", "run again"]
     refused(75, table, "--table", "news", says=held)
     refused(75, table, says=held)
-    refused(75, news, "-o", table, says=held)
 
 
 def test_a_store_that_another_process_has_open(refused, run, news, tiny_model, hold, tmp_path):

@@ -194,3 +194,27 @@ def test_replacing_columns_scores_a_scored_file_again(score, inputs, tmp_path):
     second = pl.read_parquet(tmp_path / "new.parquet")
     assert second.columns == ["tags", "price", "headline", "id", *ADDED]
     assert second.select(ADDED).equals(first.select(ADDED))
+
+
+def test_a_suffix_in_capitals_is_that_suffix(score, inputs, tmp_path):
+    for old, new in (("c.csv", "C.CSV"), ("z.csv.gz", "Z.CSV.Gz"), ("p.parquet", "P.Parquet")):
+        (tmp_path / old).rename(tmp_path / new)
+        assert score(new)["rows"]["read"] == 12
+        assert pl.read_parquet(tmp_path / f"{new.split('.')[0]}.scored.parquet").height == 12
+    (tmp_path / "d.duckdb").rename(tmp_path / "D.DUCKDB")
+    score("D.DUCKDB", "--table", "news", "-o", "OUT.CSV")
+    assert pl.read_csv(tmp_path / "OUT.CSV").height == 12
+    score("P.Parquet", "-o", "OUT.DuckDB")
+    assert table(tmp_path / "OUT.DuckDB", "P_scored").height == 12
+    (tmp_path / "in").mkdir()
+    (tmp_path / "C.CSV").rename(tmp_path / "in" / "C.CSV")
+    assert score("in")["outputs"] == [f"{tmp_path}/in.scored/C.scored.parquet"]
+
+
+@pytest.mark.parametrize("here", [".", "../in", "deep/.."])
+def test_the_folder_one_is_in_gets_an_output_beside_it(score, inputs, tmp_path, monkeypatch, here):
+    (tmp_path / "in" / "deep").mkdir(parents=True)
+    (tmp_path / "p.parquet").rename(tmp_path / "in" / "p.parquet")
+    monkeypatch.chdir(tmp_path / "in")
+    score(here)
+    assert (tmp_path / "in.scored" / "p.scored.parquet").exists()

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from ..config import ReportConfig
 from ..distributions import CONFIDENCE_EDGES, SCORE_EDGES
-from ..errors import CannotCreateError, GateFailedError, UsageError
+from ..errors import GateFailedError, UsageError
 from ..gates import Gate, GateResult, check_gate, failures, parse_gate
 from ..output_files import replace_file
 from .page import to_html, to_markdown
@@ -117,9 +117,4 @@ def _json(
 
 
 def _write(output: Path, text: str) -> None:
-    try:
-        replace_file(output, text.encode())
-    except (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError) as error:
-        raise CannotCreateError(
-            f"cannot write {output} ({error.strerror}): choose another place with -o"
-        ) from None
+    replace_file(output, text.encode())
