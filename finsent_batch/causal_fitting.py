@@ -23,6 +23,27 @@ from .models.directory import TRAINING_LOG
 from .planning import Progress
 
 CHECKPOINTS = "checkpoints"
+KEPT_EPOCH = "eval_kept_epoch"
+_ACCURACY = "eval_mean_token_accuracy"
+
+
+class KeepEpoch(TrainerCallback):  # type: ignore[misc]
+    """Marks the latest epoch that validation cannot tell from the best one.
+
+    The one-standard-error rule (Breiman et al. 1984), on the accuracy of the
+    answer's tokens: on a hundred rows the best epoch is mostly luck, on thousands
+    the rule keeps the best. Loss would not do: a later epoch that is right more
+    often, but too sure of itself, has the higher one, and calibration mends that.
+    """
+
+    def __init__(self, rows: int) -> None:
+        self._rows = rows
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any, **_: Any) -> None:
+        found = [log[_ACCURACY] for log in state.log_history if _ACCURACY in log]
+        best = max(found)
+        error = math.sqrt(best * (1 - best) / self._rows)
+        metrics[KEPT_EPOCH] = state.epoch if found[-1] >= best - error else 0.0
 
 
 def adapted(config: TrainConfig, model: Any, *, checkpointing: bool) -> Any:
@@ -67,6 +88,8 @@ def fit_causal(
         **_arguments(config, folder, batch, len(sets["train"]), validate=validate)
     )
     callbacks: list[TrainerCallback] = [Report(progress)]
+    if validate:
+        callbacks.append(KeepEpoch(len(sets["valid"])))
     if config.early_stopping_patience is not None and validate:
         callbacks.append(EarlyStoppingCallback(config.early_stopping_patience))
     trainer = SFTTrainer(
@@ -103,7 +126,8 @@ def _arguments(
     if config.save_steps is not None:
         saving = {"save_strategy": "steps", "save_steps": config.save_steps}
     if validate and config.save_steps is None:
-        saving |= {"load_best_model_at_end": True, "metric_for_best_model": "eval_loss"}
+        best = {"metric_for_best_model": KEPT_EPOCH, "greater_is_better": True}
+        saving |= {"load_best_model_at_end": True, **best}
     return {
         "output_dir": str(folder),
         "learning_rate": config.learning_rate,

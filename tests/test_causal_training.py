@@ -216,6 +216,26 @@ def test_the_loss_counts_the_label_alone_or_the_whole_text(
     assert whole["labels"][0] == whole["input_ids"][0]
 
 
+def test_the_latest_epoch_within_a_standard_error_of_the_best_is_kept() -> None:
+    from types import SimpleNamespace
+
+    from finsent_batch.causal_fitting import KEPT_EPOCH, KeepEpoch
+
+    def kept(rows: int, accuracies: list[float]) -> list[float]:
+        state = SimpleNamespace(log_history=[{"loss": 1.0}], epoch=0.0)
+        marks = []
+        for epoch, accuracy in enumerate(accuracies, start=1):
+            state.epoch = float(epoch)
+            state.log_history.append({"eval_mean_token_accuracy": accuracy})
+            metrics: dict[str, float] = {}
+            KeepEpoch(rows).on_evaluate(None, state, None, metrics)
+            marks.append(metrics[KEPT_EPOCH])
+        return marks
+
+    assert kept(100, [0.64, 0.71, 0.73, 0.67, 0.70]) == [1.0, 2.0, 3.0, 0.0, 5.0]
+    assert kept(10_000, [0.64, 0.71, 0.73, 0.67, 0.70]) == [1.0, 2.0, 3.0, 0.0, 0.0]
+
+
 def test_balanced_rows_have_equal_classes() -> None:
     from finsent_batch.causal_data import balanced
 
