@@ -1,0 +1,67 @@
+"""How far labels agree between ways of running one causal adapter.
+
+    python benchmarks/llama_quality.py ADAPTER ../shared/data/phrasebank/Sentences_50Agree.txt
+
+Packed against transformers' padded forward, 4 bits on the GPU against the CPU,
+fp8 against bf16, another batch size and order; on a CPU the first comparison.
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from report import emit
+
+from finsent_batch.headlines import normalise
+from finsent_batch.models.directory import open_model
+from finsent_batch.scorers.label_tokens import LabelTokenScorer
+
+
+def answers(model: str, texts: list[str], device: str, weights: str, **how: Any) -> Any:
+    """Return probabilities (n, 3) in the order of `texts`, scored in `how["order"]`."""
+    order = how.pop("order", np.arange(len(texts)))
+    scorer = LabelTokenScorer(open_model(model), device=device, weights=weights, **how)
+    result = np.zeros((len(texts), 3), dtype=np.float32)
+    for batch in scorer.score([texts[i] for i in order]):
+        result[order[batch.positions]] = batch.probabilities
+    return result
+
+
+def compared(name: str, a: Any, b: Any) -> list[Any]:
+    """Return the share of equal labels and the largest margin among those that differ."""
+    differ = a.argmax(1) != b.argmax(1)
+    best = np.sort(a, axis=1)
+    margin = float((best[:, 2] - best[:, 1])[differ].max()) if differ.any() else 0.0
+    return [name, len(a), 1 - float(differ.mean()), int(differ.sum()), margin]
+
+
+def main() -> None:
+    model, file = sys.argv[1], Path(sys.argv[2])
+    lines = file.read_text("latin-1").splitlines()
+    texts = normalise([line.rpartition("@")[0] for line in lines])
+    cpu = answers(model, texts, "cpu", "nf4", packed=False)
+    if not torch.cuda.is_available():
+        packed = answers(model, texts, "cpu", "nf4", packed=True)
+        rows = [compared("CPU, nf4: packed / padded", packed, cpu)]
+    else:
+        bf16 = answers(model, texts, "cuda", "bf16", packed=True)
+        mixed = np.random.default_rng(0).permutation(len(texts))
+        other = {"max_batch_tokens": 3000, "order": mixed}
+        rows = [
+            compared("packed in fp32 / CPU, padded", answers(model, texts, "cuda", "fp32"), cpu),
+            compared("bf16: packed / padded", bf16,
+                     answers(model, texts, "cuda", "bf16", packed=False)),
+            compared("nf4 packed / CPU, nf4 padded", answers(model, texts, "cuda", "nf4"), cpu),
+            compared("nf4 / bf16 dense", answers(model, texts, "cuda", "nf4"), bf16),
+            compared("fp8 / bf16", answers(model, texts, "cuda", "fp8"), bf16),
+            compared("bf16: other batches and order",
+                     answers(model, texts, "cuda", "bf16", **other), bf16),
+        ]  # fmt: skip
+    columns = ["comparison", "headlines", "equal", "differing", "largest margin"]
+    emit("llama_quality", columns, rows)
+
+
+if __name__ == "__main__":
+    main()
