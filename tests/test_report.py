@@ -45,6 +45,17 @@ def test_the_latest_run_is_reported(run, nights):
     assert found["notes"] == []
 
 
+def test_the_coverage_of_a_least_confidence_is_reported(run, score, wordy, tmp_path):
+    frame = pl.DataFrame({"headline": wordy(20)})
+    frame.write_parquet(tmp_path / "sure.parquet")
+    summary = score("sure.parquet", "--min-confidence", "0.4")
+    page = run("report", "-o", "sure.md")
+    assert page.code == 0, page.err
+    share = f"{summary['confidence']['coverage']:.0%}"
+    lines = (tmp_path / "sure.md").read_text().splitlines()
+    assert any("at least 0.4 sure" in line and share in line for line in lines)
+
+
 def test_histograms_are_those_of_the_published_rows(nights, tmp_path):
     frame = pl.read_parquet(tmp_path / "n2.scored.parquet").drop_nulls("sentiment")
     scores = frame["sentiment_score"]

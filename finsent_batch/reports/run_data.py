@@ -57,6 +57,8 @@ class RunData:
     seconds: dict[str, float] = field(default_factory=dict)
     labels: dict[str, int] = field(default_factory=dict)
     histograms: dict[str, list[int]] = field(default_factory=dict)
+    confidence: dict[str, float] | None = None
+    """As in the run's summary; None where no least confidence was asked for."""
     baseline: list[dict[str, Any]] = field(default_factory=list)
     """The runs compared with, oldest first: run_id, started_at, input, labels, histograms."""
     time_unit: str = "day"
@@ -96,6 +98,7 @@ def gather(config: ReportConfig) -> RunData:
         data.seconds = summary.get("seconds", {})
         data.labels = _labels(summary)
         data.histograms = summary.get("histograms", {})
+        data.confidence = summary.get("confidence")
         data.notes = list(summary.get("warnings", []))
         data.quarantine = _rows(store.connection, _QUARANTINE, [run["run_id"]])
         data.baseline = _baseline(store, run, config.baseline_runs)

@@ -56,6 +56,9 @@ def _figures(data: RunData, drift: Mapping[str, Any]) -> list[tuple[str, str]]:
     figures = [("rows", f"{rows.get('read', 0):,}"), ("labelled", f"{data.labelled:,}")]
     if rows.get("read"):
         figures.append(("reused", f"{rows['reused'] / rows['read']:.0%}"))
+    sure = data.confidence or {}
+    if sure.get("coverage") is not None:
+        figures.append((f"at least {sure['min_confidence']:g} sure", f"{sure['coverage']:.0%}"))
     if data.mean_score is not None:
         figures.append(("mean score", f"{data.mean_score:+.3f}"))
     if drift["psi"] is not None:
