@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 TORCH := torch==2.13.0
 DATA ?= $(or $(FINSENT_DATA),../shared/data)
 
-.PHONY: demo test lint format install mini benchmarks screenshots clean
+.PHONY: demo test lint format install mini audit benchmarks screenshots clean
 
 install: $(VENV)/.installed
 
@@ -39,5 +39,14 @@ mini: install
 screenshots: install
 	$(BIN)/python docs/make_screenshots.py
 
+# Known vulnerabilities of the tested versions, asked of PyPI: needs the network.
+audit: .venv-audit/bin/pip-audit
+	{ grep -v '^#' constraints.txt; echo $(TORCH); } > .venv-audit/versions.txt
+	.venv-audit/bin/pip-audit --strict --no-deps --disable-pip --requirement .venv-audit/versions.txt
+
+.venv-audit/bin/pip-audit:
+	$(PYTHON) -m venv .venv-audit
+	.venv-audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis runs
+	rm -rf $(VENV) .venv-audit build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis runs

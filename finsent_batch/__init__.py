@@ -3,8 +3,13 @@
 The names below are loaded when first used, so that importing the package is cheap.
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+# Before transformers is imported: it would else fetch compiled code from the Hub, and run it,
+# where the package `kernels` is installed.
+os.environ["USE_HUB_KERNELS"] = "NO"
 
 if TYPE_CHECKING:
     from .api import query, query_sql, score_frame

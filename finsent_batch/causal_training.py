@@ -30,6 +30,7 @@ from .models.files import FileHashes
 from .models.spec import CAUSAL, ModelSpec
 from .planning import Progress
 from .prompts import DEFAULT_PROMPT
+from .scorers import FROM_DISK
 from .scorers.attention import NAME as PACKED
 from .scorers.causal import compute_dtype, load_base
 from .scorers.decoders import packable
@@ -108,7 +109,7 @@ def _fit(
     logger.info("micro-batch %d x %d, recomputing: %s", batch.size, batch.accumulation,
                 batch.checkpointing)  # fmt: skip
     model = adapted(config, model, checkpointing=batch.checkpointing)
-    tokenizer = AutoTokenizer.from_pretrained(spec.base, local_files_only=True)
+    tokenizer = AutoTokenizer.from_pretrained(spec.base, **FROM_DISK)
     if tokenizer.pad_token is None:
         # Padding is masked: any token the model has will do, and no embedding is added.
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.convert_ids_to_tokens(0)

@@ -34,7 +34,7 @@ class ModelConfig:
     """Which model scores, on what, in which arithmetic."""
 
     model: str = PROMOTED_MODEL
-    """`promoted`, `mini`, a model directory, or the Hub id of a 3-class sequence classifier."""
+    """`promoted`, `mini`, a model directory, or a Hub id: 3-class classifier or causal model."""
     device: str = "auto"
     weights: str = "auto"
     max_batch_tokens: int | None = None
@@ -50,6 +50,9 @@ class ScoreConfig:
     text_column: str | None = None
     table: str | None = None
     output_table: str | None = None
+    append: bool = False
+    """Share `output_table` with other inputs: replace the rows this input published there
+    earlier, leave those of others."""
     model: ModelConfig = field(default_factory=ModelConfig)
     store: StoreConfig = field(default_factory=StoreConfig)
     engine: str = "local"
@@ -65,6 +68,12 @@ class ScoreConfig:
     store_text: bool = True
     commit_seconds: float = 5.0
     """The most scoring time, in seconds, that a killed run can lose."""
+    metrics_file: Path | None = None
+    """Prometheus text file to replace at the end, however the run ends."""
+    notify_command: str | None = None
+    """Command, split as a shell would but run without one, that gets the summary on stdin."""
+    notify_seconds: float = 60.0
+    """How long that command may take."""
 
 
 @dataclass(frozen=True, kw_only=True)

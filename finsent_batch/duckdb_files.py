@@ -5,8 +5,8 @@ from pathlib import Path
 import duckdb
 
 from .errors import BadDataError, MissingInputError, StorageError, TryAgainError, UsageError
-from .sql_text import quote_literal
-from .store import first_line, lock_holder
+from .sql_text import quote_identifier, quote_literal
+from .store import first_line, is_damage, is_out_of_space, lock_holder
 
 _ATTACHED = "attached_"
 
@@ -25,6 +25,49 @@ def table_names(file: Path) -> str:
     """Return the names of a DuckDB file's tables and views as one line for a message."""
     with duckdb.connect(":memory:") as connection, attached(connection, file) as (cursor, catalog):
         return ", ".join(tables_of(cursor, catalog)) or "none"
+
+
+def copy_view(
+    connection: duckdb.DuckDBPyConnection, file: Path, view: str, *, limit: int | None
+) -> Path:
+    """Copy a view's rows as a table of that name into a file of its own, and return the file.
+
+    Run twice, a view need not give its rows in the same order. It runs in a DuckDB
+    that can open its own file and nothing else: a view says which files it reads,
+    and who made it need not be who runs it. `connection` lends its scratch folder.
+
+    Raises:
+        BadDataError: the view cannot be run, or not so.
+    """
+    settings = "SELECT current_setting('temp_directory'), current_setting('memory_limit')"
+    [(folder, memory)] = connection.execute(settings).fetchall()
+    work = Path(folder).resolve()
+    work.mkdir(exist_ok=True)
+    copy = work / f"view_{len(list(work.iterdir()))}.duckdb"
+    name, path = quote_identifier(view), str(file.resolve())
+    with duckdb.connect(":memory:") as closed:
+        closed.execute(f"SET memory_limit = {quote_literal(memory)}")
+        closed.execute(f"SET temp_directory = {quote_literal(str(work))}")
+        closed.execute("SET TimeZone = 'UTC'")
+        closed.execute(f"ATTACH {quote_literal(path)} AS source (TYPE duckdb, READ_ONLY)")
+        closed.execute(f"ATTACH {quote_literal(str(copy))} AS copy (TYPE duckdb)")
+        closed.execute(f"SET allowed_directories = [{quote_literal(str(work))}]")
+        closed.execute("SET enable_external_access = false")
+        rows = f"FROM source.main.{name}" + ("" if limit is None else f" LIMIT {limit}")
+        try:
+            closed.execute(f"CREATE TABLE copy.main.{name} AS {rows}")
+        except duckdb.PermissionException:
+            raise BadDataError(
+                f"the view {view!r} of {file} reads other files, which is not allowed: "
+                "make a table of it, or name those files as INPUT"
+            ) from None
+        except duckdb.Error as error:
+            if is_out_of_space(error):
+                raise
+            raise BadDataError(
+                f"the view {view!r} of {file} cannot be run: {first_line(error)}"
+            ) from None
+    return copy
 
 
 class attached:
@@ -92,9 +135,3 @@ def _cannot_attach(file: Path, error: duckdb.Error) -> Exception:
     if is_damage(error):
         return BadDataError(f"{file} is truncated or corrupt: get it again ({first_line(error)})")
     return StorageError(f"cannot open {file}: {first_line(error)}")
-
-
-def is_damage(error: duckdb.Error) -> bool:
-    """Return whether this is what a truncated or corrupt file looks like."""
-    text = str(error)
-    return "Could not read enough bytes" in text or "Corrupt database" in text

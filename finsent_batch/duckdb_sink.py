@@ -115,15 +115,25 @@ class DuckDBSink:
         mark: Mark,
         types: dict[str, str],
     ) -> None:
-        # Arrow has no ENUM: it comes as text, here and within lists and structs.
-        enums = [(quote_identifier(c), t) for c, t in types.items() if "ENUM(" in t]
-        casts = ", ".join(f"CAST({column} AS {kind}) AS {column}" for column, kind in enums)
-        columns = f"* REPLACE ({casts})" if casts else "*"
+        columns = select_list(types)
         cursor.register("labelled_rows", pa.RecordBatchReader.from_batches(schema, []))
         cursor.execute(f"CREATE OR REPLACE TABLE {name} AS SELECT {columns} FROM labelled_rows")
         for batch in batches:
             cursor.register("labelled_rows", pa.Table.from_batches([batch]))
             cursor.execute(f"INSERT INTO {name} FROM labelled_rows")
         cursor.unregister("labelled_rows")
+        self._sign(cursor, name, mark)
+
+    def _sign(self, cursor: duckdb.DuckDBPyConnection, name: str, mark: Mark) -> None:
         comment = quote_literal(json.dumps({MARK_KEY: mark}))
         cursor.execute(f"COMMENT ON TABLE {name} IS {comment}")
+
+
+def select_list(types: dict[str, str]) -> str:
+    """Return what to select from labelled rows that came through Arrow.
+
+    Arrow has no ENUM: it comes as text, here and within lists and structs.
+    """
+    enums = [(quote_identifier(c), t) for c, t in types.items() if "ENUM(" in t]
+    casts = ", ".join(f"CAST({column} AS {kind}) AS {column}" for column, kind in enums)
+    return f"* REPLACE ({casts})" if casts else "*"

@@ -29,6 +29,7 @@ from .models.bases import PACKAGED_BASE, resolve_base, weight_files
 from .models.directory import CARD_FILE, FORMAT_VERSION, TRAINING_LOG
 from .models.files import FileHashes
 from .planning import Progress
+from .scorers import FROM_DISK
 from .scorers.classifier import new_classifier
 from .training_card import hyperparameters, package_versions
 from .training_data import Labelled, check_output, held_out, load_splits, split_notes
@@ -41,11 +42,12 @@ def train_encoder(config: TrainConfig, progress: Progress) -> dict[str, dict[str
     check_output(config)
     data = load_splits(config.data)
     base = resolve_base(config.base or PACKAGED_BASE)
+    weight_files(base)
     threads = torch.get_num_threads()
     torch.set_num_threads(config.threads or available_cores())
     try:
         set_seed(config.seed)
-        tokenizer = AutoTokenizer.from_pretrained(base, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(base, **FROM_DISK)
         model = _adapted(config, base)
         rows = epoch_rows(data.splits["train"], config, held_out(data))
         log = fit(config, model, tokenizer, rows, data.splits["valid"], progress)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -9,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from .planning import Plan, Progress, pending_chunks
-from .scorers import ScoredBatch, Scorer
+from .scorers import ScoredBatch, Scorer, Tokenised
 from .store import Store
 
 # Headlines tokenised and sorted at a time. The plan has sorted all of them by
@@ -52,13 +53,32 @@ def run_local(
 ) -> Scored:
     """Score what the plan left pending; return early, with all committed, when `stop()` is true."""
     total = Scored()
-    for chunk in pending_chunks(store, CHUNK_HEADLINES):
-        for group in _timed_groups(scorer.score(chunk["headline"].to_pylist()), commit, stop):
-            _commit(store, chunk, group, commit, total)
-            progress("score", total.headlines + total.invalid, plan.pending)
-        if stop():
-            break
+    with ThreadPoolExecutor(1, thread_name_prefix="tokenise") as background:
+        chunks = pending_chunks(store, CHUNK_HEADLINES)
+        for chunk, tokenised in _tokenised_ahead(chunks, scorer, background):
+            for group in _timed_groups(scorer.score_tokenised(tokenised), commit, stop):
+                _commit(store, chunk, group, commit, total)
+                progress("score", total.headlines + total.invalid, plan.pending)
+            if stop():
+                break
     return total
+
+
+def _tokenised_ahead(
+    chunks: Iterator[pa.Table], scorer: Scorer, background: Executor
+) -> Iterator[tuple[pa.Table, Tokenised]]:
+    """Yield each chunk with its tokens, while those of the next are made in the background.
+
+    The store is read in this thread only.
+    """
+    ahead: tuple[pa.Table, Future[Tokenised]] | None = None
+    for chunk in chunks:
+        begun = background.submit(scorer.tokenise, chunk["headline"].to_pylist())
+        if ahead is not None:
+            yield ahead[0], ahead[1].result()
+        ahead = chunk, begun
+    if ahead is not None:
+        yield ahead[0], ahead[1].result()
 
 
 def _timed_groups(

@@ -20,6 +20,7 @@ from .metrics import MISSING, Floats, Ints, evaluate_predictions, mcnemar, predi
 from .model_card import add_evaluation
 from .models.directory import open_configured
 from .models.spec import CAUSAL, ModelSpec
+from .output_files import check_folder
 from .planning import Progress
 from .predictions import predict_headlines
 from .reports.evaluation_page import evaluation_page, training_log
@@ -108,6 +109,7 @@ def _gates(config: EvaluateConfig) -> list[Gate]:
 def _create(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        check_folder(folder)
     except OSError as error:
         raise CannotCreateError(f"cannot create {folder} ({error.strerror})") from None
 

@@ -8,9 +8,11 @@ from pathlib import Path
 
 from .config import ScoreConfig
 from .csv_source import BadRow, stage_csv
+from .duckdb_append import AppendingSink
 from .duckdb_files import table_names
 from .duckdb_sink import DuckDBSink
 from .errors import CannotCreateError, MissingInputError, UsageError
+from .output_files import check_inside
 from .sinks import CsvSink, ParquetSink, Sink
 from .sources import DuckDBSource, ParquetSource, Source
 from .store import Store
@@ -30,6 +32,7 @@ class Pair:
     table: str | None
     output: Path
     output_table: str | None
+    append: bool = False
 
 
 def suffix_of(path: Path) -> str:
@@ -48,7 +51,10 @@ def resolve_pairs(config: ScoreConfig) -> list[Pair]:
     Raises:
         MissingInputError: nothing is there.
         UsageError: an unknown suffix, or options that contradict each other.
+        CannotCreateError: a link leads an output out of its folder.
     """
+    if config.append:
+        _check_append(config)
     path = Path(config.input).expanduser()
     if path.is_dir():
         base, files = path, list(_walk(path))
@@ -65,6 +71,13 @@ def resolve_pairs(config: ScoreConfig) -> list[Pair]:
     if config.table:
         raise UsageError("--table goes with one .duckdb input, not with a folder")
     return _many(config, base, files, folder)
+
+
+def _check_append(config: ScoreConfig) -> None:
+    if config.output_table is None:
+        raise UsageError("--append needs --output-table: the one table that all inputs share")
+    if config.overwrite:
+        raise UsageError("--append adds to a table, --overwrite replaces it: choose one")
 
 
 def _is_input(file: Path) -> bool:
@@ -102,6 +115,7 @@ def _single(config: ScoreConfig, path: Path) -> Pair:
         output = path if suffix == ".duckdb" else path.with_name(stem_of(path) + ".scored.parquet")
     elif output.is_dir():
         output = output / f"{config.table or stem_of(path)}.scored.parquet"
+    check_inside(output, output.parent)
     return _checked(config, path, output, config.output_table)
 
 
@@ -120,7 +134,13 @@ def _checked(config: ScoreConfig, path: Path, output: Path, output_table: str | 
         raise UsageError(f"output {output} is the input itself: name another with -o")
     if output.resolve() == config.store.path.resolve():
         raise UsageError(f"output {output} is the store: give the results their own file")
-    return Pair(input=path, table=config.table, output=output, output_table=output_table)
+    return Pair(
+        input=path,
+        table=config.table,
+        output=output,
+        output_table=output_table,
+        append=config.append,
+    )
 
 
 def _folded(name: str | None) -> str | None:
@@ -134,16 +154,21 @@ def _many(config: ScoreConfig, base: Path, files: list[Path], folder: Path) -> l
     for file in files:
         inside = file.relative_to(base).parent if file.is_relative_to(base) else Path()
         if folder.suffix == ".duckdb":
-            if config.output_table:
-                raise UsageError("--output-table names one table; the input is many files")
-            pairs.append(_checked(config, file, folder, None))
+            if config.output_table and not config.append:
+                raise UsageError(
+                    "--output-table names one table, the input is many files: collect them "
+                    "in it with --append, or leave it out"
+                )
+            check_inside(folder, folder.parent)
+            pairs.append(_checked(config, file, folder, config.output_table))
         else:
             output = folder / inside / f"{stem_of(file)}.scored.parquet"
+            check_inside(output, folder)
             pairs.append(_checked(config, file, output, config.output_table))
     targets: dict[tuple[Path, str | None], Path] = {}
     for pair in pairs:
         other = targets.setdefault((pair.output, _folded(pair.output_table)), pair.input)
-        if other is not pair.input:
+        if other is not pair.input and not config.append:
             raise UsageError(
                 f"{other} and {pair.input} would both be written to {pair.output}: "
                 "score them one by one with -o"
@@ -171,7 +196,8 @@ def open_source(store: Store, pair: Pair, config: ScoreConfig) -> tuple[Source, 
 def open_sink(store: Store, pair: Pair) -> Sink:
     """Return the sink of one output; nothing is created yet."""
     if pair.output_table is not None:
-        return DuckDBSink(store.connection, pair.output, pair.output_table)
+        kind = AppendingSink if pair.append else DuckDBSink
+        return kind(store.connection, pair.output, pair.output_table)
     return (
         ParquetSink(pair.output) if suffix_of(pair.output) == ".parquet" else CsvSink(pair.output)
     )
@@ -184,11 +210,19 @@ def check_target(store: Store, sink: Sink, source: Source, *, overwrite: bool) -
         CannotCreateError: something else stands there, the place is not writable, or
             the output's format has no room for a column.
     """
-    if not overwrite and sink.exists():
+    if isinstance(sink, AppendingSink):
+        sink.check_appendable()
+    elif not overwrite and sink.exists():
         mark = _recorded(store, sink) if isinstance(sink, CsvSink) else sink.mark()
         if mark is None or (mark["input"], mark["input_table"]) != (source.path, source.table):
             what = f"table {sink.table!r} in {sink.path}" if sink.table else sink.path
-            made_from = f" (made from {mark['input']})" if mark else ""
+            made_from = (
+                " (collects inputs with --append)"
+                if mark and mark.get("append")
+                else f" (made from {mark['input']})"
+                if mark
+                else ""
+            )
             raise CannotCreateError(
                 f"{what} exists{made_from} and is no output of this input: "
                 "name another with -o, or replace it with --overwrite"

@@ -1,36 +1,11 @@
-"""What there is: models the store knows, and what this machine can run."""
-
-import importlib.metadata
-import os
-import shutil
-import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
+"""What models there are: the embedded one and those the store knows."""
 
 from .config import DEFAULT_MODEL, StoreConfig
 from .default_model import current_promotion
-from .errors import FinsentError
-from .hardware import available_cores, classifier_weights, cpu_model, cuda_available, resolve_device
+from .hardware import resolve_device
 from .models.directory import open_model
 from .models.files import FileHashes
 from .store import Store
-from .store_check import verify
-
-_LIBRARIES = (
-    "torch", "transformers", "peft", "accelerate", "datasets", "polars", "duckdb", "pyarrow",
-    "scikit-learn", "matplotlib", "jinja2",
-)  # fmt: skip
-_OPTIONAL = {"tensorboard": "tensorboard", "bitsandbytes": "llm", "trl": "llm"}
-"""Libraries that an extra brings, and which."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Check:
-    """One line of `doctor`: `state` is `ok`, `missing` or `–` (optional and absent)."""
-
-    what: str
-    state: str
-    found: str
 
 
 def known_models(config: StoreConfig) -> list[dict[str, object]]:
@@ -79,64 +54,3 @@ def _row(
         "scores": scores,
         "last scored": last,
     }
-
-
-def diagnose(config: StoreConfig) -> list[Check]:
-    """Look at Python, CPU, GPU, memory, libraries, the embedded model and the store."""
-    return [*_machine(), *_libraries(), _model(), _store(config)]
-
-
-def _machine() -> Iterator[Check]:
-    yield Check(what="Python", state="ok", found=sys.version.split()[0])
-    yield Check(what="CPU", state="ok", found=f"{cpu_model()}, {available_cores()} cores")
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
-    yield Check(what="memory", state="ok", found=f"{memory:.1f} GB")
-    disk = shutil.disk_usage(".").free / 1e9
-    yield Check(what="free disk here", state="ok", found=f"{disk:.1f} GB")
-    yield Check(what="GPU", state="ok" if cuda_available() else "–", found=_gpu())
-    weights = classifier_weights("auto", resolve_device("auto"), int8_able=True)
-    found = f"{resolve_device('auto')}, {weights}"
-    yield Check(what="device and weights for auto", state="ok", found=found)
-
-
-def _gpu() -> str:
-    if not cuda_available():
-        return "none that torch can use; scoring runs on the CPU"
-    import torch
-
-    properties = torch.cuda.get_device_properties(0)
-    return f"{properties.name}, {properties.total_memory / 1e9:.0f} GB"
-
-
-def _libraries() -> Iterator[Check]:
-    for name in (*_LIBRARIES, *_OPTIONAL):
-        try:
-            yield Check(what=name, state="ok", found=importlib.metadata.version(name))
-        except importlib.metadata.PackageNotFoundError:
-            optional = name in _OPTIONAL
-            remedy = f"pip install {f'finsent-batch[{_OPTIONAL[name]}]' if optional else name}"
-            yield Check(what=name, state="–" if optional else "missing", found=remedy)
-
-
-def _model() -> Check:
-    what = f"model {DEFAULT_MODEL}"
-    try:
-        spec = open_model(DEFAULT_MODEL)
-        spec.fingerprint("fp32", FileHashes())
-    except FinsentError as error:
-        return Check(what=what, state="missing", found=str(error))
-    return Check(what=what, state="ok", found=f"{spec.base_id}, files and hashes as expected")
-
-
-def _store(config: StoreConfig) -> Check:
-    what = f"store {config.path}"
-    if not config.path.exists():
-        return Check(what=what, state="–", found="none yet; the first run makes it")
-    try:
-        with Store.open(config, read_only=True) as store:
-            findings = verify(store)
-            scores = store.query("SELECT count(*) FROM scores")[0][0]
-    except FinsentError as error:
-        return Check(what=what, state="–", found=str(error))
-    return Check(what=what, state="–" if findings else "ok",
-                 found="; ".join(findings) or f"sound, {scores:,} scores")  # fmt: skip

@@ -20,6 +20,7 @@ from .models.bases import weight_files
 from .models.directory import CARD_FILE, open_model
 from .models.files import FileHashes
 from .models.spec import CAUSAL, ModelSpec
+from .output_files import check_folder
 
 
 def merge(model: str, output: Path, *, overwrite: bool = False) -> list[Path]:
@@ -44,6 +45,7 @@ def merge(model: str, output: Path, *, overwrite: bool = False) -> list[Path]:
     quiet_bitsandbytes()
     try:
         output.mkdir(parents=True, exist_ok=True)
+        check_folder(output)
         for old in output.glob("*.safetensors*"):
             old.unlink()
         _dense(spec).save_pretrained(output)
@@ -58,12 +60,13 @@ def _dense(spec: ModelSpec) -> Any:
     """Return the base as a plain bf16 model whose linear layers have the adapter in them."""
     from transformers import AutoModelForCausalLM
 
+    from .scorers import WEIGHTS_FROM_DISK
     from .scorers.causal import load_causal
     from .scorers.quantized import DenseLinear
 
     folded = load_causal(spec, device=resolve_device("auto"), weights="bf16")
     dense = AutoModelForCausalLM.from_pretrained(
-        spec.base, dtype=torch.bfloat16, use_safetensors=True, local_files_only=True
+        spec.base, dtype=torch.bfloat16, **WEIGHTS_FROM_DISK
     )
     for name, module in folded.named_modules():
         if isinstance(module, DenseLinear):

@@ -32,6 +32,7 @@ class PlannedSource:
     source: Source
     text_column: str
     signature: object
+    rows: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,8 +66,11 @@ def make_plan(
     total = 0
     for file, (source, column) in enumerate(sources):
         signature = source.signature()
-        total += _key_rows(store, file, source, column, progress, total)
-        planned.append(PlannedSource(source=source, text_column=column, signature=signature))
+        rows = _key_rows(store, file, source, column, progress, total)
+        total += rows
+        planned.append(
+            PlannedSource(source=source, text_column=column, signature=signature, rows=rows)
+        )
     connection.execute(
         f"""
         CREATE OR REPLACE TABLE plan.pending_keys AS

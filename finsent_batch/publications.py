@@ -1,12 +1,13 @@
 """What was published: where it lies, and how SQL reads it."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import duckdb
 
+from .duckdb_append import INPUT_COLUMN, AppendingSink, input_name
 from .duckdb_files import attached, tables_of
 from .errors import BadDataError, MissingInputError, UsageError
 from .sql_text import quote_identifier, quote_literal
@@ -19,6 +20,8 @@ class Publication:
 
     path: str
     table: str | None = None
+    inputs: tuple[str, ...] | None = None
+    """The inputs whose rows are meant, of a table that inputs share; None for all rows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +45,8 @@ def latest_publications(store: Store) -> list[Publication]:
     rows = store.query("""
         SELECT input, input_table, output, output_table FROM run_files
         ORDER BY published_at DESC""")
-    tables: dict[str, Collection[str]] = {}
-    latest: dict[tuple[str, str | None], Publication] = {}
+    tables: dict[str, list[str]] = {}
+    latest: dict[tuple[str, str | None], tuple[str, str | None]] = {}
     for path, table, output, output_table in rows:
         there = Path(output).exists()
         if there and output_table is not None:
@@ -51,8 +54,54 @@ def latest_publications(store: Store) -> list[Publication]:
                 tables[output] = _tables(store.connection, output)
             there = output_table in tables[output]
         if there:
-            latest.setdefault((path, table), Publication(path=output, table=output_table))
-    return sorted(set(latest.values()), key=str)
+            latest.setdefault((path, table), (output, output_table))
+    inputs: dict[tuple[str, str | None], list[str]] = {}
+    for (path, table), target in latest.items():
+        inputs.setdefault(target, []).append(input_name(path, table))
+    return [
+        Publication(
+            path=path,
+            table=table,
+            inputs=tuple(found) if _is_shared(store.connection, path, table) else None,
+        )
+        for (path, table), found in sorted(inputs.items(), key=str)
+    ]
+
+
+def publications_of(store: Store, run_id: str) -> tuple[list[str], list[Publication]]:
+    """Return the names of all that a run published, and what of it still is what it published.
+
+    What a later run replaced is left out: a whole output, or an input's rows in a
+    table that inputs share.
+    """
+    rows = store.query(
+        """SELECT output, output_table, list({'path': input, 'table': input_table, 'own': latest}),
+            bool_or(last_writer = $1)
+        FROM (SELECT *,
+                arg_max(run_id, published_at) OVER (PARTITION BY output, output_table, input,
+                    input_table) = $1 AS latest,
+                arg_max(run_id, published_at) OVER (PARTITION BY output, output_table)
+                    AS last_writer
+            FROM run_files)
+        WHERE run_id = $1 GROUP BY ALL ORDER BY ALL""",
+        [run_id],
+    )
+    names, found = [], []
+    for path, table, inputs, latest in rows:
+        names.append(input_name(path, table))
+        if not Path(path).exists():
+            continue
+        if _is_shared(store.connection, path, table):
+            own = tuple(input_name(i["path"], i["table"]) for i in inputs if i["own"])
+            found += [Publication(path=path, table=table, inputs=own)] if own else []
+        elif latest:
+            found.append(Publication(path=path, table=table))
+    return names, found
+
+
+def _is_shared(connection: duckdb.DuckDBPyConnection, path: str, table: str | None) -> bool:
+    mark = AppendingSink(connection, Path(path), table).mark() if table else None
+    return bool(mark and mark.get("append"))
 
 
 def named(published: str) -> Publication:
@@ -86,11 +135,11 @@ def describe(connection: duckdb.DuckDBPyConnection, publication: Publication) ->
         MissingInputError: the DuckDB file has no such table.
         UsageError: a DuckDB file without a table named.
     """
-    path, table = publication.path, publication.table
+    path = publication.path
     kind: Literal["parquet", "csv", "duckdb"] = "parquet"
     source = path
     if path.endswith(".duckdb"):
-        kind, source = "duckdb", _attached_table(connection, path, table)
+        kind, source = "duckdb", _attached_table(connection, publication)
     elif path.endswith((".csv", ".csv.gz")):
         kind = "csv"
     relation = relation_sql(kind, [source])
@@ -119,21 +168,26 @@ def literal_path(path: str) -> str:
     return "".join(f"[{c}]" if c in "[*?" else c for c in path)
 
 
-def _attached_table(connection: duckdb.DuckDBPyConnection, path: str, table: str | None) -> str:
-    """Attach a DuckDB file for as long as the connection lives; return the table's name in SQL."""
-    names = _tables(connection, path)
+def _attached_table(connection: duckdb.DuckDBPyConnection, publication: Publication) -> str:
+    path, table = publication.path, publication.table
+    found = _tables(connection, path)
     if table is None:
         raise UsageError(
-            f"{path}: name one of its tables, as {path}::TABLE; it has: {', '.join(names)}"
+            f"{path}: name one of its tables, as {path}::TABLE; it has: {', '.join(found)}"
         )
-    if table not in names:
-        raise MissingInputError(f"{path} has no table {table!r}; it has: {', '.join(names)}")
-    rows = connection.execute("SELECT path, database_name FROM duckdb_databases()").fetchall()
-    known: dict[str | None, str] = dict(rows)
+    if table not in found:
+        raise MissingInputError(f"{path} has no table {table!r}; it has: {', '.join(found)}")
+    known = dict(
+        connection.execute("SELECT path, database_name FROM duckdb_databases()").fetchall()
+    )
     if path not in known:
-        known[path] = f"news_{len(rows)}"
+        known[path] = f"news_{len(known)}"
         connection.execute(f"ATTACH {quote_literal(path)} AS {known[path]} (READ_ONLY)")
-    return f"{known[path]}.main.{quote_identifier(table)}"
+    sql = f"{known[path]}.main.{quote_identifier(table)}"
+    if publication.inputs is None:
+        return sql
+    inputs = ", ".join(map(quote_literal, publication.inputs))
+    return f"(SELECT * FROM {sql} WHERE {INPUT_COLUMN} IN ({inputs}))"
 
 
 def _tables(connection: duckdb.DuckDBPyConnection, path: str) -> list[str]:

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from .distributions import add_histograms, histograms_of
-from .errors import TryAgainError
+from .errors import BadDataError, TryAgainError
 from .labels import LABELS, SENTIMENT_SQL
 from .planning import HAS_TEXT, IS_EMPTY, Plan, PlannedSource, Progress
 from .results import CONFIDENT_COLUMN, output_schema, result_schema
@@ -107,6 +107,7 @@ def publish(
 
     Raises:
         TryAgainError: a source changed since it was planned.
+        BadDataError: a source's columns are not of the same length.
     """
     results = Results(store, fingerprint, min_confidence)
     confident = min_confidence is not None
@@ -150,6 +151,11 @@ def _labelled(
         assert callable(report)
         report(counts.rows)
     _check_unchanged(planned)
+    if counts.rows != planned.rows:
+        raise BadDataError(
+            f"{planned.source.path} is damaged: it gives {planned.rows} rows of its headline "
+            f"column and {counts.rows} of all columns: get it again"
+        )
 
 
 def _check_unchanged(planned: PlannedSource) -> None:

@@ -77,7 +77,7 @@ def view_published(
     publications: Sequence[Publication],
     columns: Mapping[str, str],
 ) -> None:
-    """Make `scored_headlines` of these publications only, on a connection of one's own.
+    """Make `scored_headlines` of these publications; from then on SQL reaches no other file.
 
     `news_time` is NULL where there is no time in the date column.
 
@@ -85,6 +85,7 @@ def view_published(
         BadDataError: an output cannot be read.
         UsageError: `columns` names a column that an output lacks.
     """
+    shut_in(connection, [publication.path for publication in publications])
     tables = [describe(connection, publication) for publication in publications]
     create_temporary_views(connection, _scored(connection, tables, columns, needs_times=False))
 

@@ -68,6 +68,12 @@ class Run:
     stop: StopRequest
     jobs: list[Job] = field(default_factory=list)
 
+    def log(self, stage: str, done: str, **counts: int) -> None:
+        """Log what a stage has done; only counts, never a headline."""
+        told = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items())
+        extra = {"run_id": self.summary.run_id, "stage": stage, "counts": counts}
+        logger.info("%s: %s", done, told, extra=extra)
+
 
 def open_books(run: Run) -> None:
     # Only one run can hold the store: another still "running" was killed.

@@ -1,6 +1,5 @@
 """The story of a `score` run: plan, score what is missing, publish."""
 
-import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from .inputs import Pair, check_target, open_sink, open_source, resolve_pairs
 from .models.directory import open_configured
 from .models.files import FileHashes
 from .models.spec import ModelSpec
+from .notices import check_notices, give_notices
 from .planning import Plan, Progress, make_plan
 from .publishing import publish
 from .results import output_schema
@@ -28,10 +28,8 @@ from .scorers.loading import load_scorer
 from .sinks import Mark
 from .sources import choose_text_column
 from .store import Store, first_line
-from .summary import Summary
+from .summary import Summary, summary_of_failure
 from .views import refresh_views
-
-logger = logging.getLogger(__name__)
 
 
 def score(
@@ -42,11 +40,22 @@ def score(
     Raises:
         FinsentError: anything expected that prevents it; see `errors` and the exit codes.
     """
+    check_notices(config)
+    try:
+        summary = _score(config, progress, stop or StopRequest())
+    except BaseException as error:
+        give_notices(config, summary_of_failure(config, error))
+        raise
+    give_notices(config, summary)
+    return summary
+
+
+def _score(config: ScoreConfig, progress: Progress, stop: StopRequest) -> Summary:
     pairs = resolve_pairs(config)
     promoted = config.model.model == PROMOTED_MODEL
     config = replace(config, model=settle_model(config.model, config.store))
     spec = open_configured(config.model)
-    with opened_run(config, spec, progress, stop or StopRequest()) as run:
+    with opened_run(config, spec, progress, stop) as run:
         run.summary.promoted = promoted and config.model.model != DEFAULT_MODEL
         run.jobs = open_jobs(run, pairs)
         run.summary.output = str(config.output or pairs[0].output)
@@ -120,6 +129,7 @@ def execute(run: Run) -> Summary:
         run.summary.exit_code = getattr(expected, "exit_code", 1)
         if isinstance(expected, FinsentError):
             expected.summary = run.summary
+            run.summary.error = str(expected)
         if expected is error:
             del expected  # a cycle through this frame would keep files open until collected
             raise
@@ -140,17 +150,19 @@ def _run_stages(run: Run) -> None:
         plan = make_plan(
             run.store, [(j.source, j.text_column) for j in run.jobs], run.fingerprint, progress
         )
-    logger.info("planned: %d rows, %d to score", plan.rows, plan.pending)
+    run.log("plan", "planned", rows=plan.rows, to_score=plan.pending)
     if plan.pending:
         with timed(run.summary, "load_model"):
             scorer = load_scorer(run.spec, run.device, run.weights, run.config.model)
         run.summary.path = scorer.path
         with timed(run.summary, "score"):
             _score_pending(run, scorer, plan, progress)
+        run.log("score", "scored", headlines=run.summary.rows["unique_scored"])
         if run.stop():
             raise run.stop.error()
     with timed(run.summary, "publish"):
         _publish(run, plan, progress)
+    run.log("publish", "published", **run.summary.rows)
 
 
 def _score_pending(run: Run, scorer: Scorer, plan: Plan, progress: Progress) -> None:
@@ -200,7 +212,10 @@ def _publish(run: Run, plan: Plan, progress: Progress) -> None:
                 "published_at": utc_now(),
             },
         )
-    rows["reused"] = rows["scored"] + rows["truncated"] - rows["unique_scored"]
+    labelled = rows["scored"] + rows["truncated"]
+    [(invalid,)] = run.store.query("SELECT count(DISTINCT headline_key) FROM plan.invalid")
+    rows["reused"] = labelled - rows["unique_scored"]
+    rows["duplicate"] = labelled - (plan.distinct - invalid)
     run.summary.note_coverage(run.config.min_confidence, confident)
     quarantine(run)
     refresh_views(run.store)

@@ -16,12 +16,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from .config import TEXT_COLUMNS
-from .duckdb_files import attached, tables_of
+from .duckdb_files import attached, copy_view, tables_of
 from .errors import BadDataError, MissingInputError, StorageError, TryAgainError
 from .sql_text import quote_identifier
-from .store import PLAN_CATALOG, first_line, is_out_of_space
+from .store import first_line, is_out_of_space
 
 BATCH_ROWS = 65_536
+# What reading a damaged Parquet file can raise; names that are not UTF-8 give the last.
+_DAMAGE = (pa.ArrowException, OSError, UnicodeDecodeError)
 
 
 class Source(Protocol):
@@ -58,11 +60,12 @@ class ParquetSource:
         try:
             with pq.ParquetFile(file) as parquet:
                 self.schema: pa.Schema = parquet.schema_arrow
+            names = self.schema.names
         except FileNotFoundError:
             raise MissingInputError(f"{file} does not exist: check the path") from None
-        except (pa.ArrowException, OSError) as error:
+        except _DAMAGE as error:
             raise _unreadable(file, error) from None
-        check_column_names(self.schema.names, file)
+        check_column_names(names, file)
 
     def batches(self, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
         try:
@@ -70,7 +73,7 @@ class ParquetSource:
                 yield from _first_rows(
                     parquet.iter_batches(batch_size=BATCH_ROWS, columns=columns), self._limit
                 )
-        except (pa.ArrowException, OSError) as error:
+        except _DAMAGE as error:
             raise _unreadable(self._file, error) from None
 
     def signature(self) -> object:
@@ -102,15 +105,17 @@ class DuckDBSource:
         self._file = file
         self._connection = connection
         self._limit = limit
-        self._copy: str | None = None
+        self._place = file
+        """The file that is read: a copy where `table` is a view."""
         with self._reading() as (cursor, catalog):
             kinds = tables_of(cursor, catalog)
             if table not in kinds:
                 raise MissingInputError(
                     f"{file} has no table {table!r}; it has: {', '.join(kinds) or 'none'}"
                 )
-            if kinds[table] == "VIEW":
-                self._copy = self._copy_view(cursor, catalog)
+        if kinds[table] == "VIEW":
+            self._place = copy_view(connection, file, table, limit=limit)
+        with self._reading() as (cursor, catalog):
             select = self._select(catalog, None)
             self.schema = cursor.sql(f"FROM ({select}) LIMIT 0").to_arrow_table().schema
             described = cursor.execute(f"DESCRIBE {select}").fetchall()
@@ -130,7 +135,7 @@ class DuckDBSource:
 
     @contextmanager
     def _reading(self) -> Iterator[tuple[duckdb.DuckDBPyConnection, str]]:
-        with attached(self._connection, self._file) as (cursor, catalog):
+        with attached(self._connection, self._place) as (cursor, catalog):
             try:
                 yield cursor, catalog
             except duckdb.Error as error:
@@ -143,14 +148,8 @@ class DuckDBSource:
     def _select(self, catalog: str, columns: list[str] | None) -> str:
         names = "*" if columns is None else ", ".join(quote_identifier(c) for c in columns)
         limit = "" if self._limit is None else f" LIMIT {self._limit}"
-        relation = self._copy or f"{catalog}.main.{quote_identifier(self.table or '')}"
+        relation = f"{catalog}.main.{quote_identifier(self.table or '')}"
         return f"SELECT {names} FROM {relation}{limit}"
-
-    def _copy_view(self, cursor: duckdb.DuckDBPyConnection, catalog: str) -> str:
-        """Copy a view's rows: run twice, it need not give them in the same order."""
-        copy = f"{PLAN_CATALOG}.view_{len(tables_of(cursor, PLAN_CATALOG))}"
-        cursor.execute(f"CREATE TABLE {copy} AS {self._select(catalog, None)}")
-        return copy
 
 
 class ArrowSource:

@@ -13,6 +13,7 @@ from .config import PrepareConfig
 from .errors import BadDataError, CannotCreateError, UsageError
 from .labelled import AGREEMENT, LabelledFormat, duplicate_key, normalised, read_labelled
 from .labels import LABELS
+from .output_files import check_folder
 
 _TUTORIAL_ORDER: Final = ("positive", "neutral", "negative")
 _TUTORIAL_ROWS: Final = 300
@@ -94,6 +95,7 @@ def _write_split(
     }
     try:
         config.output.mkdir(parents=True, exist_ok=True)
+        check_folder(config.output)
         for name, part in parts.items():
             part.write_parquet(config.output / f"{name}.parquet")
         text = json.dumps(report, indent=2, ensure_ascii=False)

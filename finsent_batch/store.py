@@ -87,25 +87,29 @@ class Store:
         self._created = created
 
     @classmethod
-    def open(cls, config: StoreConfig, *, read_only: bool = False) -> Self:
-        """Open the store, creating it unless `read_only`.
+    def open(cls, config: StoreConfig, *, read_only: bool = False, create: bool = True) -> Self:
+        """Open the store, creating it unless `read_only` or told not to.
 
         Raises:
-            MissingInputError: there is none, and it is only to be read.
+            MissingInputError: there is none, and none is to be created.
             TryAgainError: another process has it open for writing.
             ConfigError: a newer version of this program wrote it.
             BadDataError: the file is no DuckDB database or is damaged.
             CannotCreateError: the folder is missing or not writable.
         """
         path = config.path.expanduser().resolve()
-        if read_only and not path.exists():
+        if (read_only or not create) and not path.exists():
             raise MissingInputError(f"no store at {path}: score something first, or name --store")
         if not path.parent.is_dir():
             raise CannotCreateError(f"the store's folder {path.parent} does not exist: create it")
         if path.is_dir():
             raise CannotCreateError(f"the store {path} is a folder: name a file with --store")
         created = not path.exists()
+        number = 0 if created else path.stat().st_ino
         connection = _connect(path, read_only=read_only)
+        if not created and path.stat().st_ino != number:
+            connection.close()
+            raise TryAgainError(f"the store {path} was replaced just now: run again")
         # Readers may be several at once: each has a folder of its own.
         work = path.with_name(path.name + (f".work.{os.getpid()}" if read_only else ".work"))
         try:
@@ -125,12 +129,20 @@ class Store:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: object, *_: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, _: object) -> None:
         unused = self._created and kind is not None and self._is_empty()
         self.connection.close()
         shutil.rmtree(self.work, ignore_errors=True)
         if unused:
             self.path.unlink(missing_ok=True)
+        # What is damaged may be met long after opening.
+        if isinstance(error, duckdb.Error) and is_damage(error):
+            raise _damaged(self.path, error) from None
+        if isinstance(error, duckdb.Error) and is_out_of_space(error):
+            raise StorageError(
+                f"the disk is full ({first_line(error)}): the store {self.path} is as it was "
+                "last committed; make room and run again"
+            ) from None
 
     def _is_empty(self) -> bool:
         try:
@@ -212,8 +224,8 @@ def _connect(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
 
 def _damaged(path: Path, error: duckdb.Error) -> BadDataError:
     return BadDataError(
-        f"the store {path} is damaged ({first_line(error)}): "
-        "move it away and run again; scores are then computed anew"
+        f"the store {path} is damaged ({first_line(error)}): move it away, then bring back "
+        "the last export with finsent-batch store import, or let scores be computed anew"
     )
 
 
@@ -274,6 +286,12 @@ def first_line(error: BaseException) -> str:
     """Return an error's message as one line of at most 300 characters."""
     text = str(error).strip()
     return text.splitlines()[0][:300] if text else type(error).__name__
+
+
+def is_damage(error: BaseException) -> bool:
+    """Return whether this is what a truncated or corrupt DuckDB file looks like."""
+    text = str(error)
+    return "Could not read enough bytes" in text or "Corrupt database" in text
 
 
 def is_out_of_space(error: BaseException) -> bool:

@@ -6,6 +6,9 @@ import sys
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from .config import ScoreConfig
+from .errors import FinsentError
+
 SUMMARY_SCHEMA_VERSION = 1
 
 
@@ -14,7 +17,8 @@ class Summary:
     """One `score` run.
 
     `rows.read = scored + truncated + empty + invalid`; `rows.reused` are the rows
-    answered from the store or by an identical headline of the same run.
+    answered from the store or by an identical headline of the same run;
+    `rows.duplicate` are the latter alone.
     `headlines_per_second` is the scorer's rate, distinct headlines scored per
     second of the score stage; None when nothing had to be scored.
     """
@@ -23,6 +27,8 @@ class Summary:
     run_id: str = ""
     status: str = "running"
     exit_code: int = 0
+    error: str | None = None
+    """Why the run failed, in the words of stderr."""
     input: str = ""
     output: str = ""
     outputs: list[str] = field(default_factory=list)
@@ -36,7 +42,11 @@ class Summary:
     """How the scorer ran its batches; None when it was not needed."""
     rows: dict[str, int] = field(
         default_factory=lambda: dict.fromkeys(
-            ("read", "scored", "reused", "truncated", "empty", "invalid", "unique_scored"), 0
+            (
+                *("read", "scored", "reused", "duplicate", "truncated", "empty", "invalid"),
+                "unique_scored",
+            ),
+            0,
         )
     )
     labels: dict[str, int] = field(default_factory=dict)
@@ -83,6 +93,23 @@ class Summary:
         torch = sys.modules.get("torch")
         if torch is not None and torch.cuda.is_available():
             self.peak_vram_mb = round(torch.cuda.max_memory_allocated() / 1e6, 1)
+
+
+def summary_of_failure(config: ScoreConfig, error: BaseException) -> Summary:
+    """Return the summary of the run that an error ended, or one that says why none began."""
+    summary = getattr(error, "summary", None)
+    if isinstance(summary, Summary):
+        return summary
+    # The message of a bug may hold anything, a headline included.
+    message = str(error) if isinstance(error, FinsentError) else type(error).__name__
+    return Summary(
+        status="failed",
+        exit_code=getattr(error, "exit_code", 1),
+        error=message,
+        input=config.input,
+        output=str(config.output or ""),
+        model=config.model.model,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,7 @@ from .errors import BadDataError, CannotCreateError, MissingInputError
 from .labelled import SPLITS, check_leakage, duplicate_key, normalised
 from .labels import LABELS
 from .models.directory import CARD_FILE
+from .output_files import check_folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +76,7 @@ def check_output(config: TrainConfig) -> None:
         )
     try:
         config.output.mkdir(parents=True, exist_ok=True)
+        check_folder(config.output)
     except OSError as error:
         raise CannotCreateError(f"cannot create {config.output} ({error.strerror})") from None
 

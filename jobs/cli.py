@@ -100,7 +100,7 @@ class _Cli(click.Group):
     "--log-format",
     type=click.Choice(["text", "json"]),
     default="text",
-    help="Log lines on stderr as text or as one JSON object each.",
+    help="Log lines on stderr as text, or as JSON with run id and counts of each stage.",
 )
 @click.option("-v", "--verbose", count=True, default=0, help="Log more; twice for debugging.")
 @click.option("-q", "--quiet", is_flag=True, default=False, help="Log errors only; no progress.")
@@ -163,7 +163,7 @@ def run(arguments: list[str] | None = None) -> int:
         _say("interrupted")
         return 130
     except FinsentError as error:
-        _say(str(error))
+        _say(str(error), exit_code=error.exit_code, **_run_of(error))
         return error.exit_code
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
@@ -177,5 +177,9 @@ def main() -> None:
     sys.exit(run())
 
 
-def _say(message: str) -> None:
-    logging.getLogger("finsent_batch").error("%s", " ".join(message.split()))
+def _run_of(error: FinsentError) -> dict[str, str]:
+    return {"run_id": error.summary.run_id} if error.summary is not None else {}
+
+
+def _say(message: str, **fields: object) -> None:
+    logging.getLogger("finsent_batch").error("%s", " ".join(message.split()), extra=fields)

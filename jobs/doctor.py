@@ -9,18 +9,20 @@ from .terminal import print_table
 
 
 @click.command()
+@click.option("--model", help="A model directory or Hub id to look at, too.")
 @click.pass_obj
-def doctor(obj: Any) -> None:
+def doctor(obj: Any, model: str | None) -> None:
     """Say what this machine can run: devices, memory, libraries, model files, store.
 
-    Exits 69 if the embedded model cannot run here.
+    Exits 69 if the embedded model, or the one named, cannot run here.
 
     \b
     finsent-batch doctor
+    finsent-batch doctor --model llama-adapter/
     """
-    from finsent_batch.listing import diagnose
+    from finsent_batch.diagnosis import diagnose
 
-    checks = diagnose(obj.store)
+    checks = diagnose(obj.store, model)
     print_table(["what", "state", "found"], [[c.what, c.state, c.found] for c in checks])
     if any(c.state == "missing" for c in checks):
         sys.exit(69)

@@ -17,7 +17,8 @@ def model_options(function: F) -> F:
         "--model",
         default=ModelConfig.model,
         help=f"{PROMOTED_MODEL} (the store's own, else {DEFAULT_MODEL}), {DEFAULT_MODEL}, a model "
-        "directory, or the Hub id of a 3-class classifier.",
+        "directory, or the Hub id of a 3-class classifier or a "
+        "causal model.",
     )
     return option(model_run_options(function))
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from finsent_batch.errors import CannotCreateError, ParameterError
+from finsent_batch.output_files import replace_file
 
 from .options import file_path, parse_pairs
 from .terminal import print_table
@@ -112,7 +113,7 @@ def _emit(frame: "pl.DataFrame", format_: str, output: Path | None) -> None:
         click.echo(content.getvalue(), nl=False)
         return
     try:
-        output.write_bytes(content.getvalue())
+        replace_file(output, content.getvalue())
     except (FileNotFoundError, PermissionError, NotADirectoryError) as error:
         raise CannotCreateError(
             f"cannot write {output} ({error.strerror}): choose another place with -o"

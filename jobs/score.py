@@ -29,6 +29,12 @@ if TYPE_CHECKING:
 @click.option("--text-column", help="Headline column.  [default: headline, title, text, sentence]")
 @click.option("--table", help="Table to read from a .duckdb input.")
 @click.option("--output-table", help="Table to write into a .duckdb output.")
+@click.option(
+    "--append",
+    is_flag=True,
+    default=ScoreConfig.append,
+    help="Share --output-table with other inputs: replace this input's earlier rows, keep theirs.",
+)
 @model_options
 @click.option(
     "--engine", type=click.Choice(["local"]), default=ScoreConfig.engine, help="Who runs the model."
@@ -73,6 +79,15 @@ if TYPE_CHECKING:
     help="The most scoring time that a killed run can lose.",
 )
 @click.option(
+    "--metrics-file",
+    type=file_path(),
+    help="Prometheus text file to replace at the end, whether the run succeeded or not.",
+)
+@click.option(
+    "--notify-command",
+    help="Command to run at the end with the summary, as JSON, on its standard input.",
+)
+@click.option(
     "--summary",
     "summary_format",
     type=click.Choice(["text", "json"]),
@@ -105,6 +120,7 @@ def score(
     from finsent_batch.estimate import dry_run as estimate
     from finsent_batch.runs import StopRequest
     from finsent_batch.scoring import score as run_score
+    from finsent_batch.summary import summary_of_failure
 
     config = ScoreConfig(
         output=output,
@@ -123,27 +139,12 @@ def score(
                 result = run_score(config, progress=progress, stop=_stop_on_signals(StopRequest()))
     except FinsentError as error:
         if as_json and not dry_run:
-            click.echo(_summary_of_failure(config, error).to_json())
+            click.echo(summary_of_failure(config, error).to_json())
         raise
     if dry_run:
         click.echo(plan.to_json() if as_json else _describe_plan(plan))
     else:
         click.echo(result.to_json() if as_json else _describe(result))
-
-
-def _summary_of_failure(config: ScoreConfig, error: FinsentError) -> "Summary":
-    """Return the summary of the run that failed, or one that says why none began."""
-    from finsent_batch.summary import Summary
-
-    if isinstance(error.summary, Summary):
-        return error.summary
-    return Summary(
-        status="failed",
-        exit_code=error.exit_code,
-        input=config.input,
-        output=str(config.output or ""),
-        model=config.model.model,
-    )
 
 
 def _stop_on_signals(stop: "StopRequest") -> "StopRequest":
@@ -164,7 +165,9 @@ def _describe(summary: "Summary") -> str:
     done = rows["scored"] + rows["truncated"]
     lines = [
         f"{rows['read']:,} rows: {done:,} labelled ({rows['unique_scored']:,} headlines scored, "
-        f"{rows['reused']:,} rows reused), {rows['empty']:,} empty, {rows['invalid']:,} invalid"
+        f"{rows['reused'] - rows['duplicate']:,} from the store, "
+        f"{rows['duplicate']:,} duplicates), "
+        f"{rows['empty']:,} empty, {rows['invalid']:,} invalid"
         + (f", {rows['truncated']:,} of the labelled truncated" if rows["truncated"] else "")
     ]
     if done:
@@ -177,8 +180,9 @@ def _describe(summary: "Summary") -> str:
             f"coverage {sure['coverage']:.1%}"
         )
     rate = f", {summary.headlines_per_second:,.0f} headlines/s" if rows["unique_scored"] else ""
+    how = ", ".join(filter(None, (summary.weights, summary.path)))
     lines.append(
-        f"{summary.seconds['total']:.1f} s on {summary.device} ({summary.weights}){rate}; "
+        f"{summary.seconds['total']:.1f} s on {summary.device} ({how}){rate}; "
         f"model {summary.model}{' (promoted)' if summary.promoted else ''}, run {summary.run_id}"
     )
     lines += [f"warning: {warning}" for warning in summary.warnings]

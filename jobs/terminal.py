@@ -12,6 +12,10 @@ from contextlib import contextmanager
 _STAGES = {"plan": "planning", "score": "scoring", "publish": "publishing", "train": "training"}
 
 
+_FIELDS = ("run_id", "stage", "counts", "exit_code")
+"""What a log line may carry beside its message."""
+
+
 class _JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         entry = {
@@ -20,6 +24,7 @@ class _JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
+        entry |= {name: getattr(record, name) for name in _FIELDS if hasattr(record, name)}
         if record.exc_info:
             entry["traceback"] = self.formatException(record.exc_info)
         return json.dumps(entry, ensure_ascii=False)
@@ -43,10 +48,16 @@ def set_up_logging(log_format: str, verbose: int, *, quiet: bool) -> None:
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_JsonFormatter() if log_format == "json" else _TextFormatter())
+    # What libraries warn of comes out in the same form.
+    logging.lastResort = logging.StreamHandler(sys.stderr)
+    logging.lastResort.setLevel(logging.WARNING if verbose else logging.ERROR)
+    logging.lastResort.setFormatter(handler.formatter)
     logger = logging.getLogger("finsent_batch")
     logger.handlers[:] = [handler]
     logger.propagate = False
-    shown = logging.INFO if verbose == 1 else logging.DEBUG if verbose > 1 else logging.WARNING
+    # Lines of JSON are for a machine, which wants to know of the runs that went well too.
+    informs = verbose == 1 or (not verbose and log_format == "json")
+    shown = logging.INFO if informs else logging.DEBUG if verbose > 1 else logging.WARNING
     logger.setLevel(logging.ERROR if quiet else shown)
 
 

@@ -108,7 +108,7 @@ def save_adapter(
     return folder
 
 
-def write_card(folder: Path, base: Path, **changes: Any) -> None:
+def write_card(folder: Path, base: Path, /, **changes: Any) -> None:
     """Write `finsent.json` for an adapter of `base`, some of its entries changed."""
     from finsent_batch.labels import LABELS
     from finsent_batch.models.directory import open_model

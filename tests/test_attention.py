@@ -81,6 +81,32 @@ def test_packing_says_where_each_token_is(lengths, prefix):
     assert packing.own_keys.tolist() == own
 
 
+@given(
+    lengths=st.lists(st.integers(1, 9), min_size=1, max_size=5),
+    inline=st.integers(1, 6),
+    heads=st.sampled_from([(2, 2), (4, 2)]),
+    seed=st.integers(0, 2**32 - 1),
+)
+@settings(max_examples=30)
+def test_a_prefix_computed_with_the_batch_is_the_same_prefix(lengths, inline, heads, seed):
+    """As training runs it: the prefix's tokens first, then the texts that see them."""
+    draw = np.random.default_rng(seed)
+    tokens, (queries, keys) = inline + sum(lengths), heads
+    query, key, value = (states(draw, tokens, n) for n in (queries, keys, keys))
+    packing = Packing(lengths=lengths, device=torch.device("cpu"), inline=inline)
+    got = attend(packing, 0, *(torch.from_numpy(part) for part in (query, key, value)), 0.4)
+    none = (states(draw, 0, keys), states(draw, 0, keys))
+    first = [part[:inline] for part in (query, key, value)]
+    rest = [part[inline:] for part in (query, key, value)]
+    want = np.concatenate(
+        [
+            reference([inline], none, *first, 0.4),
+            reference(lengths, (first[1], first[2]), *rest, 0.4),
+        ]
+    )
+    np.testing.assert_allclose(got, want, atol=2e-5)
+
+
 def test_a_text_does_not_see_its_neighbours():
     draw = np.random.default_rng(0)
     none = (states(draw, 0, 2), states(draw, 0, 2))

@@ -178,8 +178,14 @@ def test_a_store_in_the_file_is_for_the_store_s_commands_too(run, toml):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("nope = 1", "unknown key 'nope' in the top level; known: compare, evaluate, log-format"),
-        ("[score]\nnope = 1", "unknown key 'nope' in [score]; known: commit-seconds, device"),
+        (
+            "nope = 1",
+            "unknown key 'nope' in the top level; known: compare, doctor, evaluate",
+        ),
+        (
+            "[score]\nnope = 1",
+            "unknown key 'nope' in [score]; known: append, commit-seconds, device",
+        ),
         ("[scores]\nlimit = 1", "unknown key 'scores' in the top level"),
         ("score = 1", "unknown key 'score' in the top level"),
         ('[score]\ninput = "x"', "unknown key 'input' in [score]"),

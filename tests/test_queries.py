@@ -129,7 +129,7 @@ def test_low_confidence(store_config):
 
 
 def test_run_history(store_config):
-    expected = ("done", "a.csv", "m", 3, None, None, 1.5, None)
+    expected = ("done", "a.csv", "m", 3, None, None, None, 1.5, None)
     assert run_query("run_history", store_config).rows() == [
         (SCORED_AT.replace(hour=1), *expected, "two"),
         (SCORED_AT.replace(hour=0), *expected, "one"),

@@ -59,8 +59,8 @@ def test_every_input_and_output_format_gives_the_same_labels(score, inputs, kind
         file = tmp_path / f"out.{suffix}"
         summary = score(*inputs[kind], "-o", file)
         assert summary["rows"] == {
-            "read": 12, "scored": 10, "reused": 10, "truncated": 0, "empty": 2, "invalid": 0,
-            "unique_scored": 0,
+            "read": 12, "scored": 10, "reused": 10, "duplicate": 2, "truncated": 0,
+            "empty": 2, "invalid": 0, "unique_scored": 0,
         }  # fmt: skip
         stem = inputs[kind][-1].split(".")[0]
         found = read(file, f"{stem}_scored")

@@ -42,8 +42,8 @@ def test_summary_has_every_promised_field(score, feed, tmp_path, tiny_model):
 def test_rows_add_up(score, feed):
     rows = score("feed.parquet")["rows"]
     assert rows == {
-        "read": 12, "scored": 10, "reused": 2, "truncated": 0, "empty": 2, "invalid": 0,
-        "unique_scored": 8,
+        "read": 12, "scored": 10, "reused": 2, "duplicate": 2, "truncated": 0,
+            "empty": 2, "invalid": 0, "unique_scored": 8,
     }  # fmt: skip
 
 
@@ -55,8 +55,8 @@ def test_every_status_is_counted_and_published(score, tmp_path):
     found = score("odd.parquet")
     rows = found["rows"]
     assert rows == {
-        "read": 6, "scored": 2, "reused": 1, "truncated": 1, "empty": 2, "invalid": 1,
-        "unique_scored": 2,
+        "read": 6, "scored": 2, "reused": 1, "duplicate": 1, "truncated": 1,
+            "empty": 2, "invalid": 1, "unique_scored": 2,
     }  # fmt: skip
     assert rows["read"] == sum(rows[s] for s in ("scored", "truncated", "empty", "invalid"))
     assert sum(found["labels"].values()) == rows["scored"] + rows["truncated"]

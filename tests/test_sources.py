@@ -125,15 +125,23 @@ def test_an_unknown_table_lists_those_there_are(connection, database):
     assert table_names(database) == "latest, news"
 
 
-@pytest.mark.parametrize("view", ["SELECT CAST(headline AS INT) AS headline FROM news",
-                                  "SELECT * FROM read_csv('gone.csv')"])  # fmt: skip
-def test_a_view_that_cannot_be_read_is_bad_data(connection, database, view, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("view", "reason"),
+    [
+        ("SELECT CAST(headline AS INT) AS headline FROM news", "cannot be run: Conversion Error"),
+        ("SELECT * FROM read_csv('other.csv')", "reads other files, which is not allowed"),
+        ("SELECT content AS headline FROM read_text('other.csv')", "reads other files"),
+        ("SELECT headline FROM news WHERE (SELECT max(headline) FROM 'other.csv') > ''", "reads"),
+    ],
+)
+def test_a_view_that_cannot_be_run_or_reads_other_files_is_bad_data(
+    connection, database, view, reason, tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "gone.csv").write_text("headline\nx\n")
+    (tmp_path / "other.csv").write_text("headline\nx\n")
     with duckdb.connect(str(database)) as owner:
         owner.execute(f"CREATE VIEW broken AS {view}")
-    (tmp_path / "gone.csv").unlink()
-    with pytest.raises(BadDataError, match=r"table 'broken' of .* cannot be read"):
+    with pytest.raises(BadDataError, match=f"the view 'broken' of .* {reason}"):
         DuckDBSource(connection, database, "broken")
 
 

@@ -195,7 +195,7 @@ def test_a_file_that_is_no_database_is_left_alone(config):
 def test_a_store_that_was_cut_short(config, size):
     fill(config, score_row(1))
     config.path.write_bytes(config.path.read_bytes()[:size])
-    with pytest.raises(BadDataError, match=r"damaged .*: move it away and run again"):
+    with pytest.raises(BadDataError, match=r"damaged .*: move it away, then bring back"):
         Store.open(config)
 
 

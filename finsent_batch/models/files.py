@@ -1,11 +1,27 @@
-"""Hashes of model files, computed once per file version and kept in the store."""
+"""Model files: their format, and their hashes, computed once per version and kept in the store."""
 
 import hashlib
 from pathlib import Path
 
 import duckdb
 
-from ..errors import MissingInputError
+from ..errors import BadDataError, MissingInputError
+
+
+def check_safetensors(file: Path) -> None:
+    """Raise BadDataError unless a file is in the format that its name promises.
+
+    Reads the header alone.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(file, framework="np"):
+            pass
+    except (SafetensorError, OSError) as error:
+        raise BadDataError(
+            f"{file} is no safetensors file, or not all of it ({error}): get it again"
+        ) from None
 
 
 class FileHashes:

@@ -4,7 +4,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -13,7 +12,7 @@ from ..config import DATE_COLUMNS, ReportConfig
 from ..distributions import add_histograms, population_stability_index, stability_by_chance
 from ..errors import FinsentError, UsageError
 from ..labels import LABELS
-from ..publications import Publication
+from ..publications import publications_of
 from ..query_session import view_published
 from ..store import Store, first_line
 
@@ -26,9 +25,6 @@ _BASELINE = """
     SELECT run_id, started_at, input, summary FROM runs
     WHERE status = 'done' AND started_at < ? AND model_fingerprint = ? AND rows_read > 0
     ORDER BY started_at DESC LIMIT ?"""
-_OUTPUTS = """
-    SELECT output, output_table, arg_max(run_id, published_at) = $1 AS latest FROM run_files
-    GROUP BY ALL HAVING list_contains(list(run_id), $1) ORDER BY ALL"""
 _QUARANTINE = """
     SELECT reason, count(*) AS rows, min_by(input, recorded_at) AS input,
         min(line_number) AS line, min(row_number) AS row
@@ -150,16 +146,14 @@ def _read_published(
 ) -> None:
     """Add what only the rows tell; rows that are gone are noted, not an error."""
     assert data.run is not None
-    outputs = _rows(store.connection, _OUTPUTS, [data.run["run_id"]])
-    data.outputs = [_name(o["output"], o["output_table"]) for o in outputs]
-    there = [o for o in outputs if o["latest"] and Path(o["output"]).exists()]
-    if len(there) < len(outputs):
+    data.outputs, targets = publications_of(store, data.run["run_id"])
+    gone = len(data.outputs) - len(targets)
+    if gone:
         data.notes.append(
-            f"{len(outputs) - len(there)} of {len(outputs)} outputs of this run are gone or were "
+            f"{gone} of {len(data.outputs)} outputs of this run are gone or were "
             "replaced by a later run: sentiment by time and the strongest headlines leave them out"
         )
     view = {"date_column": config.date_column, "text_column": options.get("text_column")}
-    targets = [Publication(path=o["output"], table=o["output_table"]) for o in there]
     if not targets:
         return
     try:
@@ -170,10 +164,6 @@ def _read_published(
         raise UsageError(str(error).replace("--param date_column=", "--date-column ")) from None
     except (FinsentError, duckdb.Error) as error:
         data.notes.append(f"published rows cannot be read: {first_line(error)}")
-
-
-def _name(output: str, table: str | None) -> str:
-    return f"{output}::{table}" if table else output
 
 
 def _read_rows(connection: duckdb.DuckDBPyConnection, data: RunData, config: ReportConfig) -> None:

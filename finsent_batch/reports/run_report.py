@@ -1,7 +1,6 @@
 """The story of `report`: one run, measured, judged by gates and written."""
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from ..config import ReportConfig
 from ..distributions import CONFIDENCE_EDGES, SCORE_EDGES
 from ..errors import CannotCreateError, GateFailedError, UsageError
 from ..gates import Gate, GateResult, check_gate, failures, parse_gate
+from ..output_files import replace_file
 from .page import to_html, to_markdown
 from .run_data import RunData, drift, gather
 from .run_page import run_page
@@ -117,14 +117,9 @@ def _json(
 
 
 def _write(output: Path, text: str) -> None:
-    """Write the file whole or not at all."""
-    temporary = output.with_name(f".{output.name}.{os.getpid()}")
     try:
-        temporary.write_text(text, "utf-8")
-        temporary.replace(output)
+        replace_file(output, text.encode())
     except (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError) as error:
         raise CannotCreateError(
             f"cannot write {output} ({error.strerror}): choose another place with -o"
         ) from None
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -2,10 +2,15 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
+
+FROM_DISK: Final = {"local_files_only": True, "trust_remote_code": False}
+"""Given to every `from_pretrained`: files that are here, and no code that lies among them."""
+WEIGHTS_FROM_DISK: Final = {**FROM_DISK, "use_safetensors": True}
+"""Given to those that read weights: never a pickle."""
 
 FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
@@ -29,12 +34,21 @@ class ScoredBatch:
     """Tokens read, without padding."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Tokenised:
+    """Texts as token ids, ready to score."""
+
+    ids: list[list[int]]
+    truncated: BoolArray
+    """Whether only the beginning of the text is in its ids, shape (n,), bool."""
+
+
 class Scorer(Protocol):
     """A loaded model. Answers do not depend on what else is in the batch or on its order."""
 
     device: str
     weights: str
-    """The arithmetic in use: `fp32`, `bf16` or `int8`."""
+    """The arithmetic in use: `fp32`, `bf16`, `int8`, `fp8` or `nf4`."""
     path: str
     """How batches are run, named in the summary."""
 
@@ -43,6 +57,14 @@ class Scorer(Protocol):
 
         Raises nothing for a text it cannot score: its probabilities are NaN.
         """
+        ...
+
+    def tokenise(self, texts: Sequence[str]) -> Tokenised:
+        """Return what `score_tokenised` takes; safe in another thread while that runs."""
+        ...
+
+    def score_tokenised(self, tokenised: Tokenised) -> Iterator[ScoredBatch]:
+        """Score what `tokenise` gave, as `score` does its texts."""
         ...
 
     def count_tokens(self, texts: Sequence[str]) -> int:

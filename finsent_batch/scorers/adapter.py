@@ -33,6 +33,10 @@ class LowRank:
     """(out, rank)"""
     scale: float
 
+    def to(self, device: torch.device, dtype: torch.dtype) -> "LowRank":
+        """Return it on a device and in a dtype."""
+        return LowRank(a=self.a.to(device, dtype), b=self.b.to(device, dtype), scale=self.scale)
+
 
 def read_adapter(folder: Path, linears: dict[str, Any], base: str) -> dict[str, LowRank]:
     """Return the adapter's parts by the name of the layer they belong to.

@@ -5,7 +5,6 @@ from typing import Any
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 from transformers.utils import logging as transformers_logging
@@ -15,6 +14,7 @@ from ..libraries import load_bitsandbytes
 from ..models.bases import weight_files
 from ..models.spec import ModelSpec
 from ..store import first_line
+from . import WEIGHTS_FROM_DISK
 from .adapter import read_adapter
 from .quantized import converted
 
@@ -63,16 +63,12 @@ def load_base(folder: Path, *, nf4: bool, device: str, compute: torch.dtype) -> 
             dtype="auto",
             quantization_config=nf4_config(compute) if nf4 else None,
             device_map={"": device},
-            use_safetensors=True,
-            local_files_only=True,
-            trust_remote_code=False,
+            **WEIGHTS_FROM_DISK,
         )
     except torch.OutOfMemoryError:
         raise UnavailableError(
             f"{folder} does not fit into the memory of {device}: use --weights nf4 or another GPU"
         ) from None
-    except SafetensorError as error:
-        raise BadDataError(f"{folder}: weights are damaged ({first_line(error)})") from None
     except (OSError, ValueError, ImportError, StrictDataclassError) as error:
         kind = MissingInputError if isinstance(error, OSError) else ConfigError
         raise kind(f"{folder} cannot be loaded: {first_line(error)}") from None

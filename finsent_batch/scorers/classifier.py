@@ -21,6 +21,7 @@ from ..errors import ConfigError
 from ..labels import LABELS
 from ..libraries import quiet_bitsandbytes
 from ..models.spec import ModelSpec
+from . import FROM_DISK, WEIGHTS_FROM_DISK
 
 # Loading a small model needs no progress bar, and a library prints nothing.
 transformers_logging.disable_progress_bar()
@@ -59,7 +60,7 @@ def new_classifier(base: Path, pooling: str) -> Any:
     Raises:
         ConfigError: mean pooling of something that is no BERT.
     """
-    config = AutoConfig.from_pretrained(base, local_files_only=True)
+    config = AutoConfig.from_pretrained(base, **FROM_DISK)
     config.num_labels = len(LABELS)
     config.id2label = dict(enumerate(LABELS))
     config.label2id = {label: i for i, label in enumerate(LABELS)}
@@ -68,9 +69,7 @@ def new_classifier(base: Path, pooling: str) -> Any:
             f"mean pooling needs a BERT base, {base} is {config.model_type}: use --pooling cls"
         )
     kind = MeanPooledBert if pooling == "mean" else AutoModelForSequenceClassification
-    return kind.from_pretrained(
-        base, config=config, use_safetensors=True, dtype=torch.float32, local_files_only=True
-    )
+    return kind.from_pretrained(base, config=config, dtype=torch.float32, **WEIGHTS_FROM_DISK)
 
 
 def load_classifier(spec: ModelSpec, *, dtype: torch.dtype = torch.float32) -> Any:
@@ -84,9 +83,8 @@ def load_classifier(spec: ModelSpec, *, dtype: torch.dtype = torch.float32) -> A
     if spec.adapter is None:
         model, info = AutoModelForSequenceClassification.from_pretrained(
             spec.base,
-            use_safetensors=True,
             dtype=torch.float32,
-            local_files_only=True,
+            **WEIGHTS_FROM_DISK,
             output_loading_info=True,
         )
         if info["missing_keys"]:

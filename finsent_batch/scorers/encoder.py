@@ -14,9 +14,10 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer
 
+from ..errors import ConfigError
 from ..hardware import available_cores
 from ..models.spec import ModelSpec
-from . import BoolArray, FloatArray, IntArray, ScoredBatch
+from . import FROM_DISK, FloatArray, IntArray, ScoredBatch, Tokenised
 from .batching import length_sorted_batches, pad
 from .bert_int8 import Int8Bert
 from .classifier import load_classifier
@@ -37,7 +38,7 @@ class EncoderScorer:
     ) -> None:
         self.device = device
         self.weights = weights
-        self.path = "int8, near-ties again in fp32" if weights == "int8" else "padded"
+        self.path = "padded, near-ties again in fp32" if weights == "int8" else "padded"
         self._budget = max_batch_tokens or DEFAULT_MAX_BATCH_TOKENS[device]
         self._tokenizer = load_tokenizer(spec)
         dtype = torch.bfloat16 if weights == "bf16" else torch.float32
@@ -54,9 +55,17 @@ class EncoderScorer:
 
     def score(self, texts: Sequence[str]) -> Iterator[ScoredBatch]:
         """Score texts, longest first; see `Scorer.score`."""
+        yield from self.score_tokenised(self.tokenise(texts))
+
+    def tokenise(self, texts: Sequence[str]) -> Tokenised:
+        """Return the texts as ids; see `Scorer.tokenise`."""
         encoded = self._tokenizer.encode_batch_fast(list(texts))
-        ids = [e.ids for e in encoded]
-        cut = np.fromiter((bool(e.overflowing) for e in encoded), bool, len(encoded))
+        cut = np.fromiter((bool(e.overflowing) for e in encoded), np.bool_, len(encoded))
+        return Tokenised(ids=[e.ids for e in encoded], truncated=cut)
+
+    def score_tokenised(self, tokenised: Tokenised) -> Iterator[ScoredBatch]:
+        """Score what `tokenise` gave; int8 answers that are near-ties come last, from fp32."""
+        ids = tokenised.ids
         everything = np.arange(len(ids), dtype=np.int64)
         again: list[IntArray] = []
         for batch, probabilities in self._run(self._fast, ids, everything):
@@ -64,10 +73,10 @@ class EncoderScorer:
             if self.weights == "int8":
                 sure = _margin(probabilities) >= NEAR_TIE
                 again.append(batch[~sure])
-            yield _answer(batch[sure], probabilities[sure], ids, cut)
+            yield _answer(batch[sure], probabilities[sure], tokenised)
         if again:
             for batch, probabilities in self._run(self._full, ids, np.concatenate(again)):
-                yield _answer(batch, probabilities, ids, cut)
+                yield _answer(batch, probabilities, tokenised)
 
     def _run(
         self, forward: Forward, ids: list[list[int]], chosen: IntArray
@@ -114,26 +123,34 @@ def _margin(probabilities: FloatArray) -> FloatArray:
     return margin
 
 
-def _answer(
-    batch: IntArray, probabilities: FloatArray, ids: list[list[int]], cut: BoolArray
-) -> ScoredBatch:
+def _answer(batch: IntArray, probabilities: FloatArray, tokenised: Tokenised) -> ScoredBatch:
     return ScoredBatch(
         positions=batch,
         probabilities=probabilities,
-        truncated=cut[batch],
-        tokens=sum(len(ids[i]) for i in batch),
+        truncated=tokenised.truncated[batch],
+        tokens=sum(len(tokenised.ids[i]) for i in batch),
     )
 
 
 def load_tokenizer(spec: ModelSpec) -> Tokenizer:
-    """Return the model's fast tokenizer, truncating at its maximum length, padding nothing."""
-    file = spec.tokenizer / "tokenizer.json"
-    if file.exists():
-        tokenizer = Tokenizer.from_file(str(file))
-    else:
-        from transformers import AutoTokenizer
+    """Return the model's fast tokenizer, truncating at its maximum length, padding nothing.
 
-        tokenizer = AutoTokenizer.from_pretrained(spec.tokenizer).backend_tokenizer
+    Raises:
+        ConfigError: there is none that can be loaded without running code of the model's.
+    """
+    file = spec.tokenizer / "tokenizer.json"
+    try:
+        if file.exists():
+            tokenizer = Tokenizer.from_file(str(file))
+        else:
+            from transformers import AutoTokenizer
+
+            tokenizer = AutoTokenizer.from_pretrained(spec.tokenizer, **FROM_DISK).backend_tokenizer
+    except Exception as error:  # noqa: BLE001 - tokenizers raises nothing narrower
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ConfigError(
+            f"{spec.name}: its tokenizer cannot be loaded ({reason}): restore its tokenizer.json"
+        ) from None
     tokenizer.no_padding()
     tokenizer.enable_truncation(spec.max_length)
     return tokenizer

@@ -13,11 +13,11 @@ import torch
 
 from ..errors import UnavailableError
 from ..models.spec import ModelSpec
-from . import FloatArray, IntArray, ScoredBatch
+from . import FloatArray, IntArray, ScoredBatch, Tokenised
 from .batching import length_sorted_batches
 from .causal import compute_dtype, load_causal
 from .decoders import make_decoder
-from .prompt_tokens import Tokenised, load_prompt_tokens
+from .prompt_tokens import load_prompt_tokens
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ class LabelTokenScorer:
         return sum(self._decoder.size(row) for row in self._tokens.encode(texts).ids)
 
     def tokenise(self, texts: Sequence[str]) -> Tokenised:
-        """Return the texts' prompts as ids; safe to call from another thread."""
+        """Return the texts' prompts as ids; see `Scorer.tokenise`."""
         return self._tokens.encode(texts)
 
     def score(self, texts: Sequence[str]) -> Iterator[ScoredBatch]:

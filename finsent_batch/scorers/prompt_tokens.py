@@ -1,7 +1,6 @@
 """Prompts as token ids: where the shared instruction ends, which token names each label."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
 
@@ -12,7 +11,7 @@ from ..errors import ConfigError
 from ..labels import LABELS
 from ..models.spec import ModelSpec
 from ..prompts import Prompt
-from . import BoolArray
+from . import FROM_DISK, Tokenised
 
 # Beginnings that tokenisers merge with the bracket in different ways.
 _PROBES = ("Nordkap lifts", "12 % up", "'We", '"Quote', "(a)", "é", "x", "$3")
@@ -20,15 +19,6 @@ _PROBES = ("Nordkap lifts", "12 % up", "'We", '"Quote', "(a)", "é", "x", "$3")
 _LONGEST_PIECE = 64
 # Tokens of one character, at most: its UTF-8 bytes.
 _LONGEST_CHARACTER = 4
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tokenised:
-    """Texts as token ids, ready to score."""
-
-    ids: list[list[int]]
-    truncated: BoolArray
-    """Whether only the beginning of the text is in its ids, shape (n,), bool."""
 
 
 class PromptTokens:
@@ -46,6 +36,7 @@ class PromptTokens:
         self.max_length = max_length
         probes = [self._encode(text) for text in _PROBES]
         self.prefix = _common_prefix(probes)
+        self._labels = [self._pieces(label) for label in LABELS]
         self.label_ids = self._label_ids()
         alone = len(self._encode(""))
         if alone + _LONGEST_CHARACTER > max_length:
@@ -87,31 +78,38 @@ class PromptTokens:
         ids: list[int] = self._tokenizer.encode(self._prompt.ask(headline)).ids
         return ids
 
+    def describe_labels(self) -> str:
+        """Return each label's word and the pieces it is made of, the compared one first."""
+        return "; ".join(
+            f"{word!r} → {' '.join(map(repr, pieces))}"
+            + (" (told by the first)" * (len(pieces) > 1))
+            for word, (_, pieces) in zip(self._prompt.label_words, self._labels, strict=True)
+        )
+
+    def _pieces(self, label: str) -> tuple[int, list[str]]:
+        """Return the first token that a label's word adds to a prompt, and all its pieces."""
+        question = self._prompt.ask(_PROBES[0])
+        answer = self._prompt.answer(label)
+        asked = self._tokenizer.encode(question).ids
+        answered = self._tokenizer.encode(question + answer).ids
+        added = answered[len(asked) :]
+        if answered[: len(asked)] != asked or not added:
+            last = self._tokenizer.id_to_token(answered[-1])
+            raise ConfigError(
+                f"the label word {answer!r} merges with the end of the prompt into {last!r}: "
+                "end the prompt template differently"
+            )
+        return added[0], [str(self._tokenizer.id_to_token(i)) for i in added]
+
     def _label_ids(self) -> tuple[int, int, int]:
         """Return the first token of each label's word, in the order of `LABELS`."""
-        question = self._prompt.ask(_PROBES[0])
-        asked = self._tokenizer.encode(question).ids
-        found, pieces = [], []
-        for label in LABELS:
-            answered = self._tokenizer.encode(question + self._prompt.answer(label)).ids
-            shared = len(_common_prefix([asked, answered]))
-            if shared < len(asked) or len(answered) == len(asked):
-                tail = self._tokenizer.id_to_token(answered[shared])
-                raise ConfigError(
-                    f"the label word {self._prompt.answer(label)!r} merges with the end of the "
-                    f"prompt into {tail!r}: end the prompt template differently"
-                )
-            found.append(answered[shared])
-            pieces.append(self._tokenizer.id_to_token(answered[shared]))
-        if len(set(found)) < len(LABELS):
-            words = ", ".join(
-                f"{w!r} → {p!r}" for w, p in zip(self._prompt.label_words, pieces, strict=True)
-            )
+        if len({first for first, _ in self._labels}) < len(LABELS):
             raise ConfigError(
-                f"the label words do not begin with different tokens ({words}): choose label words "
-                "that do"
+                f"the label words do not begin with different tokens ({self.describe_labels()}): "
+                "choose label words that do"
             )
-        return found[0], found[1], found[2]
+        negative, neutral, positive = (first for first, _ in self._labels)
+        return negative, neutral, positive
 
 
 def _common_prefix(rows: Sequence[list[int]]) -> list[int]:
@@ -148,9 +146,7 @@ def load_backend(spec: ModelSpec) -> Tokenizer:
     from transformers import AutoTokenizer
 
     try:
-        loaded: Any = AutoTokenizer.from_pretrained(
-            spec.tokenizer, local_files_only=True, trust_remote_code=False
-        )
+        loaded: Any = AutoTokenizer.from_pretrained(spec.tokenizer, **FROM_DISK)
         backend: Tokenizer = loaded.backend_tokenizer
     except (OSError, ValueError, AttributeError, ImportError, KeyError, TypeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -114,7 +114,10 @@ def converted(layer: nn.Linear, weights: str, dtype: torch.dtype, low_rank: LowR
     bias = None if layer.bias is None else layer.bias.detach()
     state = getattr(layer.weight, "quant_state", None)
     if state is not None and weights == "nf4":
-        return Nf4Linear(layer.weight.data, state, bias, low_rank)
+        packed = layer.weight.data
+        # Where and as each batch folds it: moving it for every batch would cost more than folding.
+        part = low_rank and low_rank.to(packed.device, dtype)
+        return Nf4Linear(packed, state, bias, part)
     if state is not None:
         weight = unpack(layer.weight.data, state, dtype)
     else:
