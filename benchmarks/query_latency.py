@@ -5,10 +5,12 @@
 Headlines and probabilities are made up. A second model has scored a quarter of the
 headlines; ten thousand predictions stand for an evaluation. Each time is that of
 `run_query`: the store opened, the views made, the rows fetched; `--command` times
-the whole command as a process of its own instead.
+the whole command as a process of its own instead. CPU time is that of both cores
+together, and says what a busy machine hides.
 """
 
 import argparse
+import os
 import statistics
 import subprocess
 import sys
@@ -111,15 +113,21 @@ def _evaluate(store: Store, folder: Path) -> None:
     )
 
 
-def seconds(work: Callable[[], object], rounds: int) -> list[float]:
-    """Return the wall times of several rounds after one that warms the file cache."""
+def seconds(work: Callable[[], object], rounds: int) -> list[tuple[float, float]]:
+    """Return wall and CPU times of several rounds after one that warms the file cache."""
     work()
     found = []
     for _ in range(rounds):
-        begun = time.perf_counter()
+        begun, used = time.perf_counter(), cpu_seconds()
         work()
-        found.append(time.perf_counter() - begun)
+        found.append((time.perf_counter() - begun, cpu_seconds() - used))
     return found
+
+
+def cpu_seconds() -> float:
+    """Return what this process, its threads and its children have used."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
 
 
 def timed(name: str, config: StoreConfig, *, as_command: bool) -> Callable[[], object]:
@@ -149,10 +157,12 @@ def main() -> None:
         for name in [*query_names(), "--sql"]:
             work = timed(name, config, as_command=arguments.command)
             found = seconds(work, arguments.rounds)
-            rows.append([name, statistics.median(found) * 1000, max(found) * 1000])
+            wall, cpu = zip(*found, strict=True)
+            medians = [statistics.median(times) * 1000 for times in (wall, cpu)]
+            rows.append([name, medians[0], max(wall) * 1000, medians[1]])
     emit(
         "query_latency" + ("_command" if arguments.command else ""),
-        ["query", "median ms", "worst ms"],
+        ["query", "median ms", "worst ms", "CPU ms"],
         rows,
         headlines=arguments.headlines,
         files=arguments.nights,

@@ -3,12 +3,24 @@
 -- param since DATE: first day, default all
 -- param until DATE: last day, default all
 -- param limit INTEGER: how many, default 20
-SELECT DISTINCT news_time, news_text AS headline, sentiment, sentiment_score
-FROM scored_headlines
-WHERE sentiment IS NOT NULL
-    AND (getvariable('since') IS NULL
-        OR CAST(news_time AS DATE) >= CAST(getvariable('since') AS DATE))
-    AND (getvariable('until') IS NULL
-        OR CAST(news_time AS DATE) <= CAST(getvariable('until') AS DATE))
+WITH news AS NOT MATERIALIZED (
+    SELECT news_time, news_text AS headline, sentiment, sentiment_score
+    FROM scored_headlines
+    WHERE sentiment IS NOT NULL
+        AND (getvariable('since') IS NULL
+            OR CAST(news_time AS DATE) >= CAST(getvariable('since') AS DATE))
+        AND (getvariable('until') IS NULL
+            OR CAST(news_time AS DATE) <= CAST(getvariable('until') AS DATE))
+),
+-- As many different scores belong to at least as many different rows: only those are compared.
+extremes AS (
+    SELECT DISTINCT sentiment_score
+    FROM news
+    ORDER BY sentiment_score
+    LIMIT coalesce(CAST(getvariable('limit') AS BIGINT), 20)
+)
+SELECT DISTINCT news_time, headline, sentiment, sentiment_score
+FROM news
+WHERE sentiment_score <= (SELECT max(sentiment_score) FROM extremes)
 ORDER BY sentiment_score, news_time, headline
 LIMIT coalesce(CAST(getvariable('limit') AS BIGINT), 20)
