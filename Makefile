@@ -11,6 +11,7 @@ install: $(VENV)/.installed
 
 # torch first and alone: a plain dependency would bring the newest build and its CUDA libraries.
 $(VENV)/.installed: pyproject.toml constraints.txt
+	@echo "Installing into $(VENV): one to three minutes, quietly."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt $(TORCH)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'

@@ -87,7 +87,7 @@ def replacing(
                 with suppress(OSError):
                     temporary.unlink(missing_ok=True)
                 raise
-        _sync_folder(file.parent)
+        force_to_disk(file.parent)
         failpoint("renamed")
     except FinsentError:
         raise
@@ -100,8 +100,9 @@ def replacing(
         ) from None
 
 
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
+def force_to_disk(path: Path) -> None:
+    """Return once a file's contents, or a folder's names, would survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

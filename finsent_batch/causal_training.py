@@ -8,7 +8,6 @@ rows (Guo et al. 2017).
 import json
 import logging
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,9 +22,9 @@ from .labels import LABELS
 from .memory import activation_budget, micro_batch
 from .metrics import Floats, Ints, evaluate_predictions, fit_temperature
 from .mixture import epoch_rows
-from .model_card import write_card
+from .model_card import save_settings, write_card
 from .models.bases import read_json, resolve_base, weight_files
-from .models.directory import CARD_FILE, FORMAT_VERSION, open_model
+from .models.directory import FORMAT_VERSION, open_model
 from .models.files import FileHashes
 from .models.spec import CAUSAL, ModelSpec
 from .planning import Progress
@@ -54,9 +53,9 @@ def train_causal(config: TrainConfig, progress: Progress) -> dict[str, dict[str,
         set_seed(config.seed)
         _fit(config, spec, tokens, data, progress)
         card = _card(config, spec, tokens, data)
-        _write(config.output, card)
+        save_settings(config.output, card)
         card["temperature"], card["metrics"] = _assess(config, data)
-        _write(config.output, card)
+        save_settings(config.output, card)
     finally:
         torch.set_num_threads(threads)
     write_card(config.output, card)
@@ -159,11 +158,6 @@ def _card(
         "versions": package_versions(),
         "metrics": {},
     }
-
-
-def _write(folder: Path, card: dict[str, Any]) -> None:
-    text = json.dumps(card, indent=2, ensure_ascii=False)
-    (folder / CARD_FILE).write_text(text + "\n", "utf-8")
 
 
 def _assess(config: TrainConfig, data: Labelled) -> tuple[float, dict[str, dict[str, Any]]]:

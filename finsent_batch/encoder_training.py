@@ -24,9 +24,9 @@ from .hardware import available_cores
 from .labels import LABELS
 from .metrics import Floats, evaluate_predictions, fit_temperature
 from .mixture import epoch_rows
-from .model_card import write_card
+from .model_card import save_settings, write_card
 from .models.bases import PACKAGED_BASE, resolve_base, weight_files
-from .models.directory import CARD_FILE, FORMAT_VERSION, TRAINING_LOG
+from .models.directory import FORMAT_VERSION, TRAINING_LOG
 from .models.files import FileHashes
 from .planning import Progress
 from .scorers import FROM_DISK
@@ -56,8 +56,7 @@ def train_encoder(config: TrainConfig, progress: Progress) -> dict[str, dict[str
         torch.set_num_threads(threads)
     _save(config, model, tokenizer)
     card = _card(config, base, data, temperature, report)
-    text = json.dumps(card, indent=2, ensure_ascii=False)
-    (config.output / CARD_FILE).write_text(text + "\n", "utf-8")
+    save_settings(config.output, card)
     write_card(config.output, card)
     (config.output / TRAINING_LOG).write_text(json.dumps(log, indent=1) + "\n", "utf-8")
     return report

@@ -65,13 +65,13 @@ def activation_bytes(model: Any, tokens: int, *, checkpointing: bool) -> int:
 
 def activation_budget(config: TrainConfig) -> int | None:
     """Return the bytes free for activations on the GPU, within `memory_budget`; None on a CPU."""
+    allowed = None if config.memory_budget is None else parse_size(config.memory_budget)
     if not torch.cuda.is_available():
         return None
     free, _ = torch.cuda.mem_get_info()
-    if config.memory_budget is not None:
-        free = min(free, parse_size(config.memory_budget) - torch.cuda.memory_allocated())
-    trainable = 0  # the adapter's optimiser states are allocated by the first step
-    return max(0, int(free * _RESERVE) - trainable)
+    if allowed is not None:
+        free = min(free, allowed - torch.cuda.memory_allocated())
+    return max(0, int(free * _RESERVE))
 
 
 def parse_size(text: str) -> int:

@@ -5,7 +5,6 @@ as they come out of dequantisation, not the originals, which it never saw. The
 result is bf16 and about as large as the original base.
 """
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from torch import nn
 from .errors import CannotCreateError, ConfigError
 from .hardware import resolve_device
 from .libraries import quiet_bitsandbytes
+from .model_card import save_settings
 from .models.bases import weight_files
 from .models.directory import CARD_FILE, open_model
 from .models.files import FileHashes
@@ -97,5 +97,4 @@ def _write_card(spec: ModelSpec, output: Path) -> None:
             "adapter": hashes.sha256(spec.folder / "adapter_model.safetensors"),
         },
     }
-    text = json.dumps(card, indent=2, ensure_ascii=False)
-    (output / CARD_FILE).write_text(text + "\n", "utf-8")
+    save_settings(output, card)

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from .atomic import replacing
 from .config import DEFAULT_MODEL
 from .models.directory import CARD_FILE
 from .models.spec import ModelSpec
@@ -21,7 +22,8 @@ tags: [finance, sentiment, lora]
 
 def write_card(folder: Path, card: dict[str, Any]) -> None:
     """Write `README.md` from what `finsent.json` says."""
-    (folder / "README.md").write_text(render_card(card), "utf-8")
+    with replacing(folder / "README.md") as temporary:
+        temporary.write_text(render_card(card), "utf-8")
 
 
 def add_evaluation(spec: ModelSpec, data: Path, metrics: dict[str, Any]) -> None:
@@ -37,16 +39,14 @@ def add_evaluation(spec: ModelSpec, data: Path, metrics: dict[str, Any]) -> None
         **spec.card,
         "metrics": {**spec.card.get("metrics", {}), f"evaluate/{data.name}": figures},
     }
-    text = json.dumps(card, indent=2, ensure_ascii=False)
-    write_atomically(spec.folder / CARD_FILE, text + "\n")
-    write_atomically(spec.folder / "README.md", render_card(card))
+    save_settings(spec.folder, card)
+    write_card(spec.folder, card)
 
 
-def write_atomically(file: Path, text: str) -> None:
-    """Replace a file by one with this text, whole or not at all."""
-    scratch = file.with_name(f".{file.name}.{os.getpid()}")
-    scratch.write_text(text, "utf-8")
-    scratch.replace(file)
+def save_settings(folder: Path, card: dict[str, Any]) -> None:
+    """Write `finsent.json`, whole or not at all."""
+    with replacing(folder / CARD_FILE) as temporary:
+        temporary.write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", "utf-8")
 
 
 def render_card(card: dict[str, Any]) -> str:

@@ -2,13 +2,13 @@
 
 import hashlib
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
+from .atomic import force_to_disk
 from .engines import utc_now
 from .errors import BadDataError, CannotCreateError, ConfigError, MissingInputError, StorageError
 from .output_files import check_inside
@@ -58,10 +58,10 @@ def export_store(store: Store, folder: Path) -> dict[str, int]:
             "tables": tables,
         }
         (temporary / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", "utf-8")
-        _force_to_disk(temporary / MANIFEST)
-        _force_to_disk(temporary)
+        force_to_disk(temporary / MANIFEST)
+        force_to_disk(temporary)
         temporary.rename(folder)
-        _force_to_disk(folder.parent)
+        force_to_disk(folder.parent)
     except PermissionError as error:
         raise CannotCreateError(f"cannot write {folder} ({error.strerror})") from None
     except (OSError, duckdb.IOException) as error:
@@ -77,7 +77,7 @@ def _write(store: Store, table: str, file: Path) -> dict[str, Any]:
     [(rows,)] = store.query(
         f"COPY {table} TO {quote_literal(str(file))} (FORMAT parquet, COMPRESSION zstd)"
     )
-    _force_to_disk(file)
+    force_to_disk(file)
     return {"rows": rows, "sha256": _sha256(file)}
 
 
@@ -139,11 +139,3 @@ def check_export(folder: Path) -> None:
 def _sha256(file: Path) -> str:
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _force_to_disk(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

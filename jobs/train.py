@@ -72,6 +72,10 @@ def _settings(command: Command) -> Command:
     return command
 
 
+def _shown(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
 @click.command()
 @click.option(
     "--data",
@@ -109,7 +113,7 @@ def train(obj: Any, data: tuple[Path, ...], preset: str, show_config: bool, **op
     given = {name: value for name, value in options.items() if value is not None}
     config = TrainConfig.for_preset(preset, data=data, **given)
     if show_config:
-        print_table(["setting", "value"], [[k, str(v)] for k, v in asdict(config).items()])
+        print_table(["setting", "value"], [[k, _shown(v)] for k, v in asdict(config).items()])
         return
     from finsent_batch.training import train as run_train
 

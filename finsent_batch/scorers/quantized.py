@@ -127,6 +127,10 @@ class Fp8Linear(Linear):
 
     def forward(self, x: Input, dtype: torch.dtype | None = None) -> torch.Tensor:
         """Return x @ W.T + b for prepared x of shape (tokens, in), in `dtype`."""
+        if isinstance(x, torch.Tensor) and x.dtype != torch.float32:
+            # transformers' own forward, on the padded path, prepares nothing
+            rows = self(self.prepare(x.reshape(-1, x.shape[-1])), x.dtype)
+            return torch.as_tensor(rows).reshape(*x.shape[:-1], -1)
         if isinstance(x, torch.Tensor):
             weight = self.weight.float() * self.scale.t()
             return functional.linear(x, weight, None if self.bias is None else self.bias.float())
