@@ -17,6 +17,9 @@ from report import emit
 from finsent_batch.headlines import normalise
 from finsent_batch.models.directory import open_model
 from finsent_batch.scorers.label_tokens import LabelTokenScorer
+from finsent_batch.scorers.near_ties import margin
+
+MARGINS = (0.005, 0.01, 0.015, 0.02)
 
 
 def answers(model: str, texts: list[str], device: str, weights: str, **how: Any) -> Any:
@@ -30,11 +33,12 @@ def answers(model: str, texts: list[str], device: str, weights: str, **how: Any)
 
 
 def compared(name: str, a: Any, b: Any) -> list[Any]:
-    """Return the share of equal labels and the largest margin among those that differ."""
+    """Return the share of equal labels, and how near to ties those are that differ."""
     differ = a.argmax(1) != b.argmax(1)
-    best = np.sort(a, axis=1)
-    margin = float((best[:, 2] - best[:, 1])[differ].max()) if differ.any() else 0.0
-    return [name, len(a), 1 - float(differ.mean()), int(differ.sum()), margin]
+    margins = margin(a)[differ]
+    largest = float(margins.max()) if differ.any() else 0.0
+    over = [int((margins >= size).sum()) for size in MARGINS]
+    return [name, len(a), 1 - float(differ.mean()), int(differ.sum()), *over, largest]
 
 
 def main() -> None:
@@ -46,20 +50,27 @@ def main() -> None:
         packed = answers(model, texts, "cpu", "nf4", packed=True)
         rows = [compared("CPU, nf4: packed / padded", packed, cpu)]
     else:
-        bf16 = answers(model, texts, "cuda", "bf16", packed=True)
         mixed = np.random.default_rng(0).permutation(len(texts))
         other = {"max_batch_tokens": 3000, "order": mixed}
+        fp32 = answers(model, texts, "cuda", "fp32")
+        bf16 = answers(model, texts, "cuda", "bf16", packed=True)
+        padded = answers(model, texts, "cuda", "bf16", packed=False)
+        nf4 = answers(model, texts, "cuda", "nf4")
         rows = [
-            compared("packed in fp32 / CPU, padded", answers(model, texts, "cuda", "fp32"), cpu),
-            compared("bf16: packed / padded", bf16,
-                     answers(model, texts, "cuda", "bf16", packed=False)),
-            compared("nf4 packed / CPU, nf4 padded", answers(model, texts, "cuda", "nf4"), cpu),
-            compared("nf4 / bf16 dense", answers(model, texts, "cuda", "nf4"), bf16),
+            compared("fp32: packed / CPU, padded", fp32, cpu),
+            compared("bf16: packed / padded", bf16, padded),
+            compared("bf16 packed / fp32", bf16, fp32),
+            compared("bf16 padded / fp32", padded, fp32),
+            compared("nf4 packed / CPU, nf4 padded", nf4, cpu),
+            compared("nf4 / bf16 dense", nf4, bf16),
+            compared("fp8 alone / bf16", answers(model, texts, "cuda", "fp8", near_ties=False),
+                     bf16),
             compared("fp8 / bf16", answers(model, texts, "cuda", "fp8"), bf16),
             compared("bf16: other batches and order",
                      answers(model, texts, "cuda", "bf16", **other), bf16),
         ]  # fmt: skip
-    columns = ["comparison", "headlines", "equal", "differing", "largest margin"]
+    columns = ["comparison", "headlines", "equal", "differing"]
+    columns += [f"over {size}" for size in MARGINS] + ["largest margin"]
     emit("llama_quality", columns, rows)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from datasets import Dataset
 from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
@@ -21,6 +22,7 @@ from .fitting import Report, tensorboard_installed
 from .memory import MicroBatch
 from .models.directory import TRAINING_LOG
 from .planning import Progress
+from .training_layers import arrange_for_training
 
 CHECKPOINTS = "checkpoints"
 KEPT_EPOCH = "eval_kept_epoch"
@@ -46,8 +48,11 @@ class KeepEpoch(TrainerCallback):  # type: ignore[misc]
         metrics[KEPT_EPOCH] = state.epoch if found[-1] >= best - error else 0.0
 
 
-def adapted(config: TrainConfig, model: Any, *, checkpointing: bool) -> Any:
-    """Return a base with a fresh LoRA adapter on all its linear layers, adapter in fp32."""
+def adapted(config: TrainConfig, model: Any, compute: torch.dtype, *, checkpointing: bool) -> Any:
+    """Return a base with a fresh LoRA adapter on all its linear layers, adapter in fp32.
+
+    Its layers compute in `compute`.
+    """
     if config.quantisation == "nf4":
         model = prepare_model_for_kbit_training(
             model,
@@ -61,7 +66,9 @@ def adapted(config: TrainConfig, model: Any, *, checkpointing: bool) -> Any:
         lora_dropout=config.lora_dropout,
         target_modules="all-linear",
     )
-    return get_peft_model(model, lora)
+    model = get_peft_model(model, lora)
+    arrange_for_training(model, compute)
+    return model
 
 
 def fit_causal(
@@ -111,7 +118,9 @@ def fit_causal(
         raise ConfigError(f"--resume: {folder} holds no complete checkpoint: train without it")
     if not config.resume:
         shutil.rmtree(folder, ignore_errors=True)
-    trainer.train(resume_from_checkpoint=None if last is None else str(last))
+    # cuDNN's attention makes a plan for every shape that comes up, at milliseconds a layer.
+    with sdpa_kernel([SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]):
+        trainer.train(resume_from_checkpoint=None if last is None else str(last))
     log = json.dumps(trainer.state.log_history, indent=1)
     (config.output / TRAINING_LOG).write_text(log + "\n", "utf-8")
 
@@ -156,6 +165,7 @@ def _arguments(
         "logging_steps": 10,
         "report_to": ["tensorboard"] if tensorboard_installed() else [],
         "disable_tqdm": True,
+        "logging_nan_inf_filter": False,  # it would wait for the GPU in every step
         **saving,
     }
 

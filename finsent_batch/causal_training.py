@@ -107,7 +107,7 @@ def _fit(
     batch = micro_batch(config, model, max(sets["train"]["length"]), activation_budget(config))
     logger.info("micro-batch %d x %d, recomputing: %s", batch.size, batch.accumulation,
                 batch.checkpointing)  # fmt: skip
-    model = adapted(config, model, checkpointing=batch.checkpointing)
+    model = adapted(config, model, compute, checkpointing=batch.checkpointing)
     tokenizer = AutoTokenizer.from_pretrained(spec.base, **FROM_DISK)
     if tokenizer.pad_token is None:
         # Padding is masked: any token the model has will do, and no embedding is added.

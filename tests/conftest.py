@@ -245,3 +245,12 @@ def data() -> Path:
         if folder and (Path(folder) / "phrasebank").is_dir():
             return Path(folder)
     pytest.skip("no FINSENT_DATA folder with the shared data")
+
+
+@pytest.fixture
+def bitsandbytes() -> Any:
+    """The library that packs weights into 4 bits, quietly imported."""
+    from finsent_batch.libraries import load_bitsandbytes
+
+    pytest.importorskip("bitsandbytes", reason="pip install 'finsent-batch[llm]'")
+    return load_bitsandbytes()

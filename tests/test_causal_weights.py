@@ -51,14 +51,6 @@ def with_peft(base, adapter, rows, label_ids, *, nf4):
 
 
 @pytest.fixture
-def bitsandbytes():
-    from finsent_batch.libraries import load_bitsandbytes
-
-    pytest.importorskip("bitsandbytes", reason="pip install 'finsent-batch[llm]'")
-    return load_bitsandbytes()
-
-
-@pytest.fixture
 def adapter(tmp_path, causal_base):
     """Make an adapter for a base, and open it."""
 

@@ -9,6 +9,7 @@ import torch
 from finsent_batch.errors import ConfigError, UnavailableError
 from finsent_batch.models.directory import open_model
 from finsent_batch.scorers.label_tokens import LabelTokenScorer
+from finsent_batch.scorers.near_ties import NEAR_TIE, margin
 
 from .causal import save_adapter, write_card
 
@@ -186,3 +187,21 @@ def test_an_adapter_of_another_vocabulary_is_refused(tmp_path, causal_base):
     assert "label tokens [3, 4, 5]" in str(caught.value)
     assert f"gives {ids}" in str(caught.value)
     assert str(base) in str(caught.value)
+
+
+@pytest.mark.parametrize(("quantisation", "rounding"), [("nf4", 1e-6), (None, 3e-3)])
+def test_fp8_near_ties_are_decided_in_finer_weights(
+    tmp_path, causal_base, wordy, bitsandbytes, quantisation, rounding
+):
+    base = causal_base()
+    folder = save_adapter(tmp_path / "adapter", base)
+    write_card(folder, base, temperature=5.0, quantisation=quantisation)
+    texts = wordy(60)
+    got = probabilities(make(folder, "fp8"), texts)
+    alone = probabilities(make(folder, "fp8", near_ties=False), texts)
+    finer = probabilities(make(folder, quantisation or "bf16"), texts)
+    near = margin(alone) < NEAR_TIE["fp8"]
+    assert 5 < near.sum() < 55, "the test needs some of both"
+    assert got[near] == pytest.approx(finer[near], abs=rounding)
+    assert got[~near] == pytest.approx(alone[~near], abs=1e-6)
+    assert np.abs(alone[near] - finer[near]).max() > 2 * rounding

@@ -70,9 +70,11 @@ class Packing:
         return torch.minimum(self.starts[:-1, None].long() + steps, self.last[:, None])
 
     @cached_property
-    def is_token(self) -> torch.Tensor:
-        """Which entries of `padded` are tokens of their own, (n, longest) bool."""
-        return torch.arange(max(self.lengths), device=self.device) < self._sizes[:, None]
+    def tokens(self) -> torch.Tensor:
+        """Which entries of `padded`, flattened, are tokens of their own, (tokens,) int64."""
+        own = torch.arange(max(self.lengths), device=self.device) < self._sizes[:, None]
+        # As indices and once a batch: a mask would make the GPU wait for the CPU in every layer.
+        return own.flatten().nonzero()[:, 0]
 
     @cached_property
     def mask(self) -> torch.Tensor:
@@ -103,31 +105,30 @@ def attend(
     if packing.kept is not None:
         packing.kept[layer] = (key, value)
     if packing.inline:
-        first, rest = slice(packing.inline), slice(packing.inline, None)
-        shared = (key[first], value[first])
-        alone = Packing(lengths=[packing.inline], device=packing.device)
-        return torch.cat(
-            (
-                _attend(alone, None, query[first], *shared, scale),
-                _attend(packing, shared, query[rest], key[rest], value[rest], scale),
-            )
-        )
+        return _behind_prefix(packing, query, key, value, scale)
     prefix = packing.prefix[layer] if packing.prefix else None
-    return _attend(packing, prefix, query, key, value, scale)
-
-
-def _attend(
-    packing: Packing,
-    prefix: States | None,
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    scale: float,
-) -> torch.Tensor:
-    # Merging by log-sum-exp has no backward pass.
-    merging = prefix is not None and query.requires_grad
-    way = _flash if flash_usable(query) and not merging else _padded
+    way = _flash if flash_usable(query) else _padded
     return way(packing, prefix, query, key, value, scale)
+
+
+def _behind_prefix(
+    packing: Packing, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float
+) -> torch.Tensor:
+    """Attend in rows of the batch's own prefix and one text each, as training does.
+
+    Merging by log-sum-exp would have no backward pass; the rows are plain causal attention.
+    """
+    size, rows = packing.inline, packing.padded
+    states = torch.cat((query.to(value.dtype), key.to(value.dtype), value), dim=1)
+    own = states[size:].index_select(0, rows.flatten()).view(*rows.shape, *states.shape[1:])
+    whole = torch.cat((states[:size].expand(len(rows), *[-1] * 3), own), dim=1).transpose(1, 2)
+    heads = [part.shape[1] for part in (query, key, value)]
+    q, k, v = torch.split(whole, heads, dim=1)
+    mixed = functional.scaled_dot_product_attention(
+        q, k, v, is_causal=True, scale=scale, enable_gqa=key.shape[1] != query.shape[1]
+    ).transpose(1, 2)
+    texts = mixed[:, size:].flatten(0, 1).index_select(0, packing.tokens)
+    return torch.cat((mixed[0, :size], texts))
 
 
 def flash_usable(tensor: torch.Tensor) -> bool:
@@ -225,7 +226,7 @@ def _padded(
     mixed = functional.scaled_dot_product_attention(
         q, k, v, attn_mask=packing.mask, scale=scale, enable_gqa=k.shape[1] != q.shape[1]
     )
-    return mixed.transpose(1, 2)[packing.is_token]
+    return mixed.transpose(1, 2).flatten(0, 1).index_select(0, packing.tokens)
 
 
 def _for_transformers(

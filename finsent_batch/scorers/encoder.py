@@ -21,11 +21,10 @@ from . import FROM_DISK, FloatArray, IntArray, ScoredBatch, Tokenised
 from .batching import length_sorted_batches, pad
 from .bert_int8 import Int8Bert
 from .classifier import load_classifier
+from .near_ties import NEAR_TIE, margin
 
 DEFAULT_MAX_BATCH_TOKENS = {"cpu": 2048, "cuda": 65_536}
 """Measured by benchmarks/mini_throughput.py --budgets."""
-NEAR_TIE = 0.1
-"""Int8 answers whose two best probabilities are closer than this are scored again in fp32."""
 
 Forward = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -71,7 +70,7 @@ class EncoderScorer:
         for batch, probabilities in self._run(self._fast, ids, everything):
             sure = np.ones(len(batch), dtype=np.bool_)
             if self.weights == "int8":
-                sure = _margin(probabilities) >= NEAR_TIE
+                sure = margin(probabilities) >= NEAR_TIE["int8"]
                 again.append(batch[~sure])
             yield _answer(batch[sure], probabilities[sure], tokenised)
         if again:
@@ -114,13 +113,6 @@ class EncoderScorer:
 def _plain_forward(model: Any, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     logits: torch.Tensor = model(input_ids=ids, attention_mask=mask).logits
     return logits
-
-
-def _margin(probabilities: FloatArray) -> FloatArray:
-    """Return best minus second best; 0 where there is no number, so that fp32 decides."""
-    best = np.sort(np.nan_to_num(probabilities), axis=1)
-    margin: FloatArray = best[:, 2] - best[:, 1]
-    return margin
 
 
 def _answer(batch: IntArray, probabilities: FloatArray, tokenised: Tokenised) -> ScoredBatch:

@@ -17,22 +17,25 @@ from ..models.spec import ModelSpec
 from . import FloatArray, IntArray, ScoredBatch, Tokenised
 from .batching import length_sorted_batches
 from .causal import compute_dtype, load_causal
-from .decoders import make_decoder
+from .decoders import Decoder, make_decoder
+from .near_ties import NEAR_TIE, margin
 from .prompt_tokens import load_prompt_tokens
 
 logger = logging.getLogger(__name__)
 
 CPU_BATCH_TOKENS = 2048
-GPU_BATCH_TOKENS = 32_768
-SMALL_GPU_BATCH_TOKENS = 16_384
-"""Measured by benchmarks/llama_throughput.py: half the tokens cost 4 % of the speed in 4 bits."""
-_SMALL_GPU = 20e9
+GPU_BATCH_TOKENS = ((60e9, 131_072), (20e9, 32_768), (0, 16_384))
+"""By a GPU's memory in bytes, at least; measured by benchmarks/llama_throughput.py.
+
+On an H200 in 4 bits 16,384 tokens reach 93 % of 131,072's headlines a second.
+"""
 
 
 class LabelTokenScorer:
     """A causal model with its adapter folded in, batches sorted by length.
 
-    `packed` is for comparisons: None takes the fastest way that the architecture allows.
+    `packed` and `near_ties` are for comparisons: by default the fastest way that the
+    architecture allows, and fp8's near-ties again in bf16.
     """
 
     def __init__(
@@ -43,6 +46,7 @@ class LabelTokenScorer:
         weights: str,
         max_batch_tokens: int | None = None,
         packed: bool | None = None,
+        near_ties: bool = True,
     ) -> None:
         self.device = device
         self.weights = weights
@@ -50,9 +54,17 @@ class LabelTokenScorer:
         self._dtype = compute_dtype(device, weights)
         self._budget = max_batch_tokens or _default_budget(device)
         self._temperature = spec.temperature
-        model = load_causal(spec, device=device, weights=weights)
-        self._decoder = make_decoder(model, self._tokens, packed=packed)
+        self._decoder = self._load(spec, weights, packed)
         self.path = self._decoder.name
+        self._finer: Decoder | None = None
+        if weights == "fp8" and near_ties:
+            # From the weights that fp8 was rounded from; 4 bits of them where that is no loss.
+            self._finer = self._load(spec, spec.quantisation or "bf16", packed)
+            self.path += ", near-ties again in bf16"
+
+    def _load(self, spec: ModelSpec, weights: str, packed: bool | None) -> Decoder:
+        model = load_causal(spec, device=self.device, weights=weights)
+        return make_decoder(model, self._tokens, packed=packed)
 
     def count_tokens(self, texts: Sequence[str]) -> int:
         """Return the tokens that scoring `texts` would read, a shared prefix apart."""
@@ -67,44 +79,67 @@ class LabelTokenScorer:
         yield from self.score_tokenised(self.tokenise(texts))
 
     def score_tokenised(self, tokenised: Tokenised) -> Iterator[ScoredBatch]:
-        """Score what `tokenise` gave.
+        """Score what `tokenise` gave; fp8 answers that are near-ties come last, from bf16."""
+        again: list[IntArray] = []
+        everything = np.arange(len(tokenised.ids), dtype=np.int64)
+        for batch, probabilities in self._run(self._decoder, tokenised.ids, everything):
+            sure = np.ones(len(batch), dtype=np.bool_)
+            if self._finer is not None:
+                sure = margin(probabilities) >= NEAR_TIE[self.weights]
+                again.append(batch[~sure])
+            yield self._answer(batch[sure], probabilities[sure], tokenised)
+        if self._finer is not None and again:
+            near = np.concatenate(again)
+            for batch, probabilities in self._run(self._finer, tokenised.ids, near):
+                yield self._answer(batch, probabilities, tokenised)
+
+    def _answer(
+        self, batch: IntArray, probabilities: FloatArray, tokenised: Tokenised
+    ) -> ScoredBatch:
+        return ScoredBatch(
+            positions=batch,
+            probabilities=probabilities,
+            truncated=tokenised.truncated[batch],
+            tokens=sum(self._decoder.size(tokenised.ids[i]) for i in batch),
+        )
+
+    def _run(
+        self, decoder: Decoder, ids: list[list[int]], chosen: IntArray
+    ) -> Iterator[tuple[IntArray, FloatArray]]:
+        """Yield positions and probabilities of the chosen texts, a batch at a time, longest first.
 
         A batch that does not fit into memory is cut in half, and later ones with it.
         """
-        ids = tokenised.ids
-        sizes = [self._decoder.size(row) for row in ids]
-        waiting = deque(length_sorted_batches(sizes, self._budget))
+        sizes = {int(i): decoder.size(ids[i]) for i in chosen}
+        waiting = self._batches(chosen, sizes)
         launched: deque[tuple[IntArray, list[list[int]], torch.Tensor]] = deque()
         while waiting or launched:
             if waiting:
                 batch = waiting.popleft()
                 rows = [ids[i] for i in batch]
-                logits = self._within_memory(rows)
+                logits = self._within_memory(decoder, rows)
                 if logits is None:
                     self._halve_budget([sizes[i] for i in batch])
-                    rest = np.concatenate([batch, *waiting])
-                    lengths = [sizes[i] for i in rest]
-                    waiting = deque(rest[b] for b in length_sorted_batches(lengths, self._budget))
+                    waiting = self._batches(np.concatenate([batch, *waiting]), sizes)
                     continue
                 launched.append((batch, rows, logits))
                 if self.device == "cuda" and waiting and len(launched) < 2:
                     continue  # the GPU works on one batch while the next is prepared
             batch, rows, logits = launched.popleft()
-            yield ScoredBatch(
-                positions=batch,
-                probabilities=self._probabilities(rows, logits),
-                truncated=tokenised.truncated[batch],
-                tokens=int(sum(sizes[i] for i in batch)),
-            )
+            yield batch, self._probabilities(decoder, rows, logits)
+
+    def _batches(self, chosen: IntArray, sizes: dict[int, int]) -> deque[IntArray]:
+        lengths = [sizes[i] for i in chosen.tolist()]
+        return deque(chosen[b] for b in length_sorted_batches(lengths, self._budget))
 
     @torch.inference_mode()
-    def _within_memory(self, rows: list[list[int]]) -> torch.Tensor | None:
+    def _within_memory(self, decoder: Decoder, rows: list[list[int]]) -> torch.Tensor | None:
         """Return the rows' logits, still on the device, or None if memory does not hold them.
 
         The error ends here: its traceback would keep the batch's tensors alive.
         """
         try:
-            return self._decoder.logits(rows, self._dtype)
+            return decoder.logits(rows, self._dtype)
         except torch.OutOfMemoryError:
             return None
 
@@ -122,11 +157,13 @@ class LabelTokenScorer:
             torch.cuda.empty_cache()
 
     @torch.inference_mode()
-    def _probabilities(self, rows: list[list[int]], logits: torch.Tensor) -> FloatArray:
+    def _probabilities(
+        self, decoder: Decoder, rows: list[list[int]], logits: torch.Tensor
+    ) -> FloatArray:
         """Return calibrated probabilities, (n, 3); a text without finite logits alone in fp32."""
         logits = logits.cpu()
         for i in _not_finite(logits):
-            logits[i] = self._decoder.logits([rows[i]], torch.float32).cpu()[0]
+            logits[i] = decoder.logits([rows[i]], torch.float32).cpu()[0]
         logits[_not_finite(logits)] = torch.nan  # minus infinity alone would give numbers
         result: FloatArray = (logits / self._temperature).softmax(-1).numpy()
         return result
@@ -135,7 +172,7 @@ class LabelTokenScorer:
 def _default_budget(device: str) -> int:
     if device == "cpu":
         return CPU_BATCH_TOKENS
-    return GPU_BATCH_TOKENS if gpu_memory() > _SMALL_GPU else SMALL_GPU_BATCH_TOKENS
+    return next(tokens for least, tokens in GPU_BATCH_TOKENS if gpu_memory() > least)
 
 
 def _not_finite(logits: torch.Tensor) -> IntArray:
