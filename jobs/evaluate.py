@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 @click.pass_obj
 def evaluate(
     obj: Any,
+    /,
     model: str,
     device: str,
     weights: str,
@@ -66,13 +67,12 @@ def evaluate(
         store=obj.store,
         **options,
     )
+    failed: GateFailedError | None = None
     with progress_bar(quiet=obj.quiet) as progress:
         try:
             result = run_evaluate(config, progress=progress)
         except GateFailedError as error:
             failed, result = error, error.result
-        else:
-            failed = None
     show(result)
     click.echo(f"wrote metrics.json, predictions.parquet and report.html in {output}")
     if failed is not None:

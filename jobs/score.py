@@ -104,6 +104,7 @@ if TYPE_CHECKING:
 @click.pass_obj
 def score(
     obj: Any,
+    /,
     dry_run: bool,
     summary_format: str,
     model: str,

@@ -98,7 +98,9 @@ def _shown(value: object) -> str:
     "--show-config", is_flag=True, default=False, help="Print all settings; train nothing."
 )
 @click.pass_obj
-def train(obj: Any, data: tuple[Path, ...], preset: str, show_config: bool, **options: Any) -> None:
+def train(
+    obj: Any, /, data: tuple[Path, ...], preset: str, show_config: bool, **options: Any
+) -> None:
     """Fine-tune a LoRA adapter on the folders that prepare made.
 
     Writes the adapter, finsent.json and a model card. The preset `mini` is an
