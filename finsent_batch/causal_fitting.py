@@ -3,28 +3,27 @@
 import json
 import math
 import os
-import shutil
 from pathlib import Path
 from typing import Any
 
 import torch
 from datasets import Dataset
 from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
-from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback
+from transformers import PrinterCallback, TrainerCallback
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
 from .causal_data import PackedCollator
+from .checkpoints import CHECKPOINTS, last_checkpoint, state_of
 from .config import TrainConfig
-from .errors import ConfigError
 from .fitting import Report, tensorboard_installed
 from .memory import MicroBatch
 from .models.directory import TRAINING_LOG
 from .planning import Progress
+from .runs import StopRequest
+from .training_callbacks import VALID_ACCURACY, SameOrder, SaveBetween, StopEarly, stopped_early
 
-CHECKPOINTS = "checkpoints"
 KEPT_EPOCH = "eval_kept_epoch"
-_ACCURACY = "eval_mean_token_accuracy"
 
 
 class KeepEpoch(TrainerCallback):  # type: ignore[misc]
@@ -40,7 +39,7 @@ class KeepEpoch(TrainerCallback):  # type: ignore[misc]
         self._rows = rows
 
     def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any, **_: Any) -> None:
-        found = [log[_ACCURACY] for log in state.log_history if _ACCURACY in log]
+        found = [log[VALID_ACCURACY] for log in state.log_history if VALID_ACCURACY in log]
         best = max(found)
         error = math.sqrt(best * (1 - best) / self._rows)
         metrics[KEPT_EPOCH] = state.epoch if found[-1] >= best - error else 0.0
@@ -72,26 +71,30 @@ def fit_causal(
     batch: MicroBatch,
     collator: PackedCollator | None,
     progress: Progress,
+    stop: StopRequest,
 ) -> None:
     """Train `model` in place on `sets["train"]`; keep the epoch best on `sets["valid"]`.
 
-    Without a `collator` rows are padded as TRL does it.
+    Without a `collator` rows are padded as TRL does it. With `resume` goes on from
+    the last checkpoint of those that `start_checkpoints` has found fit.
 
     Raises:
-        ConfigError: there is nothing to resume from, or it was another training.
+        InterruptedRunError: at the `stop` asked for, once a checkpoint is written.
     """
-    folder = config.output / CHECKPOINTS
+    # Absolute: a checkpoint names the best one, and may be resumed from another folder.
+    folder = config.output.resolve() / CHECKPOINTS
+    last = last_checkpoint(folder) if config.resume else None
     validate = len(sets["valid"]) > 0
     if tensorboard_installed():
         os.environ["TENSORBOARD_LOGGING_DIR"] = str(config.output / "logs")
     arguments = SFTConfig(
         **_arguments(config, folder, batch, len(sets["train"]), validate=validate)
     )
-    callbacks: list[TrainerCallback] = [Report(progress)]
-    if validate:
-        callbacks.append(KeepEpoch(len(sets["valid"])))
-    if config.early_stopping_patience is not None and validate:
-        callbacks.append(EarlyStoppingCallback(config.early_stopping_patience))
+    state = None if last is None else state_of(last)
+    if state is not None and (done := _epochs_if_over(config, state)) is not None:
+        arguments.num_train_epochs = done
+    callbacks = [Report(progress), SameOrder(state), SaveBetween(config.save_steps, stop)]
+    callbacks += _judges(config, len(sets["valid"]))
     trainer = SFTTrainer(
         model=model,
         args=arguments,
@@ -106,14 +109,17 @@ def fit_causal(
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
     trainer.remove_callback(PrinterCallback)
-    last = _last_checkpoint(folder) if config.resume else None
-    if config.resume and last is None:
-        raise ConfigError(f"--resume: {folder} holds no complete checkpoint: train without it")
-    if not config.resume:
-        shutil.rmtree(folder, ignore_errors=True)
     trainer.train(resume_from_checkpoint=None if last is None else str(last))
     log = json.dumps(trainer.state.log_history, indent=1)
     (config.output / TRAINING_LOG).write_text(log + "\n", "utf-8")
+
+
+def _judges(config: TrainConfig, rows: int) -> list[TrainerCallback]:
+    """Return what looks at each validation, in this order, on `rows` rows."""
+    judges: list[TrainerCallback] = [KeepEpoch(rows)] if rows else []
+    if config.early_stopping_patience is not None:
+        judges.append(StopEarly(config.early_stopping_patience))
+    return judges
 
 
 def _arguments(
@@ -122,10 +128,9 @@ def _arguments(
     steps = math.ceil(rows / (batch.size * batch.accumulation)) * config.num_train_epochs
     cuda = torch.cuda.is_available()
     bf16 = cuda and torch.cuda.is_bf16_supported(including_emulation=False)
+    # `save_steps` is `SaveBetween`'s: transformers would not keep the best epoch with its own.
     saving: dict[str, Any] = {"save_strategy": "epoch"}
-    if config.save_steps is not None:
-        saving = {"save_strategy": "steps", "save_steps": config.save_steps}
-    if validate and config.save_steps is None:
+    if validate:
         best = {"metric_for_best_model": KEPT_EPOCH, "greater_is_better": True}
         saving |= {"load_best_model_at_end": True, **best}
     return {
@@ -160,14 +165,13 @@ def _arguments(
     }
 
 
-def _last_checkpoint(folder: Path) -> Path | None:
-    """Return the newest checkpoint that was written to its end."""
-    steps = {int(p.name.rpartition("-")[2]): p for p in folder.glob("checkpoint-*")}
-    for step in sorted(steps, reverse=True):
-        try:
-            state = json.loads((steps[step] / "trainer_state.json").read_text("utf-8"))
-        except (OSError, ValueError):
-            continue  # killed while it was written
-        if state.get("global_step") == step:
-            return steps[step]
-    return None
+def _epochs_if_over(config: TrainConfig, state: dict[str, Any]) -> int | None:
+    """Return the whole epochs of a training that was over when it was killed, else None.
+
+    To be told so, the trainer adds no step to it.
+    """
+    patience = config.early_stopping_patience
+    over = state["global_step"] >= state["max_steps"] or (
+        patience is not None and stopped_early(state["log_history"], patience)
+    )
+    return int(state["epoch"]) if over else None

@@ -146,9 +146,9 @@ class TrainConfig:
     memory_budget: str | None = None
     """GPU memory that training may take, such as 16GB; None takes what is free."""
     early_stopping_patience: int | None = None
-    """Epochs without a better validation loss after which to stop; None goes to the end."""
+    """Epochs without a better validation accuracy after which to stop; None goes to the end."""
     save_steps: int | None = None
-    """Optimiser steps between checkpoints; None saves at the end of each epoch."""
+    """Optimiser steps between checkpoints besides those at the end of each epoch."""
     resume: bool = False
     """Go on from the last checkpoint in the output folder."""
     seed: int = 0

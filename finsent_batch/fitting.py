@@ -1,8 +1,10 @@
 """Fitting an adapter's weights: transformers' Trainer with soft, weighed targets."""
 
 import importlib.util
+import logging
 import math
 import os
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -24,6 +26,8 @@ from .metrics import Floats
 from .mixture import soft_targets
 from .planning import Progress
 from .scorers.batching import length_sorted_batches, pad
+
+logger = logging.getLogger(__name__)
 
 
 def encode(tokenizer: Any, headlines: list[str], max_length: int) -> dict[str, list[list[int]]]:
@@ -61,13 +65,27 @@ class _WeightedTrainer(Trainer):  # type: ignore[misc]
 
 
 class Report(TrainerCallback):  # type: ignore[misc]
-    """Tells the progress callback of each step."""
+    """Tells the progress callback of each step, and the log now and then how long it will take."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
+        self._loss = ""
+        self._began, self._first = 0.0, 0
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        # What was trained before a resume took none of this run's time.
+        self._began, self._first = time.monotonic(), state.global_step
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self._progress("train", state.global_step, state.max_steps)
+        self._progress("train", state.global_step, state.max_steps, self._loss)
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **_: Any) -> None:
+        step, done = state.global_step, state.global_step - self._first
+        if "loss" not in logs or not done:
+            return
+        self._loss = f"loss {logs['loss']:.3f}"
+        left = (time.monotonic() - self._began) / done * (state.max_steps - step)
+        logger.info("step %d of %d: %s, %.0f s left", step, state.max_steps, self._loss, left)
 
 
 class _Average(TrainerCallback):  # type: ignore[misc]

@@ -7,18 +7,24 @@ from .config import CAUSAL_PRESETS, TrainConfig
 from .errors import UnavailableError, UsageError
 from .libraries import quiet_bitsandbytes
 from .planning import Progress
-from .runs import no_progress
+from .runs import StopRequest, no_progress
 
 
-def train(config: TrainConfig, *, progress: Progress = no_progress) -> dict[str, dict[str, Any]]:
+def train(
+    config: TrainConfig, *, progress: Progress = no_progress, stop: StopRequest | None = None
+) -> dict[str, dict[str, Any]]:
     """Train, calibrate, evaluate and write a model directory.
 
-    Returns the metrics of each validation and test part, by `split/folder`.
+    Returns the metrics of each validation and test part, by `split/folder`. A causal
+    training looks at `stop` after each step.
 
     Raises:
         BadDataError: the splits share headlines or lack a class.
         MissingInputError: a data folder or the base is not there.
         CannotCreateError: the output folder holds something already.
+        ConfigError: nothing to resume, or another training than this.
+        InterruptedRunError: at the `stop`; a checkpoint is kept.
+        StorageError: the disk is full; the checkpoints before are kept.
         UnavailableError: a library that this preset needs is not installed.
         UsageError: a setting that this preset does not have.
     """
@@ -31,7 +37,7 @@ def train(config: TrainConfig, *, progress: Progress = no_progress) -> dict[str,
             )
         from .causal_training import train_causal
 
-        return train_causal(config, progress)
+        return train_causal(config, progress, stop or StopRequest())
     foreign = ("resume", "save_steps", "early_stopping_patience", "quantisation", "memory_budget")
     for name in foreign:
         if getattr(config, name):

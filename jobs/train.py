@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 
-from finsent_batch.config import TRAIN_PRESETS, TrainConfig
+from finsent_batch.config import CAUSAL_PRESETS, TRAIN_PRESETS, TrainConfig
 
 from .options import file_path
-from .terminal import print_table, progress_bar
+from .terminal import print_table, progress_bar, stop_on_signals
 
 Command = Callable[..., Any]
 
@@ -59,8 +59,8 @@ _SETTINGS = (
     _setting("quantisation", click.Choice(["nf4", "none"]), "Keep a causal base in 4 bits."),
     _setting("loss", click.Choice(["label", "full-text"]), "What a causal model's loss counts."),
     _setting("early_stopping_patience", click.IntRange(min=1),
-             "Epochs without a better validation loss after which to stop."),
-    _setting("save_steps", click.IntRange(min=1), "Steps between checkpoints.  [default: epoch]"),
+             "Epochs without a better validation accuracy after which to stop."),
+    _setting("save_steps", click.IntRange(min=1), "Steps between checkpoints besides epochs' own."),
     _setting("seed", int),
     _setting("threads", click.IntRange(min=1), "CPU threads.  [default: all cores]"),
 )  # fmt: skip
@@ -117,10 +117,14 @@ def train(
     if show_config:
         print_table(["setting", "value"], [[k, _shown(v)] for k, v in asdict(config).items()])
         return
+    from finsent_batch.runs import StopRequest
     from finsent_batch.training import train as run_train
 
+    stop = StopRequest()
+    if preset in CAUSAL_PRESETS:  # an encoder's training has no checkpoint to write first
+        stop_on_signals(stop)
     with progress_bar(quiet=obj.quiet) as progress:
-        report = run_train(config, progress=progress)
+        report = run_train(config, progress=progress, stop=stop)
     print_table(
         ["split", "rows", "accuracy", "macro F1", "weighted F1", "calibration error"],
         [
