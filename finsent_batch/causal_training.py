@@ -45,6 +45,9 @@ from .training_faults import expected_faults
 
 logger = logging.getLogger(__name__)
 
+_SLOW_ON_A_CPU = 2 * 10**9
+"""Bytes of a base from which its training on a CPU is no matter of minutes."""
+
 
 def train_causal(
     config: TrainConfig, progress: Progress, stop: StopRequest
@@ -117,6 +120,13 @@ def _fit(
             spec.max_length,
         )
     device = resolve_device("auto")
+    size = sum(file.stat().st_size for file in weight_files(spec.base))
+    if device == "cpu" and size > _SLOW_ON_A_CPU:
+        logger.warning(
+            "no CUDA GPU here: training a base of %.0f GB on the CPU, in fp32, which is slow; "
+            "finsent-batch doctor says what this machine can run",
+            size / 1e9,
+        )
     compute = compute_dtype(device, "bf16" if device == "cuda" else "fp32")
     nf4 = config.quantisation == "nf4"
     model = load_base(spec.base, nf4=nf4, device=device, compute=compute)

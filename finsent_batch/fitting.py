@@ -35,6 +35,11 @@ def encode(tokenizer: Any, headlines: list[str], max_length: int) -> dict[str, l
     return {name: encoded[name] for name in ("input_ids", "attention_mask")}
 
 
+def count_cut(tokenizer: Any, headlines: list[str], max_length: int) -> int:
+    """Return how many headlines `encode` would cut."""
+    return sum(len(ids) > max_length for ids in tokenizer(headlines)["input_ids"])
+
+
 @torch.inference_mode()
 def logits_of(model: Any, tokenizer: Any, headlines: list[str], max_length: int) -> Floats:
     """Return logits in the order given, shape (n, 3), float32."""

@@ -30,11 +30,7 @@ def train(
     """
     quiet_bitsandbytes()
     if config.preset in CAUSAL_PRESETS:
-        if importlib.util.find_spec("trl") is None:
-            raise UnavailableError(
-                f"--preset {config.preset} needs trl and bitsandbytes: "
-                "pip install 'finsent-batch[llm]'"
-            )
+        _check_libraries(config)
         from .causal_training import train_causal
 
         return train_causal(config, progress, stop or StopRequest())
@@ -48,3 +44,17 @@ def train(
     from .encoder_training import train_encoder
 
     return train_encoder(config, progress)
+
+
+def _check_libraries(config: TrainConfig) -> None:
+    """Ask for what is missing before anything is read; say what works without."""
+    if importlib.util.find_spec("trl") is None:
+        raise UnavailableError(
+            f"--preset {config.preset} needs trl, and bitsandbytes for 4 bits: "
+            "pip install 'finsent-batch[llm]'; --preset mini and score need neither"
+        )
+    if config.quantisation == "nf4" and importlib.util.find_spec("bitsandbytes") is None:
+        raise UnavailableError(
+            "--quantisation nf4 needs bitsandbytes: pip install 'finsent-batch[llm]', or train on "
+            "the base as it is with --quantisation none"
+        )

@@ -36,14 +36,15 @@ def expected_faults(output: Path) -> Iterator[None]:
             f"{how_to_go_on(output)}"
         ) from None
     except (StorageError, OSError, RuntimeError, SafetensorError) as error:
-        if not isinstance(error, StorageError) and not _is_disk_full(error):
+        if not isinstance(error, StorageError) and not full_disk(error):
             raise
         raise StorageError(
             f"the disk is full while {output} was written: make room; {how_to_go_on(output)}"
         ) from None
 
 
-def _is_disk_full(error: Exception) -> bool:
+def full_disk(error: Exception) -> bool:
+    """Return whether writing weights failed as it does on a full disk, quota or size limit."""
     if isinstance(error, OSError) and error.errno in DISK_FULL:
         return True
     return any(sign in str(error) for sign in _DISK_FULL_SIGNS)
