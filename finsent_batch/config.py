@@ -12,6 +12,8 @@ DEFAULT_STORE: Final = Path("finsent.duckdb")
 DEFAULT_MODEL: Final = "mini"
 PROMOTED_MODEL: Final = "promoted"
 """The model that `models promote` made the store's default; `mini` where there is none."""
+BASE: Final = "base"
+"""What `--against` calls the base of a causal adapter."""
 TEXT_COLUMNS: Final = ("headline", "title", "text", "sentence")
 """Names tried in this order when no text column is named."""
 LABEL_COLUMNS: Final = ("label", "sentiment")
