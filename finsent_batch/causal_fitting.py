@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,8 @@ from trl.trainer.sft_trainer import SFTTrainer
 from .causal_data import PackedCollator
 from .checkpoints import CHECKPOINTS, last_checkpoint, state_of
 from .config import TrainConfig
-from .fitting import Report, tensorboard_installed
+from .errors import UsageError
+from .fitting import Report, reports
 from .memory import MicroBatch
 from .models.directory import TRAINING_LOG
 from .planning import Progress
@@ -46,7 +46,11 @@ class KeepEpoch(TrainerCallback):  # type: ignore[misc]
 
 
 def adapted(config: TrainConfig, model: Any, *, checkpointing: bool) -> Any:
-    """Return a base with a fresh LoRA adapter on all its linear layers, adapter in fp32."""
+    """Return a base with a fresh LoRA adapter on all its linear layers, or those named, in fp32.
+
+    Raises:
+        UsageError: there are no layers of a name given.
+    """
     if config.quantisation == "nf4":
         model = prepare_model_for_kbit_training(
             model,
@@ -58,9 +62,18 @@ def adapted(config: TrainConfig, model: Any, *, checkpointing: bool) -> Any:
         r=config.lora_r,
         lora_alpha=config.lora_alpha,
         lora_dropout=config.lora_dropout,
-        target_modules="all-linear",
+        target_modules=_targets(config),
     )
-    return get_peft_model(model, lora)
+    try:
+        return get_peft_model(model, lora)
+    except ValueError as error:  # its message names the layers that there are not
+        raise UsageError(f"--target-modules {config.target_modules}: {error}") from None
+
+
+def _targets(config: TrainConfig) -> str | list[str]:
+    """Return what peft puts the adapter on; other text than `all-linear` it takes for a pattern."""
+    named = config.target_modules
+    return named if named == "all-linear" else [name.strip() for name in named.split(",")]
 
 
 def fit_causal(
@@ -85,8 +98,6 @@ def fit_causal(
     folder = config.output.resolve() / CHECKPOINTS
     last = last_checkpoint(folder) if config.resume else None
     validate = len(sets["valid"]) > 0
-    if tensorboard_installed():
-        os.environ["TENSORBOARD_LOGGING_DIR"] = str(config.output / "logs")
     arguments = SFTConfig(
         **_arguments(config, folder, batch, len(sets["train"]), validate=validate)
     )
@@ -142,12 +153,12 @@ def _arguments(
         "gradient_accumulation_steps": batch.accumulation,
         "gradient_checkpointing": batch.checkpointing,
         "gradient_checkpointing_kwargs": {"use_reentrant": False},
-        "lr_scheduler_type": "cosine",
+        "lr_scheduler_type": config.lr_scheduler_type,
         "warmup_steps": round(steps * config.warmup_ratio),
         "weight_decay": config.weight_decay,
         "max_grad_norm": config.max_grad_norm,
         "label_smoothing_factor": config.label_smoothing_factor,
-        "optim": "paged_adamw_32bit" if cuda and config.quantisation else "adamw_torch",
+        "optim": config.optim,
         "train_sampling_strategy": "group_by_length",
         "dataset_kwargs": {"skip_prepare_dataset": True},
         "max_length": None,
@@ -159,7 +170,7 @@ def _arguments(
         "save_total_limit": 2,
         "seed": config.seed,
         "logging_steps": 10,
-        "report_to": ["tensorboard"] if tensorboard_installed() else [],
+        "report_to": reports(config),
         "disable_tqdm": True,
         **saving,
     }

@@ -161,15 +161,13 @@ def fit(
     )
     steps = config.per_device_train_batch_size * config.gradient_accumulation_steps
     total = math.ceil(rows.height / steps) * config.num_train_epochs
-    if tensorboard_installed():
-        os.environ["TENSORBOARD_LOGGING_DIR"] = str(config.output / "logs")
     arguments = TrainingArguments(
         output_dir=str(config.output / "checkpoints"),
         learning_rate=config.learning_rate,
         num_train_epochs=config.num_train_epochs,
         per_device_train_batch_size=config.per_device_train_batch_size,
         gradient_accumulation_steps=config.gradient_accumulation_steps,
-        lr_scheduler_type="cosine",
+        lr_scheduler_type=config.lr_scheduler_type,
         warmup_steps=round(total * config.warmup_ratio),
         weight_decay=config.weight_decay,
         max_grad_norm=config.max_grad_norm,
@@ -179,7 +177,7 @@ def fit(
         seed=config.seed,
         save_strategy="no",
         logging_steps=max(1, min(25, round(total / 40))),
-        report_to=["tensorboard"] if tensorboard_installed() else [],
+        report_to=reports(config),
         disable_tqdm=True,
     )
     trainer = _WeightedTrainer(
@@ -198,9 +196,12 @@ def fit(
     return list(trainer.state.log_history)
 
 
-def tensorboard_installed() -> bool:
-    """Return whether training can write logs for TensorBoard."""
-    return importlib.util.find_spec("tensorboard") is not None
+def reports(config: TrainConfig) -> list[str]:
+    """Return where transformers is to log: TensorBoard, if wanted and here, in `logs`."""
+    if config.report_to == "none" or importlib.util.find_spec("tensorboard") is None:
+        return []
+    os.environ["TENSORBOARD_LOGGING_DIR"] = str(config.output / "logs")
+    return [config.report_to]
 
 
 def _collator(tokenizer: Any) -> Callable[[list[dict[str, Any]]], Any]:

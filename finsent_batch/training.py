@@ -1,10 +1,12 @@
 """The story of `train`: which kind of model a preset makes, and what that needs here."""
 
 import importlib.util
+from dataclasses import replace
 from typing import Any
 
 from .config import CAUSAL_PRESETS, TrainConfig
 from .errors import UnavailableError, UsageError
+from .hardware import cuda_available
 from .libraries import quiet_bitsandbytes
 from .planning import Progress
 from .runs import StopRequest, no_progress
@@ -33,10 +35,11 @@ def train(
         _check_libraries(config)
         from .causal_training import train_causal
 
-        return train_causal(config, progress, stop or StopRequest())
-    foreign = ("resume", "save_steps", "early_stopping_patience", "quantisation", "memory_budget")
+        return train_causal(resolved(config), progress, stop or StopRequest())
+    foreign = ("resume", "save_steps", "early_stopping_patience", "quantisation", "memory_budget",
+               "optim", "target_modules")  # fmt: skip
     for name in foreign:
-        if getattr(config, name):
+        if getattr(config, name) != getattr(TrainConfig, name):
             raise UsageError(
                 f"--{name.replace('_', '-')} is for causal models: use --preset "
                 f"{' or '.join(CAUSAL_PRESETS)}"
@@ -44,6 +47,14 @@ def train(
     from .encoder_training import train_encoder
 
     return train_encoder(config, progress)
+
+
+def resolved(config: TrainConfig) -> TrainConfig:
+    """Return settings with what `auto` leaves to this machine decided."""
+    if config.preset not in CAUSAL_PRESETS or config.optim != TrainConfig.optim:
+        return config
+    paged = config.quantisation is not None and cuda_available()
+    return replace(config, optim="paged_adamw_32bit" if paged else "adamw_torch")
 
 
 def _check_libraries(config: TrainConfig) -> None:
@@ -58,3 +69,5 @@ def _check_libraries(config: TrainConfig) -> None:
             "--quantisation nf4 needs bitsandbytes: pip install 'finsent-batch[llm]', or train on "
             "the base as it is with --quantisation none"
         )
+    if "paged" in config.optim and not cuda_available():
+        raise UnavailableError(f"--optim {config.optim} needs a CUDA GPU: use auto or adamw_torch")

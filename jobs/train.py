@@ -42,7 +42,12 @@ _SETTINGS = (
     _switch("auto_batch", "Cut the effective batch as memory allows.  [default: llama2-7b: yes]"),
     _switch("gradient_checkpointing", "Recompute activations, where --no-auto-batch."),
     _setting("memory_budget", str, "GPU memory that training may take, such as 16GB."),
+    _setting("lr_scheduler_type",
+             click.Choice(["cosine", "linear", "constant", "constant_with_warmup"])),
     _setting("warmup_ratio", click.FloatRange(0, 1)),
+    _setting("optim", click.Choice(["auto", "adamw_torch", "adamw_torch_fused",
+                                    "paged_adamw_32bit", "paged_adamw_8bit"]),
+             "Of a causal model; auto: paged_adamw_32bit for a 4-bit base on CUDA."),
     _setting("weight_decay", float),
     _setting("max_grad_norm", float),
     _setting("label_smoothing_factor", click.FloatRange(0, 1)),
@@ -50,17 +55,21 @@ _SETTINGS = (
     _setting("lora_r", click.IntRange(min=1)),
     _setting("lora_alpha", click.IntRange(min=1)),
     _setting("lora_dropout", click.FloatRange(0, 1)),
+    _setting("target_modules", str, "Layers of a causal model's adapter, such as q_proj,v_proj."),
     _setting("class_weights", click.Choice(["none", "balanced", "sqrt"]),
              "How rare classes gain; with a causal model, balanced repeats their rows."),
     _switch("opposites", "Add headlines of the first folder turned around.  [default: mini: yes]"),
     _setting("repeat_first", click.IntRange(min=1), "How often an epoch shows the first folder."),
     _setting("max_length", click.IntRange(min=8), "Tokens; a longer headline is cut at its end."),
     _setting("pooling", click.Choice(["mean", "cls"]), "What an encoder's classifier reads."),
-    _setting("quantisation", click.Choice(["nf4", "none"]), "Keep a causal base in 4 bits."),
+    _setting("quantisation", click.Choice(["nf4", "none"]),
+             "Keep a causal base in 4 bits, its scales quantised again."),
     _setting("loss", click.Choice(["label", "full-text"]), "What a causal model's loss counts."),
     _setting("early_stopping_patience", click.IntRange(min=1),
              "Epochs without a better validation accuracy after which to stop."),
     _setting("save_steps", click.IntRange(min=1), "Steps between checkpoints besides epochs' own."),
+    _setting("report_to", click.Choice(["tensorboard", "none"]),
+             "Logs beside training_log.json, where installed."),
     _setting("seed", int),
     _setting("threads", click.IntRange(min=1), "CPU threads.  [default: all cores]"),
 )  # fmt: skip
@@ -114,8 +123,11 @@ def train(
     """
     given = {name: value for name, value in options.items() if value is not None}
     config = TrainConfig.for_preset(preset, data=data, **given)
+    from finsent_batch.training import resolved
+
     if show_config:
-        print_table(["setting", "value"], [[k, _shown(v)] for k, v in asdict(config).items()])
+        settings = asdict(resolved(config))
+        print_table(["setting", "value"], [[k, _shown(v)] for k, v in settings.items()])
         return
     from finsent_batch.runs import StopRequest
     from finsent_batch.training import train as run_train

@@ -235,3 +235,15 @@ def test_a_model_that_is_overwritten_stays_until_the_new_one_is_on_disk(
     shutil.rmtree(output / "checkpoints")
     assert run(*command).code == 0
     assert weights(output) != whole
+
+
+def test_a_gpu_that_is_full_is_said_with_what_to_give(tmp_path: Path) -> None:
+    import torch
+
+    from finsent_batch.errors import UnavailableError
+    from finsent_batch.training_faults import expected_faults
+
+    with pytest.raises(UnavailableError, match="--memory-budget"), expected_faults(tmp_path):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+    with pytest.raises(RuntimeError, match="a bug"), expected_faults(tmp_path):
+        raise RuntimeError("a bug")

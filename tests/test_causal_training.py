@@ -203,17 +203,6 @@ def test_micro_batches_keep_the_effective_batch_and_fit(
         parse_size("much")
 
 
-def test_settings_are_the_tutorials_and_shown(run: Callable[..., Result], tmp_path: Path) -> None:
-    done = run("train", "--preset", "llama2-7b", "--data", "d", "-o", "m", "--show-config")
-    assert done.code == 0, done.err
-    rows = dict(line.split("│")[1:3] for line in done.out.splitlines() if "│" in line)
-    shown = {name.strip(): value.strip() for name, value in rows.items()}
-    assert shown["learning_rate"] == "0.0002"
-    assert (shown["lora_r"], shown["lora_alpha"], shown["lora_dropout"]) == ("64", "16", "0.1")
-    assert (shown["quantisation"], shown["max_length"]) == ("nf4", "1024")
-    assert not (tmp_path / "m").exists()
-
-
 @pytest.mark.parametrize(
     ("more", "code", "says"),
     [
