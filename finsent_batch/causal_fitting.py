@@ -2,8 +2,6 @@
 
 import json
 import math
-import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,22 +9,23 @@ import torch
 from datasets import Dataset
 from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback
+from transformers import PrinterCallback, TrainerCallback
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
 from .causal_data import PackedCollator
+from .checkpoints import CHECKPOINTS, last_checkpoint, state_of
 from .config import TrainConfig
-from .errors import ConfigError
-from .fitting import Report, tensorboard_installed
+from .errors import UsageError
+from .fitting import Report, reports
 from .memory import MicroBatch
 from .models.directory import TRAINING_LOG
 from .planning import Progress
+from .runs import StopRequest
+from .training_callbacks import VALID_ACCURACY, SameOrder, SaveBetween, StopEarly, stopped_early
 from .training_layers import arrange_for_training
 
-CHECKPOINTS = "checkpoints"
 KEPT_EPOCH = "eval_kept_epoch"
-_ACCURACY = "eval_mean_token_accuracy"
 
 
 class KeepEpoch(TrainerCallback):  # type: ignore[misc]
@@ -42,16 +41,19 @@ class KeepEpoch(TrainerCallback):  # type: ignore[misc]
         self._rows = rows
 
     def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any, **_: Any) -> None:
-        found = [log[_ACCURACY] for log in state.log_history if _ACCURACY in log]
+        found = [log[VALID_ACCURACY] for log in state.log_history if VALID_ACCURACY in log]
         best = max(found)
         error = math.sqrt(best * (1 - best) / self._rows)
         metrics[KEPT_EPOCH] = state.epoch if found[-1] >= best - error else 0.0
 
 
 def adapted(config: TrainConfig, model: Any, compute: torch.dtype, *, checkpointing: bool) -> Any:
-    """Return a base with a fresh LoRA adapter on all its linear layers, adapter in fp32.
+    """Return a base with a fresh LoRA adapter on all its linear layers, or those named, in fp32.
 
     Its layers compute in `compute`.
+
+    Raises:
+        UsageError: there are no layers of a name given.
     """
     if config.quantisation == "nf4":
         model = prepare_model_for_kbit_training(
@@ -64,11 +66,20 @@ def adapted(config: TrainConfig, model: Any, compute: torch.dtype, *, checkpoint
         r=config.lora_r,
         lora_alpha=config.lora_alpha,
         lora_dropout=config.lora_dropout,
-        target_modules="all-linear",
+        target_modules=_targets(config),
     )
-    model = get_peft_model(model, lora)
+    try:
+        model = get_peft_model(model, lora)
+    except ValueError as error:  # its message names the layers that there are not
+        raise UsageError(f"--target-modules {config.target_modules}: {error}") from None
     arrange_for_training(model, compute)
     return model
+
+
+def _targets(config: TrainConfig) -> str | list[str]:
+    """Return what peft puts the adapter on; other text than `all-linear` it takes for a pattern."""
+    named = config.target_modules
+    return named if named == "all-linear" else [name.strip() for name in named.split(",")]
 
 
 def fit_causal(
@@ -79,26 +90,28 @@ def fit_causal(
     batch: MicroBatch,
     collator: PackedCollator | None,
     progress: Progress,
+    stop: StopRequest,
 ) -> None:
     """Train `model` in place on `sets["train"]`; keep the epoch best on `sets["valid"]`.
 
-    Without a `collator` rows are padded as TRL does it.
+    Without a `collator` rows are padded as TRL does it. With `resume` goes on from
+    the last checkpoint of those that `start_checkpoints` has found fit.
 
     Raises:
-        ConfigError: there is nothing to resume from, or it was another training.
+        InterruptedRunError: at the `stop` asked for, once a checkpoint is written.
     """
-    folder = config.output / CHECKPOINTS
+    # Absolute: a checkpoint names the best one, and may be resumed from another folder.
+    folder = config.output.resolve() / CHECKPOINTS
+    last = last_checkpoint(folder) if config.resume else None
     validate = len(sets["valid"]) > 0
-    if tensorboard_installed():
-        os.environ["TENSORBOARD_LOGGING_DIR"] = str(config.output / "logs")
     arguments = SFTConfig(
         **_arguments(config, folder, batch, len(sets["train"]), validate=validate)
     )
-    callbacks: list[TrainerCallback] = [Report(progress)]
-    if validate:
-        callbacks.append(KeepEpoch(len(sets["valid"])))
-    if config.early_stopping_patience is not None and validate:
-        callbacks.append(EarlyStoppingCallback(config.early_stopping_patience))
+    state = None if last is None else state_of(last)
+    if state is not None and (done := _epochs_if_over(config, state)) is not None:
+        arguments.num_train_epochs = done
+    callbacks = [Report(progress), SameOrder(state), SaveBetween(config.save_steps, stop)]
+    callbacks += _judges(config, len(sets["valid"]))
     trainer = SFTTrainer(
         model=model,
         args=arguments,
@@ -113,16 +126,19 @@ def fit_causal(
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
     trainer.remove_callback(PrinterCallback)
-    last = _last_checkpoint(folder) if config.resume else None
-    if config.resume and last is None:
-        raise ConfigError(f"--resume: {folder} holds no complete checkpoint: train without it")
-    if not config.resume:
-        shutil.rmtree(folder, ignore_errors=True)
     # cuDNN's attention makes a plan for every shape that comes up, at milliseconds a layer.
     with sdpa_kernel([SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]):
         trainer.train(resume_from_checkpoint=None if last is None else str(last))
     log = json.dumps(trainer.state.log_history, indent=1)
     (config.output / TRAINING_LOG).write_text(log + "\n", "utf-8")
+
+
+def _judges(config: TrainConfig, rows: int) -> list[TrainerCallback]:
+    """Return what looks at each validation, in this order, on `rows` rows."""
+    judges: list[TrainerCallback] = [KeepEpoch(rows)] if rows else []
+    if config.early_stopping_patience is not None:
+        judges.append(StopEarly(config.early_stopping_patience))
+    return judges
 
 
 def _arguments(
@@ -131,10 +147,9 @@ def _arguments(
     steps = math.ceil(rows / (batch.size * batch.accumulation)) * config.num_train_epochs
     cuda = torch.cuda.is_available()
     bf16 = cuda and torch.cuda.is_bf16_supported(including_emulation=False)
+    # `save_steps` is `SaveBetween`'s: transformers would not keep the best epoch with its own.
     saving: dict[str, Any] = {"save_strategy": "epoch"}
-    if config.save_steps is not None:
-        saving = {"save_strategy": "steps", "save_steps": config.save_steps}
-    if validate and config.save_steps is None:
+    if validate:
         best = {"metric_for_best_model": KEPT_EPOCH, "greater_is_better": True}
         saving |= {"load_best_model_at_end": True, **best}
     return {
@@ -146,12 +161,12 @@ def _arguments(
         "gradient_accumulation_steps": batch.accumulation,
         "gradient_checkpointing": batch.checkpointing,
         "gradient_checkpointing_kwargs": {"use_reentrant": False},
-        "lr_scheduler_type": "cosine",
+        "lr_scheduler_type": config.lr_scheduler_type,
         "warmup_steps": round(steps * config.warmup_ratio),
         "weight_decay": config.weight_decay,
         "max_grad_norm": config.max_grad_norm,
         "label_smoothing_factor": config.label_smoothing_factor,
-        "optim": "paged_adamw_32bit" if cuda and config.quantisation else "adamw_torch",
+        "optim": config.optim,
         "train_sampling_strategy": "group_by_length",
         "dataset_kwargs": {"skip_prepare_dataset": True},
         "max_length": None,
@@ -163,21 +178,20 @@ def _arguments(
         "save_total_limit": 2,
         "seed": config.seed,
         "logging_steps": 10,
-        "report_to": ["tensorboard"] if tensorboard_installed() else [],
+        "report_to": reports(config),
         "disable_tqdm": True,
         "logging_nan_inf_filter": False,  # it would wait for the GPU in every step
         **saving,
     }
 
 
-def _last_checkpoint(folder: Path) -> Path | None:
-    """Return the newest checkpoint that was written to its end."""
-    steps = {int(p.name.rpartition("-")[2]): p for p in folder.glob("checkpoint-*")}
-    for step in sorted(steps, reverse=True):
-        try:
-            state = json.loads((steps[step] / "trainer_state.json").read_text("utf-8"))
-        except (OSError, ValueError):
-            continue  # killed while it was written
-        if state.get("global_step") == step:
-            return steps[step]
-    return None
+def _epochs_if_over(config: TrainConfig, state: dict[str, Any]) -> int | None:
+    """Return the whole epochs of a training that was over when it was killed, else None.
+
+    To be told so, the trainer adds no step to it.
+    """
+    patience = config.early_stopping_patience
+    over = state["global_step"] >= state["max_steps"] or (
+        patience is not None and stopped_early(state["log_history"], patience)
+    )
+    return int(state["epoch"]) if over else None

@@ -7,6 +7,7 @@ rows (Guo et al. 2017).
 
 import json
 import logging
+import shutil
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +17,9 @@ from transformers import AutoTokenizer, set_seed
 
 from .causal_data import Answers, PackedCollator, balanced, training_set
 from .causal_fitting import adapted, fit_causal
+from .checkpoints import CHECKPOINTS, start_checkpoints
 from .config import TrainConfig
+from .errors import UsageError
 from .hardware import available_cores, resolve_device
 from .labels import LABELS
 from .memory import activation_budget, micro_batch
@@ -24,11 +27,12 @@ from .metrics import Floats, Ints, evaluate_predictions, fit_temperature
 from .mixture import epoch_rows
 from .model_card import save_settings, write_card
 from .models.bases import read_json, resolve_base, weight_files
-from .models.directory import FORMAT_VERSION, open_model
+from .models.directory import CARD_FILE, FORMAT_VERSION
 from .models.files import FileHashes
 from .models.spec import CAUSAL, ModelSpec
 from .planning import Progress
 from .prompts import DEFAULT_PROMPT
+from .runs import StopRequest
 from .scorers import FROM_DISK
 from .scorers.attention import NAME as PACKED
 from .scorers.causal import compute_dtype, load_base
@@ -37,28 +41,41 @@ from .scorers.label_tokens import LabelTokenScorer
 from .scorers.prompt_tokens import PromptTokens, load_backend, load_prompt_tokens
 from .training_card import hyperparameters, package_versions
 from .training_data import Labelled, check_output, held_out, load_splits, split_notes
+from .training_faults import expected_faults
 
 logger = logging.getLogger(__name__)
 
+_SLOW_ON_A_CPU = 2 * 10**9
+"""Bytes of a base from which its training on a CPU is no matter of minutes."""
 
-def train_causal(config: TrainConfig, progress: Progress) -> dict[str, dict[str, Any]]:
+
+def train_causal(
+    config: TrainConfig, progress: Progress, stop: StopRequest
+) -> dict[str, dict[str, Any]]:
     """Train, calibrate, evaluate and write a model directory; see `training.train`."""
     check_output(config)
     data = load_splits(config.data)
+    if config.early_stopping_patience is not None and not data.splits["valid"].height:
+        raise UsageError(
+            "--early-stopping-patience needs validation rows, and valid.parquet has none"
+        )
     spec = _untrained(config)
     tokens = load_prompt_tokens(spec)
+    card = _card(config, spec, tokens, data)
+    start_checkpoints(config, card)
     threads = torch.get_num_threads()
     torch.set_num_threads(config.threads or available_cores())
     try:
-        set_seed(config.seed)
-        _fit(config, spec, tokens, data, progress)
-        card = _card(config, spec, tokens, data)
-        save_settings(config.output, card)
-        card["temperature"], card["metrics"] = _assess(config, data)
-        save_settings(config.output, card)
+        with expected_faults(config.output):
+            set_seed(config.seed)
+            _fit(config, spec, tokens, data, progress, stop)
+            card["temperature"], card["metrics"] = _assess(config, spec, card, data, stop)
+            write_card(config.output, card)
+            # Last: a folder without it holds no model, and may still be resumed.
+            save_settings(config.output, card)
     finally:
         torch.set_num_threads(threads)
-    write_card(config.output, card)
+    shutil.rmtree(config.output / CHECKPOINTS, ignore_errors=True)
     report: dict[str, dict[str, Any]] = card["metrics"]
     return report
 
@@ -81,7 +98,12 @@ def _untrained(config: TrainConfig) -> ModelSpec:
 
 
 def _fit(
-    config: TrainConfig, spec: ModelSpec, tokens: PromptTokens, data: Labelled, progress: Progress
+    config: TrainConfig,
+    spec: ModelSpec,
+    tokens: PromptTokens,
+    data: Labelled,
+    progress: Progress,
+    stop: StopRequest,
 ) -> None:
     answers = Answers.of(load_backend(spec), DEFAULT_PROMPT)
     rows = epoch_rows(data.splits["train"], replace(config, class_weights="none"), held_out(data))
@@ -98,6 +120,13 @@ def _fit(
             spec.max_length,
         )
     device = resolve_device("auto")
+    size = sum(file.stat().st_size for file in weight_files(spec.base))
+    if device == "cpu" and size > _SLOW_ON_A_CPU:
+        logger.warning(
+            "no CUDA GPU here: training a base of %.0f GB on the CPU, in fp32, which is slow; "
+            "finsent-batch doctor says what this machine can run",
+            size / 1e9,
+        )
     compute = compute_dtype(device, "bf16" if device == "cuda" else "fp32")
     nf4 = config.quantisation == "nf4"
     model = load_base(spec.base, nf4=nf4, device=device, compute=compute)
@@ -116,19 +145,28 @@ def _fit(
     if config.loss == "label" and packable(model.config, spec.max_length):
         model.set_attn_implementation(PACKED)
         collator = PackedCollator(prefix=tuple(tokens.prefix), device=torch.device(device))
-    fit_causal(config, model, tokenizer, sets, batch, collator, progress)
-    model.save_pretrained(config.output)
-    tokenizer.save_pretrained(config.output)
-    _name_base(config)
+    stop.check()
+    fit_causal(config, model, tokenizer, sets, batch, collator, progress, stop)
+    _save(config, model, tokenizer)
 
 
-def _name_base(config: TrainConfig) -> None:
-    """Let adapter_config.json name the base as it was named, not as this machine's path."""
-    file = config.output / "adapter_config.json"
+def _save(config: TrainConfig, model: Any, tokenizer: Any) -> None:
+    """Write adapter and tokenizer; a model that stood there is touched once they are on disk."""
+    staged = config.output / CHECKPOINTS / "final"
+    model.save_pretrained(staged)
+    tokenizer.save_pretrained(staged)
+    # adapter_config.json names the base as it was named, not as this machine's path.
+    file = staged / "adapter_config.json"
     adapter = json.loads(file.read_text("utf-8"))
     adapter["base_model_name_or_path"] = config.base
     file.write_text(json.dumps(adapter, indent=2, sort_keys=True) + "\n", "utf-8")
-    (config.output / "README.md").unlink(missing_ok=True)
+    (staged / "README.md").unlink(missing_ok=True)  # peft's; ours follows
+    (config.output / CARD_FILE).unlink(missing_ok=True)
+    for file in staged.iterdir():
+        target = config.output / file.name
+        if target.is_dir():
+            shutil.rmtree(target)
+        file.replace(target)
 
 
 def _card(
@@ -160,9 +198,12 @@ def _card(
     }
 
 
-def _assess(config: TrainConfig, data: Labelled) -> tuple[float, dict[str, dict[str, Any]]]:
+def _assess(
+    config: TrainConfig, spec: ModelSpec, card: dict[str, Any], data: Labelled, stop: StopRequest
+) -> tuple[float, dict[str, dict[str, Any]]]:
     """Load what was written as `score` does; fit the temperature, measure each part."""
-    spec = open_model(str(config.output))
+    out = config.output
+    spec = replace(spec, name=str(out), folder=out, adapter=out, card=card)
     device = resolve_device("auto")
     scorer = LabelTokenScorer(spec, device=device, weights=spec.weights_for("auto", device))
     found: dict[str, tuple[Floats, Ints]] = {}
@@ -171,6 +212,7 @@ def _assess(config: TrainConfig, data: Labelled) -> tuple[float, dict[str, dict[
             truth = np.array([LABELS.index(label) for label in frame["label"]], dtype=np.int64)
             probabilities = np.zeros((frame.height, len(LABELS)), dtype=np.float32)
             for batch in scorer.score(frame["headline"].to_list()):
+                stop.check()
                 probabilities[batch.positions] = batch.probabilities
             found[f"{split}/{folder}"] = np.log(probabilities.clip(1e-30)), truth
     temperature = 1.0

@@ -12,6 +12,8 @@ DEFAULT_STORE: Final = Path("finsent.duckdb")
 DEFAULT_MODEL: Final = "mini"
 PROMOTED_MODEL: Final = "promoted"
 """The model that `models promote` made the store's default; `mini` where there is none."""
+BASE: Final = "base"
+"""What `--against` calls the base of a causal adapter."""
 TEXT_COLUMNS: Final = ("headline", "title", "text", "sentence")
 """Names tried in this order when no text column is named."""
 LABEL_COLUMNS: Final = ("label", "sentiment")
@@ -113,7 +115,7 @@ class TrainConfig:
     base: str | None = None
     """A Hugging Face directory or Hub id; None takes the packaged MiniLM."""
     quantisation: str | None = None
-    """`nf4` trains on the base in 4 bits (QLoRA); causal models only."""
+    """`nf4` trains on the base in 4 bits, scales quantised again (QLoRA); causal models only."""
     loss: str = "label"
     """What a causal model's loss counts: the `label` word alone, or the `full-text`."""
     pooling: str = "mean"
@@ -122,7 +124,10 @@ class TrainConfig:
     num_train_epochs: float = 3.0
     per_device_train_batch_size: int = 32
     gradient_accumulation_steps: int = 1
+    lr_scheduler_type: str = "cosine"
     warmup_ratio: float = 0.06
+    optim: str = "auto"
+    """`auto` takes paged_adamw_32bit for a 4-bit base on CUDA, else adamw_torch; causal only."""
     weight_decay: float = 0.01
     max_grad_norm: float = 1.0
     label_smoothing_factor: float = 0.05
@@ -131,6 +136,8 @@ class TrainConfig:
     lora_r: int = 64
     lora_alpha: int = 64
     lora_dropout: float = 0.1
+    target_modules: str = "all-linear"
+    """Linear layers that an adapter of a causal model is on: all, or names with commas between."""
     class_weights: str = "sqrt"
     """`balanced` weighs classes inversely to their frequency within each data folder; `sqrt` does
     so in the first and by the root of it in the others; `none` does not."""
@@ -146,11 +153,13 @@ class TrainConfig:
     memory_budget: str | None = None
     """GPU memory that training may take, such as 16GB; None takes what is free."""
     early_stopping_patience: int | None = None
-    """Epochs without a better validation loss after which to stop; None goes to the end."""
+    """Epochs without a better validation accuracy after which to stop; None goes to the end."""
     save_steps: int | None = None
-    """Optimiser steps between checkpoints; None saves at the end of each epoch."""
+    """Optimiser steps between checkpoints besides those at the end of each epoch."""
     resume: bool = False
     """Go on from the last checkpoint in the output folder."""
+    report_to: str = "tensorboard"
+    """Where logs go beside `training_log.json`: `tensorboard`, where it is installed, or `none`."""
     seed: int = 0
     threads: int | None = None
     """CPU threads for training; None takes all cores."""

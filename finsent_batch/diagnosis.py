@@ -6,6 +6,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from .config import DEFAULT_MODEL, StoreConfig
 from .errors import FinsentError
@@ -113,6 +114,22 @@ def _causal() -> Iterator[Check]:
         what="weights of a 7B model",
         state="ok",
         found=_sizes(weight_bytes(empty_model(LLAMA_2_7B))),
+    )
+    if cuda_available():
+        yield _expected(empty_model(LLAMA_2_7B))
+
+
+def _expected(model: Any) -> Check:
+    """Say how fast a 7B model should be, by this GPU's own products, measured now."""
+    from .scorers.yardstick import expected_rates, product_speeds
+
+    speeds = product_speeds("cuda", fp8=gpu_capability() >= (8, 9))
+    rates = expected_rates(model, speeds)
+    found = ", ".join(f"{weights} {rate:,.0f}" for weights, rate in rates.items())
+    return Check(
+        what="expected of a 7B model",
+        state="ok",
+        found=f"headlines/s: {found} (matrix products at {speeds['bf16'] / 1e12:,.0f} TFLOP/s)",
     )
 
 

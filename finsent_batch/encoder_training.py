@@ -7,10 +7,12 @@ fitted on the validation rows (Guo et al. 2017).
 """
 
 import json
+import logging
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import polars as pl
 import torch
 from peft import LoraConfig, get_peft_model
 from transformers import (
@@ -19,7 +21,7 @@ from transformers import (
 )
 
 from .config import TrainConfig
-from .fitting import fit, logits_of
+from .fitting import count_cut, fit, logits_of
 from .hardware import available_cores
 from .labels import LABELS
 from .metrics import Floats, evaluate_predictions, fit_temperature
@@ -33,6 +35,8 @@ from .scorers import FROM_DISK
 from .scorers.classifier import new_classifier
 from .training_card import hyperparameters, package_versions
 from .training_data import Labelled, check_output, held_out, load_splits, split_notes
+
+logger = logging.getLogger(__name__)
 
 _TARGET_MODULES: Final = ["query", "key", "value", "dense"]
 
@@ -49,6 +53,14 @@ def train_encoder(config: TrainConfig, progress: Progress) -> dict[str, dict[str
         set_seed(config.seed)
         tokenizer = AutoTokenizer.from_pretrained(base, **FROM_DISK)
         model = _adapted(config, base)
+        headlines = pl.concat([data.splits["train"]["headline"], data.splits["valid"]["headline"]])
+        cut = count_cut(tokenizer, headlines.to_list(), config.max_length)
+        if cut:
+            logger.warning(
+                "%d headlines are longer than %d tokens and were cut at their end",
+                cut,
+                config.max_length,
+            )
         rows = epoch_rows(data.splits["train"], config, held_out(data))
         log = fit(config, model, tokenizer, rows, data.splits["valid"], progress)
         report, temperature = _assess(config, model, tokenizer, data)

@@ -4,12 +4,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import polars as pl
 
-from .config import EvaluateConfig, ModelConfig
+from .config import BASE, EvaluateConfig, ModelConfig
 from .default_model import settle_model
 from .engines import utc_now
 from .errors import BadDataError, CannotCreateError, FinsentError, GateFailedError, UsageError
@@ -30,8 +30,6 @@ from .store import Store
 from .views import refresh_views
 
 _METRICS = "accuracy, macro_f1, weighted_f1, ece, missing, per_class.LABEL.recall …"
-BASE: Final = "base"
-"""What `against` calls the base of a causal adapter."""
 
 
 @dataclass(kw_only=True)
@@ -79,7 +77,8 @@ def evaluate(config: EvaluateConfig, *, progress: Progress = no_progress) -> Eva
     evaluation.gates = _check(gates, evaluation)
     frame = frame.with_columns(columns)
     _write(config, evaluation, frame, training_log(spec.folder))
-    add_evaluation(spec, config.data, evaluation.metrics)
+    base = evaluation.against if config.against == BASE else None
+    add_evaluation(spec, config.data, evaluation.metrics, base)
     _record(config, evaluation)
     if failed := failures(evaluation.gates):
         raise GateFailedError(f"gate failed: {failed}", result=evaluation)

@@ -1,8 +1,10 @@
 """Fitting an adapter's weights: transformers' Trainer with soft, weighed targets."""
 
 import importlib.util
+import logging
 import math
 import os
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -25,10 +27,17 @@ from .mixture import soft_targets
 from .planning import Progress
 from .scorers.batching import length_sorted_batches, pad
 
+logger = logging.getLogger(__name__)
+
 
 def encode(tokenizer: Any, headlines: list[str], max_length: int) -> dict[str, list[list[int]]]:
     encoded = tokenizer(headlines, truncation=True, max_length=max_length)
     return {name: encoded[name] for name in ("input_ids", "attention_mask")}
+
+
+def count_cut(tokenizer: Any, headlines: list[str], max_length: int) -> int:
+    """Return how many headlines `encode` would cut."""
+    return sum(len(ids) > max_length for ids in tokenizer(headlines)["input_ids"])
 
 
 @torch.inference_mode()
@@ -61,13 +70,27 @@ class _WeightedTrainer(Trainer):  # type: ignore[misc]
 
 
 class Report(TrainerCallback):  # type: ignore[misc]
-    """Tells the progress callback of each step."""
+    """Tells the progress callback of each step, and the log now and then how long it will take."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
+        self._loss = ""
+        self._began, self._first = 0.0, 0
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        # What was trained before a resume took none of this run's time.
+        self._began, self._first = time.monotonic(), state.global_step
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self._progress("train", state.global_step, state.max_steps)
+        self._progress("train", state.global_step, state.max_steps, self._loss)
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **_: Any) -> None:
+        step, done = state.global_step, state.global_step - self._first
+        if "loss" not in logs or not done:
+            return
+        self._loss = f"loss {logs['loss']:.3f}"
+        left = (time.monotonic() - self._began) / done * (state.max_steps - step)
+        logger.info("step %d of %d: %s, %.0f s left", step, state.max_steps, self._loss, left)
 
 
 class _Average(TrainerCallback):  # type: ignore[misc]
@@ -138,15 +161,13 @@ def fit(
     )
     steps = config.per_device_train_batch_size * config.gradient_accumulation_steps
     total = math.ceil(rows.height / steps) * config.num_train_epochs
-    if tensorboard_installed():
-        os.environ["TENSORBOARD_LOGGING_DIR"] = str(config.output / "logs")
     arguments = TrainingArguments(
         output_dir=str(config.output / "checkpoints"),
         learning_rate=config.learning_rate,
         num_train_epochs=config.num_train_epochs,
         per_device_train_batch_size=config.per_device_train_batch_size,
         gradient_accumulation_steps=config.gradient_accumulation_steps,
-        lr_scheduler_type="cosine",
+        lr_scheduler_type=config.lr_scheduler_type,
         warmup_steps=round(total * config.warmup_ratio),
         weight_decay=config.weight_decay,
         max_grad_norm=config.max_grad_norm,
@@ -156,7 +177,7 @@ def fit(
         seed=config.seed,
         save_strategy="no",
         logging_steps=max(1, min(25, round(total / 40))),
-        report_to=["tensorboard"] if tensorboard_installed() else [],
+        report_to=reports(config),
         disable_tqdm=True,
     )
     trainer = _WeightedTrainer(
@@ -175,9 +196,12 @@ def fit(
     return list(trainer.state.log_history)
 
 
-def tensorboard_installed() -> bool:
-    """Return whether training can write logs for TensorBoard."""
-    return importlib.util.find_spec("tensorboard") is not None
+def reports(config: TrainConfig) -> list[str]:
+    """Return where transformers is to log: TensorBoard, if wanted and here, in `logs`."""
+    if config.report_to == "none" or importlib.util.find_spec("tensorboard") is None:
+        return []
+    os.environ["TENSORBOARD_LOGGING_DIR"] = str(config.output / "logs")
+    return [config.report_to]
 
 
 def _collator(tokenizer: Any) -> Callable[[list[dict[str, Any]]], Any]:

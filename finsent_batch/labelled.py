@@ -41,6 +41,8 @@ class LabelledFormat:
     encoding: str | None = None
     label_required: bool = True
     """False reads headlines alone where no column is named `label` and none is given."""
+    owner: str = ""
+    """Whose options these are, such as `prepare's `, where the running command lacks them."""
 
 
 def read_labelled(file: Path, how: LabelledFormat | None = None) -> pl.DataFrame:
@@ -150,7 +152,8 @@ def _choose_columns(frame: pl.DataFrame, file: Path, how: LabelledFormat) -> pl.
             continue
         if name is None or name not in frame.columns:
             raise BadDataError(
-                f"{file} has no column {name or ' or '.join(usual)}: name one with {option}; "
+                f"{file} has no column {name or ' or '.join(usual)}: name one with "
+                f"{how.owner}{option}; "
                 f"it has: {', '.join(frame.columns)}"
             )
         chosen[role] = name
@@ -177,9 +180,12 @@ def _map_labels(frame: pl.DataFrame, file: Path, how: LabelledFormat) -> pl.Data
             unknown[value] = unknown.get(value, 0) + 1
     if unknown:
         listed = ", ".join(f"{v!r} ({n} rows)" for v, n in sorted(unknown.items())[:8])
+        if len(unknown) > 8:
+            rest = sum(n for _, n in sorted(unknown.items())[8:])
+            listed += f" and {len(unknown) - 8} others ({rest} rows)"
         raise BadDataError(
             f"{file} has labels other than {', '.join(LABELS)}: {listed}; "
-            "say what they mean with --label-map VALUE=LABEL"
+            f"say what they mean with {how.owner}--label-map VALUE=LABEL"
         )
     labels = [LABELS[i] for i in indices if i is not None]
     text = frame["headline"].fill_null("")
@@ -208,18 +214,21 @@ def check_leakage(splits: Sequence[tuple[str, pl.DataFrame]]) -> None:
     """Refuse splits of which two share a headline.
 
     Raises:
-        BadDataError: naming the two splits and how many headlines they share.
+        BadDataError: naming the splits, how many headlines they share, and one of them.
     """
     seen: dict[str, str] = {}
-    shared: dict[tuple[str, str], int] = {}
+    shared: dict[tuple[str, str], list[str]] = {}
     for name, frame in splits:
-        for key in {duplicate_key(h) for h in frame["headline"]}:
+        for key, headline in {duplicate_key(h): h for h in frame["headline"]}.items():
             other = seen.setdefault(key, name)
             if other != name:
-                shared[other, name] = shared.get((other, name), 0) + 1
+                shared.setdefault((other, name), []).append(headline)
     if shared:
-        (one, other), count = next(iter(shared.items()))
+        told = ", ".join(
+            f"{len(found)} headlines stand in both {one} and {other}"
+            for (one, other), found in shared.items()
+        )
+        example = next(iter(shared.values()))[0][:80]
         raise BadDataError(
-            f"{count} headlines stand in both {one} and {other}: split again with "
-            "finsent-batch prepare --exclude"
+            f"{told}: split again with finsent-batch prepare --exclude; one is {example!r}"
         )

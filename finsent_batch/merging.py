@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
-from .errors import CannotCreateError, ConfigError
+from .errors import CannotCreateError, ConfigError, StorageError
 from .hardware import resolve_device
 from .libraries import quiet_bitsandbytes
 from .model_card import save_settings
@@ -21,6 +22,7 @@ from .models.directory import CARD_FILE, open_model
 from .models.files import FileHashes
 from .models.spec import CAUSAL, ModelSpec
 from .output_files import check_folder
+from .training_faults import full_disk
 
 
 def merge(model: str, output: Path, *, overwrite: bool = False) -> list[Path]:
@@ -31,7 +33,8 @@ def merge(model: str, output: Path, *, overwrite: bool = False) -> list[Path]:
 
     Raises:
         ConfigError: the model is no adapter of a causal base.
-        CannotCreateError: the output folder holds a model already.
+        CannotCreateError: the output folder holds a model already, or is the adapter's own.
+        StorageError: the disk is full.
         FinsentError: the model cannot be loaded.
     """
     spec = open_model(model)
@@ -42,18 +45,34 @@ def merge(model: str, output: Path, *, overwrite: bool = False) -> list[Path]:
         )
     if any((output / name).exists() for name in ("config.json", CARD_FILE)) and not overwrite:
         raise CannotCreateError(f"{output} holds a model: use --overwrite or another -o")
+    if output.resolve() in (spec.folder.resolve(), spec.base.resolve()):
+        raise CannotCreateError(f"{output} is what this merge reads: use another -o")
     quiet_bitsandbytes()
     try:
         output.mkdir(parents=True, exist_ok=True)
         check_folder(output)
-        for old in output.glob("*.safetensors*"):
-            old.unlink()
-        _dense(spec).save_pretrained(output)
+        dense = _dense(spec)
+        _remove_weights(output)
+        dense.save_pretrained(output)
         _copy_tokenizer(spec, output)
         _write_card(spec, output)
     except PermissionError as error:
         raise CannotCreateError(f"cannot write {output} ({error.strerror})") from None
+    except (OSError, RuntimeError, SafetensorError) as error:
+        if not full_disk(error):
+            raise
+        _remove_weights(output)
+        raise StorageError(
+            f"the disk is full while {output} was written: make room and run again with --overwrite"
+        ) from None
     return weight_files(output)
+
+
+def _remove_weights(folder: Path) -> None:
+    """Remove a checkpoint's weights, and the card without which half of one is no model."""
+    (folder / CARD_FILE).unlink(missing_ok=True)
+    for file in folder.glob("*.safetensors*"):
+        file.unlink()
 
 
 def _dense(spec: ModelSpec) -> Any:

@@ -26,19 +26,25 @@ def write_card(folder: Path, card: dict[str, Any]) -> None:
         temporary.write_text(render_card(card), "utf-8")
 
 
-def add_evaluation(spec: ModelSpec, data: Path, metrics: dict[str, Any]) -> None:
+def add_evaluation(
+    spec: ModelSpec, data: Path, metrics: dict[str, Any], base: dict[str, Any] | None = None
+) -> None:
     """Put the figures of an evaluation into a model directory's `finsent.json` and card.
+
+    Those of its `base` on the same rows, where they were measured, stand before them.
 
     The embedded model and directories that may not be written stay as they are;
     so does the fingerprint, which figures are no part of.
     """
     if spec.adapter is None or spec.name == DEFAULT_MODEL or not os.access(spec.folder, os.W_OK):
         return
-    figures = {k: v for k, v in metrics.items() if k not in ("model", "model_fingerprint")}
-    card = {
-        **spec.card,
-        "metrics": {**spec.card.get("metrics", {}), f"evaluate/{data.name}": figures},
+    measured = {f"base/{data.name}": base, f"evaluate/{data.name}": metrics}
+    figures = {
+        part: {k: v for k, v in found.items() if k not in ("model", "model_fingerprint")}
+        for part, found in measured.items()
+        if found is not None
     }
+    card = {**spec.card, "metrics": {**spec.card.get("metrics", {}), **figures}}
     save_settings(spec.folder, card)
     write_card(spec.folder, card)
 

@@ -5,8 +5,9 @@ headlines to score, longest first: padding is then next to nothing, and running
 out of memory shows in the first batch, not in the last.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import pyarrow as pa
 
@@ -16,8 +17,15 @@ from .sources import Source, text_batches
 from .store import Store
 from .streams import registered
 
-Progress = Callable[[str, int, int | None], None]
-"""Called with a stage, the amount done and the total (None when unknown)."""
+
+class Progress(Protocol):
+    """Called with a stage, the amount done and the total (None when unknown).
+
+    `note` says how it goes, such as training's loss; only training gives one.
+    """
+
+    def __call__(self, stage: str, done: int, total: int | None, /, note: str = "") -> None: ...
+
 
 HAS_TEXT, IS_EMPTY, IS_UNDECODABLE = range(3)
 

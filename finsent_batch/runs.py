@@ -44,7 +44,7 @@ class StopRequest:
         )
 
 
-def no_progress(stage: str, done: int, total: int | None) -> None:
+def no_progress(stage: str, done: int, total: int | None, note: str = "") -> None:
     """Show nothing."""
 
 

@@ -147,7 +147,7 @@ def execute(run: Run) -> Summary:
 
 
 def _run_stages(run: Run) -> None:
-    def progress(stage: str, done: int, total: int | None) -> None:
+    def progress(stage: str, done: int, total: int | None, note: str = "") -> None:
         run.progress(stage, done, total)
         if stage != "score":
             run.stop.check()

@@ -199,6 +199,10 @@ def _take(frame: pl.DataFrame, share: float, seed: int) -> tuple[pl.DataFrame, p
         kept, taken = train_test_split(
             np.arange(frame.height), test_size=share, random_state=seed, stratify=frame["label"]
         )
-    except ValueError as error:
-        raise BadDataError(f"too few rows to split: {error}") from None
+    except ValueError:
+        counts = ", ".join(f"{(frame['label'] == label).sum()} {label}" for label in LABELS)
+        raise BadDataError(
+            f"too few rows to split ({counts}): add rows, or leave splits out with --valid-size 0 "
+            "and --test-size 0"
+        ) from None
     return frame[np.sort(kept)], frame[np.sort(taken)]

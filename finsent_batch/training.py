@@ -1,40 +1,45 @@
 """The story of `train`: which kind of model a preset makes, and what that needs here."""
 
 import importlib.util
+from dataclasses import replace
 from typing import Any
 
 from .config import CAUSAL_PRESETS, TrainConfig
 from .errors import UnavailableError, UsageError
+from .hardware import cuda_available
 from .libraries import quiet_bitsandbytes
 from .planning import Progress
-from .runs import no_progress
+from .runs import StopRequest, no_progress
 
 
-def train(config: TrainConfig, *, progress: Progress = no_progress) -> dict[str, dict[str, Any]]:
+def train(
+    config: TrainConfig, *, progress: Progress = no_progress, stop: StopRequest | None = None
+) -> dict[str, dict[str, Any]]:
     """Train, calibrate, evaluate and write a model directory.
 
-    Returns the metrics of each validation and test part, by `split/folder`.
+    Returns the metrics of each validation and test part, by `split/folder`. A causal
+    training looks at `stop` after each step.
 
     Raises:
         BadDataError: the splits share headlines or lack a class.
         MissingInputError: a data folder or the base is not there.
         CannotCreateError: the output folder holds something already.
+        ConfigError: nothing to resume, or another training than this.
+        InterruptedRunError: at the `stop`; a checkpoint is kept.
+        StorageError: the disk is full; the checkpoints before are kept.
         UnavailableError: a library that this preset needs is not installed.
         UsageError: a setting that this preset does not have.
     """
     quiet_bitsandbytes()
     if config.preset in CAUSAL_PRESETS:
-        if importlib.util.find_spec("trl") is None:
-            raise UnavailableError(
-                f"--preset {config.preset} needs trl and bitsandbytes: "
-                "pip install 'finsent-batch[llm]'"
-            )
+        _check_libraries(config)
         from .causal_training import train_causal
 
-        return train_causal(config, progress)
-    foreign = ("resume", "save_steps", "early_stopping_patience", "quantisation", "memory_budget")
+        return train_causal(resolved(config), progress, stop or StopRequest())
+    foreign = ("resume", "save_steps", "early_stopping_patience", "quantisation", "memory_budget",
+               "optim", "target_modules")  # fmt: skip
     for name in foreign:
-        if getattr(config, name):
+        if getattr(config, name) != getattr(TrainConfig, name):
             raise UsageError(
                 f"--{name.replace('_', '-')} is for causal models: use --preset "
                 f"{' or '.join(CAUSAL_PRESETS)}"
@@ -42,3 +47,27 @@ def train(config: TrainConfig, *, progress: Progress = no_progress) -> dict[str,
     from .encoder_training import train_encoder
 
     return train_encoder(config, progress)
+
+
+def resolved(config: TrainConfig) -> TrainConfig:
+    """Return settings with what `auto` leaves to this machine decided."""
+    if config.preset not in CAUSAL_PRESETS or config.optim != TrainConfig.optim:
+        return config
+    paged = config.quantisation is not None and cuda_available()
+    return replace(config, optim="paged_adamw_32bit" if paged else "adamw_torch")
+
+
+def _check_libraries(config: TrainConfig) -> None:
+    """Ask for what is missing before anything is read; say what works without."""
+    if importlib.util.find_spec("trl") is None:
+        raise UnavailableError(
+            f"--preset {config.preset} needs trl, and bitsandbytes for 4 bits: "
+            "pip install 'finsent-batch[llm]'; --preset mini and score need neither"
+        )
+    if config.quantisation == "nf4" and importlib.util.find_spec("bitsandbytes") is None:
+        raise UnavailableError(
+            "--quantisation nf4 needs bitsandbytes: pip install 'finsent-batch[llm]', or train on "
+            "the base as it is with --quantisation none"
+        )
+    if "paged" in config.optim and not cuda_available():
+        raise UnavailableError(f"--optim {config.optim} needs a CUDA GPU: use auto or adamw_torch")

@@ -11,12 +11,13 @@ _OPTIONAL: Final = ("trl", "bitsandbytes")
 # Where it ran and whether it was begun anew do not change what was learnt.
 _LEFT_OUT: Final = (
     "data", "output", "overwrite", "threads", "base", "preset", "resume", "memory_budget",
-    "save_steps",
+    "save_steps", "report_to",
 )  # fmt: skip
 
 
 _CAUSAL_ONLY: Final = (
     "quantisation", "loss", "auto_batch", "gradient_checkpointing", "early_stopping_patience",
+    "optim", "target_modules",
 )  # fmt: skip
 _ENCODER_ONLY: Final = ("pooling", "ema_decay")
 

@@ -10,10 +10,20 @@ import polars as pl
 
 from .config import TrainConfig
 from .errors import BadDataError, CannotCreateError, MissingInputError
-from .labelled import SPLITS, check_leakage, duplicate_key, normalised
+from .labelled import (
+    AGREEMENT,
+    SPLITS,
+    LabelledFormat,
+    check_leakage,
+    duplicate_key,
+    normalised,
+    read_labelled,
+)
 from .labels import LABELS
 from .models.directory import CARD_FILE
 from .output_files import check_folder
+
+_FORMAT = LabelledFormat(owner="prepare's ")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,9 +43,12 @@ class Labelled:
 def load_splits(folders: tuple[Path, ...]) -> Labelled:
     """Read the folders that `prepare` made and check that no headline is in two splits.
 
+    Neither in two of a folder, nor in one split of a folder and another of the next.
+
     Raises:
         MissingInputError: a folder lacks a split.
-        BadDataError: two splits share a headline, or training lacks a label.
+        BadDataError: a file is no labelled data, two splits share a headline, or training
+            lacks a label.
     """
     digest = hashlib.sha256()
     frames: dict[str, list[pl.DataFrame]] = {split: [] for split in SPLITS}
@@ -46,7 +59,7 @@ def load_splits(folders: tuple[Path, ...]) -> Labelled:
                 raise MissingInputError(
                     f"{file} does not exist: make it with finsent-batch prepare"
                 )
-            frame = normalised(pl.read_parquet(file, glob=False))
+            frame = _read_split(file)
             digest.update(f"{folder.name}/{split}\n".encode())
             digest.update(frame.write_csv().encode())
             frames[split].append(frame.with_columns(pl.lit(folder.name).alias("folder")))
@@ -56,6 +69,21 @@ def load_splits(folders: tuple[Path, ...]) -> Labelled:
     if missing:
         raise BadDataError(f"the training rows have no {missing[0]} headline: all three are needed")
     return Labelled(splits=splits, sha256=digest.hexdigest())
+
+
+def _read_split(file: Path) -> pl.DataFrame:
+    """Return headline, label and, where the file tells it, annotators' agreement."""
+    frame = normalised(read_labelled(file, _FORMAT))
+    if "agreement" not in pl.read_parquet_schema(file):
+        return frame
+    agreement = pl.read_parquet(file, glob=False)["agreement"]
+    known = {None, *AGREEMENT.values()}
+    if not known.issuperset(agreement.unique().to_list()):
+        raise BadDataError(
+            f"{file}: agreement is {', '.join(map(str, AGREEMENT.values()))} or null, the least "
+            "share of annotators who agreed: give those values, or leave the column out"
+        )
+    return frame.with_columns(agreement.cast(pl.Float64))
 
 
 def held_out(data: Labelled) -> set[str]:
@@ -68,12 +96,16 @@ def check_output(config: TrainConfig) -> None:
     """Make the output folder.
 
     Raises:
-        CannotCreateError: it holds a model already, or cannot be made.
+        CannotCreateError: it holds a model or data already, or cannot be made.
     """
-    if (config.output / CARD_FILE).exists() and not config.overwrite:
+    held = (CARD_FILE,) if config.resume else (CARD_FILE, "config.json", "adapter_config.json")
+    if any((config.output / name).exists() for name in held) and not config.overwrite:
         raise CannotCreateError(
             f"{config.output} holds a model already: use --overwrite or another -o"
         )
+    inputs = [*config.data, *([] if config.base is None else [Path(config.base).expanduser()])]
+    if config.output.resolve() in [folder.resolve() for folder in inputs]:
+        raise CannotCreateError(f"{config.output} is what this training reads: use another -o")
     try:
         config.output.mkdir(parents=True, exist_ok=True)
         check_folder(config.output)

@@ -37,6 +37,7 @@ SHOWN_FLIPS = 20
 @click.pass_obj
 def compare(
     obj: Any,
+    /,
     one: str,
     other: str,
     device: str,

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from finsent_batch.config import EvaluateConfig, ModelConfig
+from finsent_batch.config import BASE, EvaluateConfig, ModelConfig
 
 from .options import file_path, labelled_options, model_options, parse_pairs
 from .terminal import print_table, progress_bar
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 @click.pass_obj
 def evaluate(
     obj: Any,
+    /,
     model: str,
     device: str,
     weights: str,
@@ -66,50 +67,62 @@ def evaluate(
         store=obj.store,
         **options,
     )
+    failed: GateFailedError | None = None
     with progress_bar(quiet=obj.quiet) as progress:
         try:
             result = run_evaluate(config, progress=progress)
         except GateFailedError as error:
             failed, result = error, error.result
-        else:
-            failed = None
-    show(result)
-    click.echo(f"wrote metrics.json, predictions.parquet and report.html in {output}")
+    show(result, against)
+    click.echo(f"wrote metrics.json, predictions.parquet and .csv, and report.html in {output}")
     if failed is not None:
         raise failed
 
 
-def show(result: "Evaluation") -> None:
-    """Print the figures, one model or two side by side."""
-    sides = [m for m in (result.metrics, result.against) if m is not None]
+def show(result: "Evaluation", against: str | None) -> None:
+    """Print the figures: a row a model as the Llama 2 tutorial has them, then each confusion."""
+    sides = {result.metrics["model"]: result.metrics}
+    if result.against is not None:
+        mine, theirs = ("tuned", BASE) if against == BASE else _names(result)
+        sides = {theirs: result.against, mine: result.metrics}
+    labels = result.metrics["labels"]
     print_table(
-        ["metric", *(f"{m['model']} ({m['weights']})" for m in sides)],
+        ["model", "accuracy", *labels, "macro F1", "weighted F1", "calibration error", "no answer",
+         "rows", "weights"],
         [
-            [name.replace("_", " "), *(m[name] for m in sides)]
-            for name in ("n", "accuracy", "macro_f1", "weighted_f1", "ece", "missing")
-        ]
-        + [
-            [f"accuracy, {label}", *(m["per_class"][label]["accuracy"] for m in sides)]
-            for label in result.metrics["labels"]
+            [name, m["accuracy"], *(m["per_class"][label]["accuracy"] for label in labels),
+             m["macro_f1"], m["weighted_f1"], m["ece"], m["missing"], m["n"], m["weights"]]
+            for name, m in sides.items()
         ],
-    )
-    for metrics in sides:
-        print_table(
-            ["label", "accuracy", "precision", "recall", "F1", "rows",
-             *(f"called {label}" for label in metrics["labels"]), "no answer"],
-            [
-                [label, c["accuracy"], c["precision"], c["recall"], c["f1"], c["support"], *counts]
-                for (label, c), counts in zip(
-                    metrics["per_class"].items(), metrics["confusion"], strict=True
-                )
-            ],
-            title=metrics["model"],
-        )  # fmt: skip
+    )  # fmt: skip
+    for name, metrics in sides.items():
+        _show_confusion(name, metrics)
     if result.comparison is not None:
-        c = result.comparison
+        c, (theirs, mine) = result.comparison, sides
         click.echo(
-            f"McNemar: {c['only_one']:.0f} right only by the first, {c['only_other']:.0f} only by "
-            f"the second, p = {c['p_value']:.3g}"
+            f"McNemar: {c['only_one']:.0f} right only by {mine}, {c['only_other']:.0f} only by "
+            f"{theirs}, p = {c['p_value']:.3g}"
         )
     for warning in result.warnings:
         click.echo(f"warning: {warning}", err=True)
+
+
+def _names(result: "Evaluation") -> tuple[str, str]:
+    """Return the names of a model and the one beside it, told apart where they are the same."""
+    assert result.against is not None
+    mine, theirs = result.metrics["model"], result.against["model"]
+    return mine, theirs if theirs != mine else f"{theirs} (again)"
+
+
+def _show_confusion(name: str, metrics: dict[str, Any]) -> None:
+    print_table(
+        ["label", "accuracy", "precision", "recall", "F1", "rows",
+         *(f"called {label}" for label in metrics["labels"]), "no answer"],
+        [
+            [label, c["accuracy"], c["precision"], c["recall"], c["f1"], c["support"], *counts]
+            for (label, c), counts in zip(
+                metrics["per_class"].items(), metrics["confusion"], strict=True
+            )
+        ],
+        title=name if name == metrics["model"] else f"{name}: {metrics['model']}",
+    )  # fmt: skip

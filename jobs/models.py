@@ -46,6 +46,7 @@ def models(ctx: click.Context) -> None:
 @click.pass_obj
 def promote(
     obj: Any,
+    /,
     model: str,
     device: str,
     weights: str,

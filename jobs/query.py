@@ -39,6 +39,7 @@ FORMATS = ("table", *FILE_FORMATS)
 @click.pass_obj
 def query(
     obj: Any,
+    /,
     name: str | None,
     params: tuple[str, ...],
     statement: str | None,

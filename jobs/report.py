@@ -42,7 +42,7 @@ from .options import file_path
     help="Column of the publication time.  [default: published_at, date or time]",
 )
 @click.pass_obj
-def report(obj: Any, output: Path | None, **options: Any) -> None:
+def report(obj: Any, /, output: Path | None, **options: Any) -> None:
     """Report on a run: what ran, labels, confidence, drift, strongest headlines, reuse.
 
     The HTML file needs nothing beside it and no network.

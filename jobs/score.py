@@ -1,6 +1,5 @@
 """`finsent-batch score`: label the headlines of a file, a folder or a table."""
 
-import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +9,9 @@ from finsent_batch.config import ModelConfig, ScoreConfig
 from finsent_batch.errors import FinsentError
 
 from .options import file_path, model_options
-from .terminal import progress_bar
+from .terminal import progress_bar, stop_on_signals
 
 if TYPE_CHECKING:
-    from finsent_batch.runs import StopRequest
     from finsent_batch.summary import DryRun, Summary
 
 
@@ -104,6 +102,7 @@ if TYPE_CHECKING:
 @click.pass_obj
 def score(
     obj: Any,
+    /,
     dry_run: bool,
     summary_format: str,
     model: str,
@@ -143,7 +142,7 @@ def score(
             if dry_run:
                 plan = estimate(config, progress=progress)
             else:
-                result = run_score(config, progress=progress, stop=_stop_on_signals(StopRequest()))
+                result = run_score(config, progress=progress, stop=stop_on_signals(StopRequest()))
     except FinsentError as error:
         if as_json and not dry_run:
             click.echo(summary_of_failure(config, error).to_json())
@@ -152,19 +151,6 @@ def score(
         click.echo(plan.to_json() if as_json else _describe_plan(plan))
     else:
         click.echo(result.to_json() if as_json else _describe(result))
-
-
-def _stop_on_signals(stop: "StopRequest") -> "StopRequest":
-    """Finish the batch and commit on the first SIGINT or SIGTERM, stop at once on the second."""
-
-    def ask(number: int, _: object) -> None:
-        if stop.signal is not None:
-            raise stop.error()
-        stop.signal = number
-
-    signal.signal(signal.SIGTERM, ask)
-    signal.signal(signal.SIGINT, ask)
-    return stop
 
 
 def _describe(summary: "Summary") -> str:

@@ -3,11 +3,16 @@
 import json
 import logging
 import os
+import signal
 import sys
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from finsent_batch.runs import StopRequest
 
 _STAGES = {"plan": "planning", "score": "scoring", "publish": "publishing", "train": "training"}
 
@@ -61,11 +66,24 @@ def set_up_logging(log_format: str, verbose: int, *, quiet: bool) -> None:
     logger.setLevel(logging.ERROR if quiet else shown)
 
 
+def stop_on_signals(stop: "StopRequest") -> "StopRequest":
+    """Finish and keep what is in hand on the first SIGINT or SIGTERM, stop on the second."""
+
+    def ask(number: int, _: object) -> None:
+        if stop.signal is not None:
+            raise stop.error()
+        stop.signal = number
+
+    signal.signal(signal.SIGTERM, ask)
+    signal.signal(signal.SIGINT, ask)
+    return stop
+
+
 @contextmanager
-def progress_bar(*, quiet: bool) -> Iterator[Callable[[str, int, int | None], None]]:
+def progress_bar(*, quiet: bool) -> Iterator[Callable[..., None]]:
     """Give a progress callback that draws a bar a stage on a terminal, and nothing elsewhere."""
     if quiet or not sys.stderr.isatty():
-        yield lambda stage, done, total: None
+        yield lambda stage, done, total, note="": None
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -76,15 +94,16 @@ def progress_bar(*, quiet: bool) -> Iterator[Callable[[str, int, int | None], No
         BarColumn(),
         MofNCompleteColumn(),
         Remaining(),
+        TextColumn("{task.fields[note]}"),
         console=Console(stderr=True),
     )
     tasks = {}
     with bar:
 
-        def show(stage: str, done: int, total: int | None) -> None:
+        def show(stage: str, done: int, total: int | None, note: str = "") -> None:
             if stage not in tasks:
-                tasks[stage] = bar.add_task(_STAGES.get(stage, stage), total=total)
-            bar.update(tasks[stage], completed=done, total=total)
+                tasks[stage] = bar.add_task(_STAGES.get(stage, stage), total=total, note=note)
+            bar.update(tasks[stage], completed=done, total=total, note=note)
 
         yield show
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 
-from finsent_batch.config import TRAIN_PRESETS, TrainConfig
+from finsent_batch.config import CAUSAL_PRESETS, TRAIN_PRESETS, TrainConfig
 
 from .options import file_path
-from .terminal import print_table, progress_bar
+from .terminal import print_table, progress_bar, stop_on_signals
 
 Command = Callable[..., Any]
 
@@ -42,7 +42,12 @@ _SETTINGS = (
     _switch("auto_batch", "Cut the effective batch as memory allows.  [default: llama2-7b: yes]"),
     _switch("gradient_checkpointing", "Recompute activations, where --no-auto-batch."),
     _setting("memory_budget", str, "GPU memory that training may take, such as 16GB."),
+    _setting("lr_scheduler_type",
+             click.Choice(["cosine", "linear", "constant", "constant_with_warmup"])),
     _setting("warmup_ratio", click.FloatRange(0, 1)),
+    _setting("optim", click.Choice(["auto", "adamw_torch", "adamw_torch_fused",
+                                    "paged_adamw_32bit", "paged_adamw_8bit"]),
+             "Of a causal model; auto: paged_adamw_32bit for a 4-bit base on CUDA."),
     _setting("weight_decay", float),
     _setting("max_grad_norm", float),
     _setting("label_smoothing_factor", click.FloatRange(0, 1)),
@@ -50,17 +55,21 @@ _SETTINGS = (
     _setting("lora_r", click.IntRange(min=1)),
     _setting("lora_alpha", click.IntRange(min=1)),
     _setting("lora_dropout", click.FloatRange(0, 1)),
+    _setting("target_modules", str, "Layers of a causal model's adapter, such as q_proj,v_proj."),
     _setting("class_weights", click.Choice(["none", "balanced", "sqrt"]),
              "How rare classes gain; with a causal model, balanced repeats their rows."),
     _switch("opposites", "Add headlines of the first folder turned around.  [default: mini: yes]"),
     _setting("repeat_first", click.IntRange(min=1), "How often an epoch shows the first folder."),
     _setting("max_length", click.IntRange(min=8), "Tokens; a longer headline is cut at its end."),
     _setting("pooling", click.Choice(["mean", "cls"]), "What an encoder's classifier reads."),
-    _setting("quantisation", click.Choice(["nf4", "none"]), "Keep a causal base in 4 bits."),
+    _setting("quantisation", click.Choice(["nf4", "none"]),
+             "Keep a causal base in 4 bits, its scales quantised again."),
     _setting("loss", click.Choice(["label", "full-text"]), "What a causal model's loss counts."),
     _setting("early_stopping_patience", click.IntRange(min=1),
-             "Epochs without a better validation loss after which to stop."),
-    _setting("save_steps", click.IntRange(min=1), "Steps between checkpoints.  [default: epoch]"),
+             "Epochs without a better validation accuracy after which to stop."),
+    _setting("save_steps", click.IntRange(min=1), "Steps between checkpoints besides epochs' own."),
+    _setting("report_to", click.Choice(["tensorboard", "none"]),
+             "Logs beside training_log.json, where installed."),
     _setting("seed", int),
     _setting("threads", click.IntRange(min=1), "CPU threads.  [default: all cores]"),
 )  # fmt: skip
@@ -98,7 +107,9 @@ def _shown(value: object) -> str:
     "--show-config", is_flag=True, default=False, help="Print all settings; train nothing."
 )
 @click.pass_obj
-def train(obj: Any, data: tuple[Path, ...], preset: str, show_config: bool, **options: Any) -> None:
+def train(
+    obj: Any, /, data: tuple[Path, ...], preset: str, show_config: bool, **options: Any
+) -> None:
     """Fine-tune a LoRA adapter on the folders that prepare made.
 
     Writes the adapter, finsent.json and a model card. The preset `mini` is an
@@ -112,13 +123,20 @@ def train(obj: Any, data: tuple[Path, ...], preset: str, show_config: bool, **op
     """
     given = {name: value for name, value in options.items() if value is not None}
     config = TrainConfig.for_preset(preset, data=data, **given)
+    from finsent_batch.training import resolved
+
     if show_config:
-        print_table(["setting", "value"], [[k, _shown(v)] for k, v in asdict(config).items()])
+        settings = asdict(resolved(config))
+        print_table(["setting", "value"], [[k, _shown(v)] for k, v in settings.items()])
         return
+    from finsent_batch.runs import StopRequest
     from finsent_batch.training import train as run_train
 
+    stop = StopRequest()
+    if preset in CAUSAL_PRESETS:  # an encoder's training has no checkpoint to write first
+        stop_on_signals(stop)
     with progress_bar(quiet=obj.quiet) as progress:
-        report = run_train(config, progress=progress)
+        report = run_train(config, progress=progress, stop=stop)
     print_table(
         ["split", "rows", "accuracy", "macro F1", "weighted F1", "calibration error"],
         [

@@ -1,11 +1,6 @@
 """QLoRA training of a tiny causal base: through the command line, killed, resumed, merged."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,40 +10,12 @@ import pytest
 from safetensors.torch import load_file
 
 from .conftest import Result
-
-FAST = (
-    "--num-train-epochs", 3, "--learning-rate", "5e-3", "--lora-r", 4, "--threads", 1,
-    "--per-device-train-batch-size", 8, "--gradient-accumulation-steps", 1,
-)  # fmt: skip
+from .qlora import arguments, save_split, weights
 
 
 @pytest.fixture
 def split(tmp_path: Path) -> Path:
-    """Forty-eight headlines whose label their verb tells, in three splits without overlap."""
-    verbs = {"positive": "rises", "negative": "falls", "neutral": "posts"}
-    rows = [
-        (f"{who} {verb} {amount}", label)
-        for who in ("nokia", "bank", "oil", "sales")
-        for label, verb in verbs.items()
-        for amount in ("profit", "shares", "jobs", "loss")
-    ]
-    folder = tmp_path / "split"
-    folder.mkdir()
-    parts = {"train": rows[:24] + rows[36:], "valid": rows[24:30], "test": rows[30:36]}
-    for name, part in parts.items():
-        pl.DataFrame(part, schema=["headline", "label"], orient="row").write_parquet(
-            folder / f"{name}.parquet"
-        )
-    return folder
-
-
-def arguments(split: Path, base: Path, output: Path, *more: object) -> list[str]:
-    given = ("--data", split, "--base", base, "-o", output, *FAST, *more)
-    return ["-q", "train", "--preset", "llama2-7b", *map(str, given)]
-
-
-def weights(folder: Path) -> bytes:
-    return (folder / "adapter_model.safetensors").read_bytes()
+    return save_split(tmp_path / "split")
 
 
 @pytest.mark.parametrize("quantised", [True, False])
@@ -122,42 +89,6 @@ def test_the_same_seed_gives_the_same_adapter_and_another_seed_another(
         assert done.code == 0, done.err
     assert weights(tmp_path / "a") == weights(tmp_path / "b")
     assert weights(tmp_path / "a") != weights(tmp_path / "c")
-
-
-def test_a_killed_training_resumes_to_the_adapter_of_an_uninterrupted_one(
-    run: Callable[..., Result], split: Path, causal_base: Callable[..., Path], tmp_path: Path
-) -> None:
-    whole = arguments(split, causal_base(), tmp_path / "whole", "--save-steps", 2)
-    assert run(*whole).code == 0
-    killed = arguments(split, causal_base(), tmp_path / "killed", "--save-steps", 2)
-    command = [sys.executable, "-c", "from finsent_batch.jobs.cli import main; main()", *killed]
-    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL)
-    checkpoints = tmp_path / "killed" / "checkpoints"
-    deadline = time.monotonic() + 300
-    while not list(checkpoints.glob("checkpoint-*/trainer_state.json")):
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    assert not (tmp_path / "killed" / "finsent.json").exists()
-    done = run(*killed, "--resume")
-    assert done.code == 0, done.err
-    assert weights(tmp_path / "killed") == weights(tmp_path / "whole")
-
-
-def test_a_half_written_checkpoint_is_passed_over(tmp_path: Path) -> None:
-    from finsent_batch.causal_fitting import _last_checkpoint
-
-    for step, state in ((2, '{"global_step": 2}'), (4, '{"global_st'), (6, None)):
-        folder = tmp_path / f"checkpoint-{step}"
-        folder.mkdir()
-        if state is not None:
-            (folder / "trainer_state.json").write_text(state)
-    found = _last_checkpoint(tmp_path)
-    assert found is not None
-    assert found.name == "checkpoint-2"
-    assert _last_checkpoint(tmp_path / "none") is None
 
 
 def test_a_packed_batch_has_the_loss_and_gradients_of_a_padded_one(
@@ -270,17 +201,6 @@ def test_micro_batches_keep_the_effective_batch_and_fit(
     assert parse_size("16GB") == 16 * 10**9
     with pytest.raises(UsageError, match="16GB"):
         parse_size("much")
-
-
-def test_settings_are_the_tutorials_and_shown(run: Callable[..., Result], tmp_path: Path) -> None:
-    done = run("train", "--preset", "llama2-7b", "--data", "d", "-o", "m", "--show-config")
-    assert done.code == 0, done.err
-    rows = dict(line.split("│")[1:3] for line in done.out.splitlines() if "│" in line)
-    shown = {name.strip(): value.strip() for name, value in rows.items()}
-    assert shown["learning_rate"] == "0.0002"
-    assert (shown["lora_r"], shown["lora_alpha"], shown["lora_dropout"]) == ("64", "16", "0.1")
-    assert (shown["quantisation"], shown["max_length"]) == ("nf4", "1024")
-    assert not (tmp_path / "m").exists()
 
 
 @pytest.mark.parametrize(

@@ -93,3 +93,20 @@ def test_a_gpu_too_small_for_some_weights_is_told(found, monkeypatch):
     assert diagnosis._sizes(weight_bytes(empty_model(LLAMA_2_7B))).endswith(
         "too large for this GPU: bf16, fp32"
     )
+
+
+def test_the_expected_speed_is_a_share_of_that_of_the_products():
+    from finsent_batch.scorers.footprint import LLAMA_2_7B, empty_model
+    from finsent_batch.scorers.yardstick import expected_rates
+
+    rates = expected_rates(empty_model(LLAMA_2_7B), {"nf4": 666e12, "bf16": 660e12})
+    assert 1190 < rates["nf4"] < 1260, "1,228 were measured at 660e12"
+    assert rates["bf16"] > rates["nf4"]
+
+
+def test_products_are_timed():
+    from finsent_batch.scorers.yardstick import product_speeds
+
+    speeds = product_speeds("cpu", fp8=False, seconds=0.05, size=64)
+    assert set(speeds) == {"nf4", "bf16"}
+    assert 1e6 < speeds["bf16"] < 1e15

@@ -77,10 +77,16 @@ def test_prepare_into_a_place_that_is_a_file(run, source):
         (["mine.csv", "--recipe", "tutorial"], 65, "needs 600 positive rows; there are 40"),
         (["mine.csv", "--encoding", "klingon"], 2, "unknown encoding 'klingon'"),
         (["odd.csv"], 65, "'great' (1 rows)"),
+        (["none.csv"], 65, "no neutral rows are left"),
+        (["few.csv"], 65, "too few rows to split (40 negative, 1 neutral, 40 positive)"),
     ],
 )
 def test_prepare_says_what_is_wrong(run, source, tmp_path, arguments, code, message):
     (tmp_path / "odd.csv").write_text("headline,label\nOil falls,great\n")
+    rows = source.read_text().splitlines()
+    without = [row for row in rows if ",neutral" not in row]
+    (tmp_path / "none.csv").write_text("\n".join(without))
+    (tmp_path / "few.csv").write_text("\n".join([*without, "Oil flat,neutral"]))
     done = run("prepare", *arguments, "-o", "a")
     assert done.code == code
     assert message in done.err

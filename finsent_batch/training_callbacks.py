@@ -1,0 +1,88 @@
+"""What a causal training does between its steps: save, stop when asked to, stop early."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import torch
+from transformers import TrainerCallback
+from transformers.trainer_callback import ExportableState
+
+from .runs import StopRequest
+
+VALID_ACCURACY: Final = "eval_mean_token_accuracy"
+"""What TRL calls the share of the counted tokens that a validation got right."""
+
+
+class SaveBetween(TrainerCallback):  # type: ignore[misc]
+    """Saves every so many steps besides each epoch's end, and once more before a stop.
+
+    An epoch's last step is left to its end: a checkpoint taken before the epoch's
+    validation would resume behind it, and that epoch could never be the one kept.
+    """
+
+    def __init__(self, every: int | None, stop: StopRequest) -> None:
+        self._every, self._stop = every, stop
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        due = self._every is not None and state.global_step % self._every == 0
+        ends = state.epoch == int(state.epoch) or state.global_step >= state.max_steps
+        if (due or self._stop()) and not ends:
+            control.should_save = True
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self._stop.check()
+
+
+class SameOrder(TrainerCallback, ExportableState):  # type: ignore[misc]
+    """Lets an epoch that is resumed in its middle have the order of rows that it began with.
+
+    Rows are shuffled with torch's generator as it stands when an epoch begins. The
+    trainer restores it as it stood at the checkpoint: the rest of the epoch would be of
+    another order, with rows twice or not at all. So each checkpoint keeps, in
+    `trainer_state.json`, the generator's state at the beginning of its epoch, or of the
+    next where it stands at an end.
+    """
+
+    def __init__(self, resumed: dict[str, Any] | None = None) -> None:
+        kept = (resumed or {}).get("stateful_callbacks", {}).get(type(self).__name__, {})
+        self._began: str | None = kept.get("attributes", {}).get("began")
+        self._resume = self._began is not None
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if self._resume and self._began is not None:
+            generator = torch.frombuffer(bytearray.fromhex(self._began), dtype=torch.uint8)
+            torch.set_rng_state(generator)
+            self._resume = False
+        self._note()
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self._note()
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self._note()  # at an epoch's end alone, and it draws from the generator
+
+    def _note(self) -> None:
+        self._began = bytes(torch.get_rng_state().tolist()).hex()
+
+    def state(self) -> dict[str, Any]:
+        return {"args": {}, "attributes": {"began": self._began}}
+
+
+class StopEarly(TrainerCallback):  # type: ignore[misc]
+    """Ends training after so many epochs in a row without a better validation accuracy.
+
+    Accuracy and not loss, for the reason that `KeepEpoch` has.
+    """
+
+    def __init__(self, patience: int) -> None:
+        self._patience = patience
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if stopped_early(state.log_history, self._patience):
+            control.should_training_stop = True
+
+
+def stopped_early(log: Sequence[dict[str, Any]], patience: int) -> bool:
+    """Return whether the last `patience` validations in a trainer's log were all no better."""
+    found = [entry[VALID_ACCURACY] for entry in log if VALID_ACCURACY in entry]
+    return bool(found) and len(found) - 1 - found.index(max(found)) >= patience
