@@ -21,6 +21,7 @@ from .fitting import Report, tensorboard_installed
 from .memory import MicroBatch
 from .models.directory import TRAINING_LOG
 from .planning import Progress
+from .ranks import Ranks, SameOrder
 
 CHECKPOINTS = "checkpoints"
 KEPT_EPOCH = "eval_kept_epoch"
@@ -72,9 +73,11 @@ def fit_causal(
     batch: MicroBatch,
     collator: PackedCollator | None,
     progress: Progress,
+    ranks: Ranks,
 ) -> None:
     """Train `model` in place on `sets["train"]`; keep the epoch best on `sets["valid"]`.
 
+    `batch` is one process's share of the effective batch, `ranks` who the processes are.
     Without a `collator` rows are padded as TRL does it.
 
     Raises:
@@ -85,9 +88,11 @@ def fit_causal(
     if tensorboard_installed():
         os.environ["TENSORBOARD_LOGGING_DIR"] = str(config.output / "logs")
     arguments = SFTConfig(
-        **_arguments(config, folder, batch, len(sets["train"]), validate=validate)
+        **_arguments(config, folder, batch, len(sets["train"]) / ranks.world, validate=validate)
     )
-    callbacks: list[TrainerCallback] = [Report(progress)]
+    callbacks: list[TrainerCallback] = [Report(progress)] if ranks.first else []
+    if ranks.world > 1:
+        callbacks.append(SameOrder())
     if validate:
         callbacks.append(KeepEpoch(len(sets["valid"])))
     if config.early_stopping_patience is not None and validate:
@@ -109,15 +114,18 @@ def fit_causal(
     last = _last_checkpoint(folder) if config.resume else None
     if config.resume and last is None:
         raise ConfigError(f"--resume: {folder} holds no complete checkpoint: train without it")
-    if not config.resume:
+    if not config.resume and ranks.first:
         shutil.rmtree(folder, ignore_errors=True)
+    ranks.wait()
     trainer.train(resume_from_checkpoint=None if last is None else str(last))
+    if not ranks.first:
+        return
     log = json.dumps(trainer.state.log_history, indent=1)
     (config.output / TRAINING_LOG).write_text(log + "\n", "utf-8")
 
 
 def _arguments(
-    config: TrainConfig, folder: Path, batch: MicroBatch, rows: int, *, validate: bool
+    config: TrainConfig, folder: Path, batch: MicroBatch, rows: float, *, validate: bool
 ) -> dict[str, Any]:
     steps = math.ceil(rows / (batch.size * batch.accumulation)) * config.num_train_epochs
     cuda = torch.cuda.is_available()

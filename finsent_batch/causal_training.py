@@ -17,7 +17,7 @@ from transformers import AutoTokenizer, set_seed
 from .causal_data import Answers, PackedCollator, balanced, training_set
 from .causal_fitting import adapted, fit_causal
 from .config import TrainConfig
-from .hardware import available_cores, resolve_device
+from .hardware import resolve_device
 from .labels import LABELS
 from .memory import activation_budget, micro_batch
 from .metrics import Floats, Ints, evaluate_predictions, fit_temperature
@@ -29,6 +29,7 @@ from .models.files import FileHashes
 from .models.spec import CAUSAL, ModelSpec
 from .planning import Progress
 from .prompts import DEFAULT_PROMPT
+from .ranks import Ranks
 from .scorers import FROM_DISK
 from .scorers.attention import NAME as PACKED
 from .scorers.causal import compute_dtype, load_base
@@ -42,16 +43,24 @@ logger = logging.getLogger(__name__)
 
 
 def train_causal(config: TrainConfig, progress: Progress) -> dict[str, dict[str, Any]]:
-    """Train, calibrate, evaluate and write a model directory; see `training.train`."""
-    check_output(config)
+    """Train, calibrate, evaluate and write a model directory; see `training.train`.
+
+    Of several processes all train; the first one does the rest, and the others return nothing.
+    """
+    ranks = Ranks.joined()
+    if ranks.first:
+        check_output(config)
     data = load_splits(config.data)
     spec = _untrained(config)
     tokens = load_prompt_tokens(spec)
     threads = torch.get_num_threads()
-    torch.set_num_threads(config.threads or available_cores())
+    torch.set_num_threads(config.threads or ranks.cores)
     try:
         set_seed(config.seed)
-        _fit(config, spec, tokens, data, progress)
+        _fit(config, spec, tokens, data, progress, ranks)
+        ranks.leave()
+        if not ranks.first:
+            return {}
         card = _card(config, spec, tokens, data)
         save_settings(config.output, card)
         card["temperature"], card["metrics"] = _assess(config, data)
@@ -81,7 +90,12 @@ def _untrained(config: TrainConfig) -> ModelSpec:
 
 
 def _fit(
-    config: TrainConfig, spec: ModelSpec, tokens: PromptTokens, data: Labelled, progress: Progress
+    config: TrainConfig,
+    spec: ModelSpec,
+    tokens: PromptTokens,
+    data: Labelled,
+    progress: Progress,
+    ranks: Ranks,
 ) -> None:
     answers = Answers.of(load_backend(spec), DEFAULT_PROMPT)
     rows = epoch_rows(data.splits["train"], replace(config, class_weights="none"), held_out(data))
@@ -91,7 +105,7 @@ def _fit(
     for name, frame in (("train", rows), ("valid", data.splits["valid"])):
         sets[name], count = training_set(tokens, answers, frame, loss=config.loss)
         cut += count
-    if cut:
+    if cut and ranks.first:
         logger.warning(
             "%d headlines are longer than %d tokens with their prompt and were cut at their end",
             cut,
@@ -99,12 +113,15 @@ def _fit(
         )
     device = resolve_device("auto")
     compute = compute_dtype(device, "bf16" if device == "cuda" else "fp32")
+    device = ranks.device(device)
     nf4 = config.quantisation == "nf4"
     model = load_base(spec.base, nf4=nf4, device=device, compute=compute)
     if not nf4:
         model = model.to(compute)
     model.config.use_cache = False
-    batch = micro_batch(config, model, max(sets["train"]["length"]), activation_budget(config))
+    budget = ranks.smallest(activation_budget(config))
+    longest = max(sets["train"]["length"])
+    batch = micro_batch(config, model, longest, budget, processes=ranks.world)
     logger.info("micro-batch %d x %d, recomputing: %s", batch.size, batch.accumulation,
                 batch.checkpointing)  # fmt: skip
     model = adapted(config, model, checkpointing=batch.checkpointing)
@@ -116,7 +133,9 @@ def _fit(
     if config.loss == "label" and packable(model.config, spec.max_length):
         model.set_attn_implementation(PACKED)
         collator = PackedCollator(prefix=tuple(tokens.prefix), device=torch.device(device))
-    fit_causal(config, model, tokenizer, sets, batch, collator, progress)
+    fit_causal(config, model, tokenizer, sets, batch, collator, progress, ranks)
+    if not ranks.first:
+        return
     model.save_pretrained(config.output)
     tokenizer.save_pretrained(config.output)
     _name_base(config)

@@ -1,6 +1,7 @@
 """The story of `train`: which kind of model a preset makes, and what that needs here."""
 
 import importlib.util
+import os
 from typing import Any
 
 from .config import CAUSAL_PRESETS, TrainConfig
@@ -13,7 +14,8 @@ from .runs import no_progress
 def train(config: TrainConfig, *, progress: Progress = no_progress) -> dict[str, dict[str, Any]]:
     """Train, calibrate, evaluate and write a model directory.
 
-    Returns the metrics of each validation and test part, by `split/folder`.
+    Returns the metrics of each validation and test part, by `split/folder`; nothing in any but
+    the first of several processes that train together.
 
     Raises:
         BadDataError: the splits share headlines or lack a class.
@@ -39,6 +41,10 @@ def train(config: TrainConfig, *, progress: Progress = no_progress) -> dict[str,
                 f"--{name.replace('_', '-')} is for causal models: use --preset "
                 f"{' or '.join(CAUSAL_PRESETS)}"
             )
+    if int(os.environ.get("WORLD_SIZE") or 1) > 1:
+        raise UsageError(
+            f"--preset {config.preset} trains in one process: run it without torchrun or accelerate"
+        )
     from .encoder_training import train_encoder
 
     return train_encoder(config, progress)

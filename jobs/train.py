@@ -119,6 +119,8 @@ def train(obj: Any, data: tuple[Path, ...], preset: str, show_config: bool, **op
 
     with progress_bar(quiet=obj.quiet) as progress:
         report = run_train(config, progress=progress)
+    if not report:
+        return  # one of several processes: the first one tells
     print_table(
         ["split", "rows", "accuracy", "macro F1", "weighted F1", "calibration error"],
         [
