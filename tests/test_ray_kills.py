@@ -74,7 +74,7 @@ def test_whatever_is_killed_nothing_is_lost_or_doubled(hit, run, tiny_model, wor
     command = ("score", "feed.parquet", *model, *RAY, *slowly)
 
     killed = hit(*command)
-    left = family(killed.process.pid)
+    left = killed.actors()  # what would hold GPUs
     killed.process.kill()
     killed.end()
     first = killed.committed()
