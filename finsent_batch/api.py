@@ -35,7 +35,12 @@ def score_frame(
     Raises:
         FinsentError: anything expected that prevents it.
     """
-    config = ScoreConfig(input="memory", text_column=text_column, replace_columns=replace_columns)
+    config = ScoreConfig(
+        input="memory",
+        text_column=text_column,
+        engine="local",
+        replace_columns=replace_columns,
+    )
     if model is not None:
         config = replace(config, model=replace(config.model, model=model))
     with tempfile.TemporaryDirectory() as scratch:

@@ -1,6 +1,7 @@
 """Fitting a causal adapter: TRL's SFTTrainer with peft's LoRA, in 4 bits or not (QLoRA)."""
 
 import json
+import logging
 import math
 from pathlib import Path
 from typing import Any
@@ -19,13 +20,20 @@ from .config import TrainConfig
 from .errors import UsageError
 from .fitting import Report, reports
 from .memory import MicroBatch
+from .models.bases import weight_files
 from .models.directory import TRAINING_LOG
 from .planning import Progress
+from .ranks import Ranks, SharedOrder
 from .runs import StopRequest
+from .scorers.causal import load_base
 from .training_callbacks import VALID_ACCURACY, SameOrder, SaveBetween, StopEarly, stopped_early
 from .training_layers import arrange_for_training
 
 KEPT_EPOCH = "eval_kept_epoch"
+_SLOW_ON_A_CPU = 2 * 10**9
+"""Bytes of a base from which its training on a CPU is no matter of minutes."""
+
+logger = logging.getLogger(__name__)
 
 
 class KeepEpoch(TrainerCallback):  # type: ignore[misc]
@@ -45,6 +53,23 @@ class KeepEpoch(TrainerCallback):  # type: ignore[misc]
         best = max(found)
         error = math.sqrt(best * (1 - best) / self._rows)
         metrics[KEPT_EPOCH] = state.epoch if found[-1] >= best - error else 0.0
+
+
+def base_model(config: TrainConfig, base: Path, device: str, compute: torch.dtype) -> Any:
+    """Load the base on a device, in 4 bits or in `compute`."""
+    size = sum(file.stat().st_size for file in weight_files(base))
+    if device == "cpu" and size > _SLOW_ON_A_CPU:
+        logger.warning(
+            "no CUDA GPU here: training a base of %.0f GB on the CPU, in fp32, which is slow; "
+            "finsent-batch doctor says what this machine can run",
+            size / 1e9,
+        )
+    nf4 = config.quantisation == "nf4"
+    model = load_base(base, nf4=nf4, device=device, compute=compute)
+    if not nf4:
+        model = model.to(compute)
+    model.config.use_cache = False
+    return model
 
 
 def adapted(config: TrainConfig, model: Any, compute: torch.dtype, *, checkpointing: bool) -> Any:
@@ -91,9 +116,11 @@ def fit_causal(
     collator: PackedCollator | None,
     progress: Progress,
     stop: StopRequest,
+    ranks: Ranks,
 ) -> None:
     """Train `model` in place on `sets["train"]`; keep the epoch best on `sets["valid"]`.
 
+    `batch` is one process's share of the effective batch, `ranks` who the processes are.
     Without a `collator` rows are padded as TRL does it. With `resume` goes on from
     the last checkpoint of those that `start_checkpoints` has found fit.
 
@@ -105,12 +132,14 @@ def fit_causal(
     last = last_checkpoint(folder) if config.resume else None
     validate = len(sets["valid"]) > 0
     arguments = SFTConfig(
-        **_arguments(config, folder, batch, len(sets["train"]), validate=validate)
+        **_arguments(config, folder, batch, len(sets["train"]) / ranks.world, validate=validate)
     )
     state = None if last is None else state_of(last)
     if state is not None and (done := _epochs_if_over(config, state)) is not None:
         arguments.num_train_epochs = done
-    callbacks = [Report(progress), SameOrder(state), SaveBetween(config.save_steps, stop)]
+    callbacks = [Report(progress)] if ranks.first else []
+    callbacks += [SharedOrder()] if ranks.world > 1 else []
+    callbacks += [SameOrder(state), SaveBetween(config.save_steps, stop, ranks)]
     callbacks += _judges(config, len(sets["valid"]))
     trainer = SFTTrainer(
         model=model,
@@ -129,6 +158,8 @@ def fit_causal(
     # cuDNN's attention makes a plan for every shape that comes up, at milliseconds a layer.
     with sdpa_kernel([SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]):
         trainer.train(resume_from_checkpoint=None if last is None else str(last))
+    if not ranks.first:
+        return
     log = json.dumps(trainer.state.log_history, indent=1)
     (config.output / TRAINING_LOG).write_text(log + "\n", "utf-8")
 
@@ -142,7 +173,7 @@ def _judges(config: TrainConfig, rows: int) -> list[TrainerCallback]:
 
 
 def _arguments(
-    config: TrainConfig, folder: Path, batch: MicroBatch, rows: int, *, validate: bool
+    config: TrainConfig, folder: Path, batch: MicroBatch, rows: float, *, validate: bool
 ) -> dict[str, Any]:
     steps = math.ceil(rows / (batch.size * batch.accumulation)) * config.num_train_epochs
     cuda = torch.cuda.is_available()

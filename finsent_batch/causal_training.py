@@ -13,14 +13,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from datasets import Dataset
 from transformers import AutoTokenizer, set_seed
 
 from .causal_data import Answers, PackedCollator, balanced, training_set
-from .causal_fitting import adapted, fit_causal
+from .causal_fitting import adapted, base_model, fit_causal
 from .checkpoints import CHECKPOINTS, start_checkpoints
 from .config import TrainConfig
 from .errors import UsageError
-from .hardware import available_cores, resolve_device
+from .hardware import resolve_device
 from .labels import LABELS
 from .memory import activation_budget, micro_batch
 from .metrics import Floats, Ints, evaluate_predictions, fit_temperature
@@ -32,10 +33,11 @@ from .models.files import FileHashes
 from .models.spec import CAUSAL, ModelSpec
 from .planning import Progress
 from .prompts import DEFAULT_PROMPT
+from .ranks import Ranks
 from .runs import StopRequest
 from .scorers import FROM_DISK
 from .scorers.attention import NAME as PACKED
-from .scorers.causal import compute_dtype, load_base
+from .scorers.causal import compute_dtype
 from .scorers.decoders import packable
 from .scorers.label_tokens import LabelTokenScorer
 from .scorers.prompt_tokens import PromptTokens, load_backend, load_prompt_tokens
@@ -45,15 +47,17 @@ from .training_faults import expected_faults
 
 logger = logging.getLogger(__name__)
 
-_SLOW_ON_A_CPU = 2 * 10**9
-"""Bytes of a base from which its training on a CPU is no matter of minutes."""
-
 
 def train_causal(
     config: TrainConfig, progress: Progress, stop: StopRequest
 ) -> dict[str, dict[str, Any]]:
-    """Train, calibrate, evaluate and write a model directory; see `training.train`."""
-    check_output(config)
+    """Train, calibrate, evaluate and write a model directory; see `training.train`.
+
+    Of several processes all train; the first one does the rest, and the others return nothing.
+    """
+    ranks = Ranks.joined()
+    if ranks.first:
+        check_output(config)
     data = load_splits(config.data)
     if config.early_stopping_patience is not None and not data.splits["valid"].height:
         raise UsageError(
@@ -62,13 +66,18 @@ def train_causal(
     spec = _untrained(config)
     tokens = load_prompt_tokens(spec)
     card = _card(config, spec, tokens, data)
-    start_checkpoints(config, card)
+    if ranks.first:
+        start_checkpoints(config, card)
+    ranks.wait()
     threads = torch.get_num_threads()
-    torch.set_num_threads(config.threads or available_cores())
+    torch.set_num_threads(config.threads or ranks.cores)
     try:
         with expected_faults(config.output):
             set_seed(config.seed)
-            _fit(config, spec, tokens, data, progress, stop)
+            _fit(config, spec, tokens, data, progress, stop, ranks)
+            ranks.leave()
+            if not ranks.first:
+                return {}
             card["temperature"], card["metrics"] = _assess(config, spec, card, data, stop)
             write_card(config.output, card)
             # Last: a folder without it holds no model, and may still be resumed.
@@ -104,36 +113,16 @@ def _fit(
     data: Labelled,
     progress: Progress,
     stop: StopRequest,
+    ranks: Ranks,
 ) -> None:
-    answers = Answers.of(load_backend(spec), DEFAULT_PROMPT)
-    rows = epoch_rows(data.splits["train"], replace(config, class_weights="none"), held_out(data))
-    if config.class_weights == "balanced":
-        rows = balanced(rows, config.seed)
-    sets, cut = {}, 0
-    for name, frame in (("train", rows), ("valid", data.splits["valid"])):
-        sets[name], count = training_set(tokens, answers, frame, loss=config.loss)
-        cut += count
-    if cut:
-        logger.warning(
-            "%d headlines are longer than %d tokens with their prompt and were cut at their end",
-            cut,
-            spec.max_length,
-        )
-    device = resolve_device("auto")
-    size = sum(file.stat().st_size for file in weight_files(spec.base))
-    if device == "cpu" and size > _SLOW_ON_A_CPU:
-        logger.warning(
-            "no CUDA GPU here: training a base of %.0f GB on the CPU, in fp32, which is slow; "
-            "finsent-batch doctor says what this machine can run",
-            size / 1e9,
-        )
-    compute = compute_dtype(device, "bf16" if device == "cuda" else "fp32")
-    nf4 = config.quantisation == "nf4"
-    model = load_base(spec.base, nf4=nf4, device=device, compute=compute)
-    if not nf4:
-        model = model.to(compute)
-    model.config.use_cache = False
-    batch = micro_batch(config, model, max(sets["train"]["length"]), activation_budget(config))
+    sets = _prompts(config, spec, tokens, data, ranks)
+    kind = resolve_device("auto")
+    compute = compute_dtype(kind, "bf16" if kind == "cuda" else "fp32")
+    device = ranks.device(kind)
+    model = base_model(config, spec.base, device, compute)
+    budget = ranks.smallest(activation_budget(config))
+    longest = max(sets["train"]["length"])
+    batch = micro_batch(config, model, longest, budget, processes=ranks.world)
     logger.info("micro-batch %d x %d, recomputing: %s", batch.size, batch.accumulation,
                 batch.checkpointing)  # fmt: skip
     model = adapted(config, model, compute, checkpointing=batch.checkpointing)
@@ -146,8 +135,30 @@ def _fit(
         model.set_attn_implementation(PACKED)
         collator = PackedCollator(prefix=tuple(tokens.prefix), device=torch.device(device))
     stop.check()
-    fit_causal(config, model, tokenizer, sets, batch, collator, progress, stop)
-    _save(config, model, tokenizer)
+    fit_causal(config, model, tokenizer, sets, batch, collator, progress, stop, ranks)
+    if ranks.first:
+        _save(config, model, tokenizer)
+
+
+def _prompts(
+    config: TrainConfig, spec: ModelSpec, tokens: PromptTokens, data: Labelled, ranks: Ranks
+) -> dict[str, Dataset]:
+    """Return the rows to train on and those to validate on, as prompts with their answers."""
+    answers = Answers.of(load_backend(spec), DEFAULT_PROMPT)
+    rows = epoch_rows(data.splits["train"], replace(config, class_weights="none"), held_out(data))
+    if config.class_weights == "balanced":
+        rows = balanced(rows, config.seed)
+    sets, cut = {}, 0
+    for name, frame in (("train", rows), ("valid", data.splits["valid"])):
+        sets[name], count = training_set(tokens, answers, frame, loss=config.loss)
+        cut += count
+    if cut and ranks.first:
+        logger.warning(
+            "%d headlines are longer than %d tokens with their prompt and were cut at their end",
+            cut,
+            spec.max_length,
+        )
+    return sets
 
 
 def _save(config: TrainConfig, model: Any, tokenizer: Any) -> None:

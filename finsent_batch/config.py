@@ -59,7 +59,15 @@ class ScoreConfig:
     earlier, leave those of others."""
     model: ModelConfig = field(default_factory=ModelConfig)
     store: StoreConfig = field(default_factory=StoreConfig)
-    engine: str = "local"
+    engine: str = "auto"
+    """Who runs the model: this process (`local`), actors of `ray`, or Ray where there are several
+    GPUs (`auto`)."""
+    ray_address: str | None = None
+    """A running Ray cluster to join, such as `auto` or `10.0.0.1:6379`; None starts Ray here."""
+    actors: int | None = None
+    """The most actors that Ray may start; None takes all that there is room for."""
+    cpus_per_actor: int = 1
+    """CPU cores of each actor; a GPU is one actor's alone."""
     limit: int | None = None
     """Read only the first rows of each input file."""
     replace_columns: bool = False

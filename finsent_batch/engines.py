@@ -1,7 +1,10 @@
-"""Who runs the scorer: this process, committing to the store as it goes."""
+"""Who runs the scorer: this process, committing to the store as it goes.
+
+`ray_engine.py` has the other engine; what both share, the commit, is here.
+"""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,6 +29,14 @@ class Scored:
     headlines: int = 0
     invalid: int = 0
     tokens: int = 0
+    path: str | None = None
+    """How batches were run, as the scorer names it."""
+    load_seconds: float = 0.0
+    """Time until the first model was loaded, where the engine loads it."""
+    actors: int | None = None
+    """How many actors gave scores; None where this process was the one scorer."""
+    peak_vram_mb: float | None = None
+    """The most GPU memory that one actor held; None without actors on GPUs."""
 
 
 def utc_now() -> datetime:
@@ -53,12 +64,13 @@ def run_local(
     stop: Callable[[], bool],
 ) -> Scored:
     """Score what the plan left pending; return early, with all committed, when `stop()` is true."""
-    total = Scored()
+    total = Scored(path=scorer.path)
     with ThreadPoolExecutor(1, thread_name_prefix="tokenise") as background:
         chunks = pending_chunks(store, CHUNK_HEADLINES)
         for chunk, tokenised in _tokenised_ahead(chunks, scorer, background):
             for group in _timed_groups(scorer.score_tokenised(tokenised), commit, stop):
-                _commit(store, chunk, group, commit, total)
+                positions = np.concatenate([batch.positions for batch in group])
+                commit_scores(store, chunk.take(pa.array(positions)), group, commit, total)
                 progress("score", total.headlines + total.invalid, plan.pending)
             if stop():
                 break
@@ -100,12 +112,14 @@ def _timed_groups(
         yield group
 
 
-def _commit(
-    store: Store, chunk: pa.Table, group: list[ScoredBatch], commit: Commit, total: Scored
+def commit_scores(
+    store: Store, rows: pa.Table, group: Sequence[ScoredBatch], commit: Commit, total: Scored
 ) -> None:
-    positions = np.concatenate([b.positions for b in group])
+    """Put scores into the store in one transaction, and what has none into `plan.invalid`.
+
+    `rows` are the headlines (headline_key, headline) of the group's batches, in their order.
+    """
     probabilities = np.concatenate([b.probabilities for b in group])
-    rows = chunk.take(pa.array(positions))
     table = pa.table(
         {
             "headline_key": rows["headline_key"],
@@ -136,6 +150,6 @@ def _commit(
         FROM new_scores WHERE NOT finite""")
     connection.unregister("new_scores")
     invalid = int((~np.isfinite(probabilities).all(axis=1)).sum())
-    total.headlines += len(positions) - invalid
+    total.headlines += len(probabilities) - invalid
     total.invalid += invalid
     total.tokens += sum(b.tokens for b in group)

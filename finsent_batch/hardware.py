@@ -37,9 +37,23 @@ def cpu_model() -> str:
     return next((ln.split(":")[1].strip() for ln in lines if ln.startswith("model name")), "CPU")
 
 
+_share: int | None = None
+
+
+def limit_cores(cores: int) -> None:
+    """Let this process take only so many cores: it shares the machine with others like it."""
+    global _share
+    _share = cores
+    # Read by the tokenizers when they start their threads.
+    os.environ["RAYON_NUM_THREADS"] = str(cores)
+
+
 def available_cores() -> int:
     """Return the number of CPU cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    all_cores = os.cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):
+        all_cores = len(os.sched_getaffinity(0))
+    return min(_share or all_cores, all_cores)
 
 
 @cache
@@ -50,6 +64,15 @@ def cuda_available() -> bool:
     import torch
 
     return torch.cuda.is_available()
+
+
+def gpu_count() -> int:
+    """Return how many GPUs torch sees here; 0 without asking it where there is no NVIDIA one."""
+    if not cuda_available():
+        return 0
+    import torch
+
+    return torch.cuda.device_count()
 
 
 def resolve_device(wanted: str) -> str:

@@ -45,6 +45,11 @@ def resolve_pairs(config: ScoreConfig) -> list[Pair]:
     """
     if config.append:
         _check_append(config)
+    if "://" in config.input:
+        raise UsageError(
+            f"{config.input}: inputs are files and folders of this machine; copy or mount what "
+            "lies in an object store"
+        )
     path = Path(config.input).expanduser()
     if path.is_dir():
         base, files = path, list(_walk(path))

@@ -31,13 +31,19 @@ class MicroBatch:
     checkpointing: bool
 
 
-def micro_batch(config: TrainConfig, model: Any, tokens: int, budget: int | None) -> MicroBatch:
+def micro_batch(
+    config: TrainConfig, model: Any, tokens: int, budget: int | None, *, processes: int = 1
+) -> MicroBatch:
     """Return the largest micro-batch of the effective batch that fits, preferring no recomputing.
 
     `tokens` is the longest row's; `budget` the bytes that activations may take, None
-    where memory is no question (a CPU).
+    where memory is no question (a CPU). Of several `processes` each takes its share
+    of the effective batch, which stays the recipe's.
+
+    Raises:
+        UsageError: the effective batch cannot be shared among the processes.
     """
-    size, accumulation = config.per_device_train_batch_size, config.gradient_accumulation_steps
+    size, accumulation = _share(config, processes)
     if not config.auto_batch:
         return MicroBatch(
             size=size, accumulation=accumulation, checkpointing=config.gradient_checkpointing
@@ -51,6 +57,19 @@ def micro_batch(config: TrainConfig, model: Any, tokens: int, budget: int | None
             if activation_bytes(model, n * tokens, checkpointing=checkpointing) <= budget:
                 return MicroBatch(size=n, accumulation=effective // n, checkpointing=checkpointing)
     return MicroBatch(size=1, accumulation=effective, checkpointing=True)
+
+
+def _share(config: TrainConfig, processes: int) -> tuple[int, int]:
+    """Return one process's largest micro-batch within the one asked for, and how many of it."""
+    size, accumulation = config.per_device_train_batch_size, config.gradient_accumulation_steps
+    share, rest = divmod(size * accumulation, processes)
+    if rest:
+        raise UsageError(
+            f"the effective batch is {size} x {accumulation}, which {processes} processes cannot "
+            "share evenly: start another number of them, or change the batch size"
+        )
+    size = max(n for n in range(1, size + 1) if share % n == 0)
+    return size, share // size
 
 
 def activation_bytes(model: Any, tokens: int, *, checkpointing: bool) -> int:

@@ -168,13 +168,15 @@ def _collect_pending(store: Store, planned: Sequence[PlannedSource]) -> None:
 def pending_chunks(store: Store, size: int) -> Iterator[pa.Table]:
     """Yield the headlines to score as tables (headline_key, headline), longest first."""
     start = 0
-    while True:
-        chunk = store.connection.sql(
-            "SELECT headline_key::VARCHAR AS headline_key, headline FROM plan.pending "
-            "WHERE position >= $1 AND position < $1 + $2 ORDER BY position",
-            params=[start, size],
-        ).to_arrow_table()
-        if chunk.num_rows == 0:
-            return
+    while (chunk := pending_rows(store, start, size)).num_rows:
         yield chunk
         start += size
+
+
+def pending_rows(store: Store, start: int, count: int) -> pa.Table:
+    """Return up to `count` headlines to score from position `start` on, as `pending_chunks`."""
+    return store.connection.sql(
+        "SELECT headline_key::VARCHAR AS headline_key, headline FROM plan.pending "
+        "WHERE position >= $1 AND position < $1 + $2 ORDER BY position",
+        params=[start, count],
+    ).to_arrow_table()

@@ -8,9 +8,7 @@ from dataclasses import replace
 
 from .config import DEFAULT_MODEL, PROMOTED_MODEL, ScoreConfig
 from .default_model import settle_model
-from .engines import Commit, run_local
 from .errors import FinsentError, TryAgainError
-from .failpoints import failpoint
 from .failures import as_expected
 from .hardware import resolve_device
 from .inputs import Pair, check_target, open_sink, open_source, resolve_pairs
@@ -18,12 +16,11 @@ from .models.directory import open_configured
 from .models.files import FileHashes
 from .models.spec import ModelSpec
 from .notices import check_notices, give_notices
-from .planning import Plan, Progress, make_plan
+from .planning import Progress, make_plan
 from .publishing_stage import publish_jobs
 from .results import output_schema
 from .runs import Job, Run, StopRequest, close_books, no_progress, open_books
-from .scorers import Scorer
-from .scorers.loading import load_scorer
+from .scoring_stage import score_pending, timed
 from .sources import choose_text_column
 from .store import Store
 from .summary import Summary, summary_of_failure
@@ -159,39 +156,9 @@ def _run_stages(run: Run) -> None:
     run.log("plan", "planned", rows=plan.rows, to_score=plan.pending)
     run.stop.check()
     if plan.pending:
-        with timed(run.summary, "load_model"):
-            scorer = load_scorer(run.spec, run.device, run.weights, run.config.model)
-            failpoint("load_model")
-        run.stop.check()
-        run.summary.path = scorer.path
-        with timed(run.summary, "score"):
-            _score_pending(run, scorer, plan, progress)
+        score_pending(run, plan, progress)
         run.log("score", "scored", headlines=run.summary.rows["unique_scored"])
         run.stop.check()
     with timed(run.summary, "publish"):
         publish_jobs(run, plan, progress)
     run.log("publish", "published", **run.summary.rows)
-
-
-def _score_pending(run: Run, scorer: Scorer, plan: Plan, progress: Progress) -> None:
-    commit = Commit(
-        fingerprint=run.fingerprint,
-        run_id=run.summary.run_id,
-        store_text=run.config.store_text,
-        every_seconds=run.config.commit_seconds,
-    )
-    begun = time.monotonic()
-    scored = run_local(run.store, scorer, plan, commit, progress=progress, stop=run.stop)
-    run.summary.rows["unique_scored"] = scored.headlines
-    run.summary.tokens = scored.tokens
-    run.summary.headlines_per_second = round(scored.headlines / (time.monotonic() - begun), 1)
-
-
-@contextmanager
-def timed(summary: Summary, stage: str) -> Iterator[None]:
-    """Add the block's seconds to a stage."""
-    begun = time.monotonic()
-    try:
-        yield
-    finally:
-        summary.seconds[stage] = round(summary.seconds[stage] + time.monotonic() - begun, 3)

@@ -40,6 +40,10 @@ class Summary:
     model_fingerprint: str = ""
     device: str = ""
     weights: str = ""
+    engine: str | None = None
+    """Who ran the model: `local` or `ray`; None when nothing had to be scored."""
+    actors: int | None = None
+    """How many actors on Ray gave scores; None for the local engine."""
     path: str | None = None
     """How the scorer ran its batches; None when it was not needed."""
     rows: dict[str, int] = field(
@@ -93,7 +97,8 @@ class Summary:
         self.peak_rss_mb = round(_peak_rss_bytes() / 1e6, 1)
         torch = sys.modules.get("torch")
         if torch is not None and torch.cuda.is_available():
-            self.peak_vram_mb = round(torch.cuda.max_memory_allocated() / 1e6, 1)
+            here = round(torch.cuda.max_memory_allocated() / 1e6, 1)
+            self.peak_vram_mb = max(here, self.peak_vram_mb or 0.0)
 
 
 def summary_of_failure(config: ScoreConfig, error: BaseException) -> Summary:

@@ -1,6 +1,7 @@
 """The story of `train`: which kind of model a preset makes, and what that needs here."""
 
 import importlib.util
+import os
 from dataclasses import replace
 from typing import Any
 
@@ -17,8 +18,9 @@ def train(
 ) -> dict[str, dict[str, Any]]:
     """Train, calibrate, evaluate and write a model directory.
 
-    Returns the metrics of each validation and test part, by `split/folder`. A causal
-    training looks at `stop` after each step.
+    Returns the metrics of each validation and test part, by `split/folder`; nothing in any but
+    the first of several processes that train together. A causal training looks at `stop`
+    after each step.
 
     Raises:
         BadDataError: the splits share headlines or lack a class.
@@ -44,6 +46,10 @@ def train(
                 f"--{name.replace('_', '-')} is for causal models: use --preset "
                 f"{' or '.join(CAUSAL_PRESETS)}"
             )
+    if int(os.environ.get("WORLD_SIZE") or 1) > 1:
+        raise UsageError(
+            f"--preset {config.preset} trains in one process: run it without torchrun or accelerate"
+        )
     from .encoder_training import train_encoder
 
     return train_encoder(config, progress)

@@ -7,6 +7,7 @@ import torch
 from transformers import TrainerCallback
 from transformers.trainer_callback import ExportableState
 
+from .ranks import Ranks
 from .runs import StopRequest
 
 VALID_ACCURACY: Final = "eval_mean_token_accuracy"
@@ -20,17 +21,19 @@ class SaveBetween(TrainerCallback):  # type: ignore[misc]
     validation would resume behind it, and that epoch could never be the one kept.
     """
 
-    def __init__(self, every: int | None, stop: StopRequest) -> None:
-        self._every, self._stop = every, stop
+    def __init__(self, every: int | None, stop: StopRequest, ranks: Ranks) -> None:
+        self._every, self._stop, self._ranks = every, stop, ranks
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         due = self._every is not None and state.global_step % self._every == 0
         ends = state.epoch == int(state.epoch) or state.global_step >= state.max_steps
-        if (due or self._stop()) and not ends:
+        stopping = self._ranks.any(self._stop())
+        if (due or stopping) and not ends:
             control.should_save = True
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self._stop.check()
+        if self._ranks.any(self._stop()):
+            raise self._stop.error()
 
 
 class SameOrder(TrainerCallback, ExportableState):  # type: ignore[misc]

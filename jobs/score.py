@@ -35,7 +35,26 @@ if TYPE_CHECKING:
 )
 @model_options
 @click.option(
-    "--engine", type=click.Choice(["local"]), default=ScoreConfig.engine, help="Who runs the model."
+    "--engine",
+    type=click.Choice(["auto", "local", "ray"]),
+    default=ScoreConfig.engine,
+    help="Who runs the model: this process, or Ray's actors; auto takes Ray for several GPUs.",
+)
+@click.option(
+    "--ray-address",
+    metavar="HOST:PORT",
+    help="Running Ray cluster to join, or auto.  [default: Ray is started on this machine]",
+)
+@click.option(
+    "--actors",
+    type=click.IntRange(min=1),
+    help="The most actors Ray starts.  [default: one a GPU, or all that the CPU cores allow]",
+)
+@click.option(
+    "--cpus-per-actor",
+    type=click.IntRange(min=1),
+    default=ScoreConfig.cpus_per_actor,
+    help="CPU cores of each of Ray's actors.",
 )
 @click.option("--limit", type=click.IntRange(min=0), help="Only the first rows of each file.")
 @click.option(
@@ -173,7 +192,9 @@ def _describe(summary: "Summary") -> str:
             f"coverage {sure['coverage']:.1%}"
         )
     rate = f", {summary.headlines_per_second:,.0f} headlines/s" if rows["unique_scored"] else ""
-    how = ", ".join(filter(None, (summary.weights, summary.path)))
+    actors = summary.actors
+    engine = f"ray with {actors} actor{'s' * (actors > 1)}" if actors else None
+    how = ", ".join(filter(None, (summary.weights, summary.path, engine)))
     lines.append(
         f"{summary.seconds['total']:.1f} s on {summary.device} ({how}){rate}; "
         f"model {summary.model}{' (promoted)' if summary.promoted else ''}, run {summary.run_id}"

@@ -137,6 +137,8 @@ def train(
         stop_on_signals(stop)
     with progress_bar(quiet=obj.quiet) as progress:
         report = run_train(config, progress=progress, stop=stop)
+    if not report:
+        return  # one of several processes: the first one tells
     print_table(
         ["split", "rows", "accuracy", "macro F1", "weighted F1", "calibration error"],
         [

@@ -186,7 +186,7 @@ def test_a_store_in_the_file_is_for_the_store_s_commands_too(run, toml):
         ),
         (
             "[score]\nnope = 1",
-            "unknown key 'nope' in [score]; known: append, commit-seconds, device",
+            "unknown key 'nope' in [score]; known: actors, append, commit-seconds, cpus-per-actor",
         ),
         ("[scores]\nlimit = 1", "unknown key 'scores' in the top level"),
         ("score = 1", "unknown key 'score' in the top level"),

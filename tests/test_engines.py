@@ -6,7 +6,7 @@ import duckdb
 import polars as pl
 import pytest
 
-from finsent_batch import engines, scoring
+from finsent_batch import engines, scoring, scoring_stage
 from finsent_batch.config import ModelConfig, ScoreConfig, StoreConfig
 from finsent_batch.errors import InterruptedRunError
 from finsent_batch.runs import StopRequest
@@ -47,7 +47,7 @@ def score(tmp_path, tiny_model, wordy, monkeypatch):
                 spec, device=device, weights=weights, on_tokenise=on_tokenise, on_score=on_score
             )
 
-        monkeypatch.setattr(scoring, "load_scorer", load)
+        monkeypatch.setattr(scoring_stage, "load_scorer", load)
         config = ScoreConfig(
             input=str(file),
             model=ModelConfig(model=str(tiny_model), weights="fp32"),
