@@ -10,9 +10,10 @@ from .config import ScoreConfig
 from .default_model import settle_model
 from .errors import TryAgainError
 from .hardware import resolve_device
-from .inputs import check_target, open_sink, open_source, resolve_pairs
+from .inputs import Pair, check_target, open_sink, open_source
 from .models.directory import open_configured
 from .models.files import FileHashes
+from .object_store import found_pairs
 from .planning import Plan, Progress, make_plan
 from .results import output_schema
 from .runs import no_progress
@@ -37,7 +38,11 @@ def dry_run(config: ScoreConfig, *, progress: Progress = no_progress) -> DryRun:
     Raises:
         FinsentError: whatever would stop the run before it scores.
     """
-    pairs = resolve_pairs(config)
+    with found_pairs(config) as pairs:
+        return _estimate(config, pairs, progress)
+
+
+def _estimate(config: ScoreConfig, pairs: list[Pair], progress: Progress) -> DryRun:
     config = replace(config, model=settle_model(config.model, config.store))
     spec = open_configured(config.model)
     device = resolve_device(config.model.device)
@@ -47,8 +52,8 @@ def dry_run(config: ScoreConfig, *, progress: Progress = no_progress) -> DryRun:
         sources = []
         for pair in pairs:
             source, _ = open_source(store, pair, config)
-            column = choose_text_column(source.schema, config.text_column, pair.input)
-            output_schema(source.schema, replace=config.replace_columns, where=str(pair.input))
+            column = choose_text_column(source.schema, config.text_column, pair.named)
+            output_schema(source.schema, replace=config.replace_columns, where=pair.named)
             with suppress(TryAgainError):  # the run waits for it once all is scored
                 check_target(open_sink(store, pair), source, overwrite=config.overwrite)
             sources.append((source, column))

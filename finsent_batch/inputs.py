@@ -33,6 +33,13 @@ class Pair:
     output: Path
     output_table: str | None
     append: bool = False
+    address: str | None = None
+    """Where `input` was copied from, if from elsewhere."""
+
+    @property
+    def named(self) -> str:
+        """What the user calls the input."""
+        return self.address or str(self.input)
 
 
 def resolve_pairs(config: ScoreConfig) -> list[Pair]:
@@ -47,8 +54,7 @@ def resolve_pairs(config: ScoreConfig) -> list[Pair]:
         _check_append(config)
     if "://" in config.input:
         raise UsageError(
-            f"{config.input}: inputs are files and folders of this machine; copy or mount what "
-            "lies in an object store"
+            f"{config.input}: inputs are files and folders of this machine, or s3:// addresses"
         )
     path = Path(config.input).expanduser()
     if path.is_dir():
@@ -58,7 +64,7 @@ def resolve_pairs(config: ScoreConfig) -> list[Pair]:
         return [_single(config, path)]
     else:
         found = [Path(p) for p in glob.glob(str(path), recursive=True)]  # noqa: PTH207 - absolute too
-        files = _visited_once(f for f in found if f.is_file() and _is_input(f))
+        files = _visited_once(f for f in found if f.is_file() and is_input(f))
         base = Path(os.path.commonpath([f.parent for f in files])) if files else path.parent
         folder = config.output or base
     if not files:
@@ -83,7 +89,7 @@ def _beside(folder: Path) -> Path:
     return named.with_name(named.name + _OUTPUT_MARK)
 
 
-def _is_input(file: Path) -> bool:
+def is_input(file: Path) -> bool:
     """Whether a file found in a folder is meant: data, not hidden, not an output of ours."""
     return (
         suffix_of(file) in FILE_SUFFIXES
@@ -97,7 +103,7 @@ def _walk(folder: Path) -> Iterator[Path]:
         folders[:] = sorted(f for f in folders if not f.startswith((".", "_")))
         for name in sorted(names):
             file = Path(parent) / name
-            if not _is_input(file):
+            if not is_input(file):
                 continue
             if not file.exists():
                 raise MissingInputError(f"{file} is a link that leads nowhere: mend or remove it")
@@ -203,14 +209,14 @@ def open_source(store: Store, pair: Pair, config: ScoreConfig) -> tuple[Source, 
         source = DuckDBSource(store.connection, pair.input, pair.table, limit=config.limit)
         return source, ()
     if suffix_of(pair.input) == ".parquet":
-        return ParquetSource(pair.input, limit=config.limit), ()
+        return ParquetSource(pair.input, identity=pair.address, limit=config.limit), ()
     staged = stage_csv(
         pair.input,
         store.work_folder(),
         encoding=config.encoding,
         max_bad_rows=config.max_bad_rows,
     )
-    source_file = ParquetSource(staged.file, identity=pair.input, limit=config.limit)
+    source_file = ParquetSource(staged.file, identity=pair.named, limit=config.limit)
     return source_file, staged.bad_rows
 
 

@@ -11,11 +11,12 @@ from .default_model import settle_model
 from .errors import FinsentError, TryAgainError
 from .failures import as_expected
 from .hardware import resolve_device
-from .inputs import Pair, check_target, open_sink, open_source, resolve_pairs
+from .inputs import Pair, check_target, open_sink, open_source
 from .models.directory import open_configured
 from .models.files import FileHashes
 from .models.spec import ModelSpec
 from .notices import check_notices, give_notices
+from .object_store import found_pairs
 from .planning import Progress, make_plan
 from .publishing_stage import publish_jobs
 from .results import output_schema
@@ -51,7 +52,13 @@ def score(
 
 
 def _score(config: ScoreConfig, progress: Progress, stop: StopRequest) -> Summary:
-    pairs = resolve_pairs(config)
+    with found_pairs(config) as pairs:
+        return _score_pairs(config, pairs, progress, stop)
+
+
+def _score_pairs(
+    config: ScoreConfig, pairs: list[Pair], progress: Progress, stop: StopRequest
+) -> Summary:
     promoted = config.model.model == PROMOTED_MODEL
     config = replace(config, model=settle_model(config.model, config.store, waiting=stop.check))
     spec = open_configured(config.model)
@@ -102,8 +109,8 @@ def open_jobs(run: Run, pairs: list[Pair]) -> list[Job]:
     jobs = []
     for pair in pairs:
         source, bad_rows = open_source(run.store, pair, run.config)
-        column = choose_text_column(source.schema, run.config.text_column, pair.input)
-        output_schema(source.schema, replace=run.config.replace_columns, where=str(pair.input))
+        column = choose_text_column(source.schema, run.config.text_column, pair.named)
+        output_schema(source.schema, replace=run.config.replace_columns, where=pair.named)
         sink = open_sink(run.store, pair)
         try:
             check_target(sink, source, overwrite=run.config.overwrite)
@@ -112,7 +119,7 @@ def open_jobs(run: Run, pairs: list[Pair]) -> list[Job]:
         jobs.append(Job(source=source, sink=sink, text_column=column, bad_rows=bad_rows))
         if bad_rows:
             run.summary.warnings.append(
-                f"{pair.input}: {len(bad_rows)} rows that do not parse are in quarantine, "
+                f"{pair.named}: {len(bad_rows)} rows that do not parse are in quarantine, "
                 f"not in the output; the first is line {bad_rows[0].line}"
             )
     return jobs

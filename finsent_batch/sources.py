@@ -51,9 +51,10 @@ class ParquetSource:
     """One Parquet file; `identity` names the user's file where this one was staged from it."""
 
     def __init__(
-        self, file: Path, *, identity: Path | None = None, limit: int | None = None
+        self, file: Path, *, identity: str | None = None, limit: int | None = None
     ) -> None:
-        self.path = str((identity or file).resolve())
+        named = identity or str(file)
+        self.path = named if "://" in named else str(Path(named).resolve())
         self.table: str | None = None
         self.types: dict[str, str] = {}
         self._file = file

@@ -135,9 +135,3 @@ def test_a_node_with_another_model_under_its_name_is_refused(tiny_model):
     )
     with pytest.raises(ConfigError, match="differs from that of elsewhere"):
         ScoringActor.load(object.__new__(ScoringActor), assignment)
-
-
-def test_an_object_store_is_no_input(run):
-    done = run("score", "s3://bucket/feed.parquet")
-    assert done.code == 2
-    assert "copy or mount" in done.err

@@ -1,0 +1,109 @@
+"""Inputs in an object store: copied here for the run, and kept in its books by their address.
+
+pyarrow's S3 client reads them; credentials, region and endpoint come from where
+every AWS tool looks for them (AWS_ACCESS_KEY_ID, AWS_PROFILE, AWS_ENDPOINT_URL …).
+Outputs stay on this machine: only here can they be replaced whole or not at all.
+"""
+
+import logging
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+from pyarrow import fs
+
+from .config import ScoreConfig
+from .errors import MissingInputError, StorageError, TryAgainError, UsageError
+from .inputs import FILE_SUFFIXES, Pair, is_input, resolve_pairs
+from .store import first_line
+
+logger = logging.getLogger(__name__)
+
+SCHEME: Final = "s3://"
+_CHUNK = 8 * 2**20
+
+
+@contextmanager
+def found_pairs(config: ScoreConfig) -> Iterator[list[Pair]]:
+    """Find a run's inputs and name their outputs; what lies in an object store is copied first.
+
+    Raises:
+        MissingInputError, UsageError, CannotCreateError: see `resolve_pairs`.
+        TryAgainError: the object store fails while it is read.
+        StorageError: there is no room for the copies.
+    """
+    if config.output is not None and "s3:/" in str(config.output):
+        raise UsageError(f"-o {config.output}: outputs are written on this machine; copy them then")
+    if not config.input.startswith(SCHEME):
+        yield resolve_pairs(config)
+        return
+    if config.output is None:
+        raise UsageError(f"{config.input}: name a file or folder of this machine with -o")
+    with tempfile.TemporaryDirectory(prefix="finsent-fetched-") as folder:
+        here, addresses = _fetch(config.input, Path(folder))
+        yield [
+            replace(pair, address=addresses[pair.input])
+            for pair in resolve_pairs(replace(config, input=str(here)))
+        ]
+
+
+def _fetch(address: str, folder: Path) -> tuple[Path, dict[Path, str]]:
+    """Copy an object, or all inputs below a prefix; returns the copy, and each file's address."""
+    store, path = _opened(address)
+    try:
+        found = store.get_file_info(path)
+        if found.type == fs.FileType.File:
+            objects = [found]
+        else:
+            below = fs.FileSelector(path, recursive=True, allow_not_found=True)
+            objects = [o for o in store.get_file_info(below) if _wanted(o, path)]
+    except OSError as error:
+        raise MissingInputError(
+            f"{address} cannot be listed ({first_line(error)}): check the address, and AWS_PROFILE "
+            "or the other variables that say who you are and where it is"
+        ) from None
+    if not objects:
+        raise MissingInputError(f"{address}: no {', '.join(FILE_SUFFIXES)} objects there")
+    size = sum(o.size for o in objects)
+    logger.info("copying %d objects, %.1f MB, from %s", len(objects), size / 1e6, address)
+    if size > shutil.disk_usage(folder).free:
+        raise StorageError(f"{address} has {size / 1e9:.1f} GB, more than {folder} has room for: "
+                           "name a roomier place in TMPDIR")  # fmt: skip
+    addresses = {}
+    for o in objects:
+        inside = o.path.removeprefix(path).lstrip("/") or o.base_name
+        target = folder / inside
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _copy(store, o, target)
+        addresses[target] = SCHEME + o.path
+    single = len(objects) == 1 and objects[0].path == path
+    return (next(iter(addresses)) if single else folder), addresses
+
+
+def _opened(address: str) -> tuple[Any, str]:
+    try:
+        store, path = fs.FileSystem.from_uri(address)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{address}: {first_line(error)}") from None
+    return store, path.rstrip("/")
+
+
+def _wanted(found: Any, path: str) -> bool:
+    """Whether an object below a prefix is meant, by the rules of folders on this machine."""
+    inside = Path(found.path.removeprefix(path).lstrip("/"))
+    hidden = any(part.startswith((".", "_")) for part in inside.parts[:-1])
+    return found.type == fs.FileType.File and not hidden and is_input(inside)
+
+
+def _copy(store: Any, found: Any, target: Path) -> None:
+    try:
+        with store.open_input_stream(found.path) as stream, target.open("wb") as file:
+            shutil.copyfileobj(stream, file, _CHUNK)
+    except OSError as error:
+        raise TryAgainError(
+            f"{SCHEME}{found.path} could not be read to its end ({first_line(error)}): run again"
+        ) from None
