@@ -8,7 +8,7 @@ Outputs stay on this machine: only here can they be replaced whole or not at all
 import logging
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Any, Final
 from pyarrow import fs
 
 from .config import ScoreConfig
-from .errors import MissingInputError, StorageError, TryAgainError, UsageError
+from .errors import DISK_FULL, MissingInputError, StorageError, TryAgainError, UsageError
 from .inputs import FILE_SUFFIXES, Pair, is_input, resolve_pairs
 from .store import first_line
 
@@ -28,8 +28,12 @@ _CHUNK = 8 * 2**20
 
 
 @contextmanager
-def found_pairs(config: ScoreConfig) -> Iterator[list[Pair]]:
+def found_pairs(
+    config: ScoreConfig, check: Callable[[], None] = lambda: None
+) -> Iterator[list[Pair]]:
     """Find a run's inputs and name their outputs; what lies in an object store is copied first.
+
+    `check` is called now and then while copying, and may raise.
 
     Raises:
         MissingInputError, UsageError, CannotCreateError: see `resolve_pairs`.
@@ -44,14 +48,14 @@ def found_pairs(config: ScoreConfig) -> Iterator[list[Pair]]:
     if config.output is None:
         raise UsageError(f"{config.input}: name a file or folder of this machine with -o")
     with tempfile.TemporaryDirectory(prefix="finsent-fetched-") as folder:
-        here, addresses = _fetch(config.input, Path(folder))
+        here, addresses = _fetch(config.input, Path(folder), check)
         yield [
             replace(pair, address=addresses[pair.input])
             for pair in resolve_pairs(replace(config, input=str(here)))
         ]
 
 
-def _fetch(address: str, folder: Path) -> tuple[Path, dict[Path, str]]:
+def _fetch(address: str, folder: Path, check: Callable[[], None]) -> tuple[Path, dict[Path, str]]:
     """Copy an object, or all inputs below a prefix; returns the copy, and each file's address."""
     store, path = _opened(address)
     try:
@@ -78,7 +82,7 @@ def _fetch(address: str, folder: Path) -> tuple[Path, dict[Path, str]]:
         inside = o.path.removeprefix(path).lstrip("/") or o.base_name
         target = folder / inside
         target.parent.mkdir(parents=True, exist_ok=True)
-        _copy(store, o, target)
+        _copy(store, o, target, check)
         addresses[target] = SCHEME + o.path
     single = len(objects) == 1 and objects[0].path == path
     return (next(iter(addresses)) if single else folder), addresses
@@ -99,11 +103,18 @@ def _wanted(found: Any, path: str) -> bool:
     return found.type == fs.FileType.File and not hidden and is_input(inside)
 
 
-def _copy(store: Any, found: Any, target: Path) -> None:
+def _copy(store: Any, found: Any, target: Path, check: Callable[[], None]) -> None:
     try:
         with store.open_input_stream(found.path) as stream, target.open("wb") as file:
-            shutil.copyfileobj(stream, file, _CHUNK)
+            while chunk := stream.read(_CHUNK):
+                file.write(chunk)
+                check()
     except OSError as error:
+        if error.errno in DISK_FULL:
+            raise StorageError(
+                f"no room for a copy of {SCHEME}{found.path} in {target.parent}: name a roomier "
+                "place in TMPDIR"
+            ) from None
         raise TryAgainError(
             f"{SCHEME}{found.path} could not be read to its end ({first_line(error)}): run again"
         ) from None

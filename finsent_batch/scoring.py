@@ -52,7 +52,7 @@ def score(
 
 
 def _score(config: ScoreConfig, progress: Progress, stop: StopRequest) -> Summary:
-    with found_pairs(config) as pairs:
+    with found_pairs(config, stop.check) as pairs:
         return _score_pairs(config, pairs, progress, stop)
 
 

@@ -105,3 +105,31 @@ def test_a_key_cannot_lead_out_of_the_folder_of_copies(bucket, score, tmp_path):
     done = score(f"s3://{BUCKET}/odd/", "-o", tmp_path / "out")
     assert done["rows"]["read"] == 1
     assert not list(tmp_path.rglob("evil*"))
+
+
+def test_a_stop_while_copying_ends_the_run(bucket, tmp_path, monkeypatch):
+    from finsent_batch.config import ScoreConfig
+    from finsent_batch.errors import InterruptedRunError
+    from finsent_batch.runs import StopRequest
+    from finsent_batch.scoring import score
+
+    monkeypatch.chdir(tmp_path)
+    stop = StopRequest()
+    stop.signal = 15
+    config = ScoreConfig(input=f"s3://{BUCKET}/feeds/", output=tmp_path / "out")
+    with pytest.raises(InterruptedRunError) as error:
+        score(config, stop=stop)
+    assert error.value.exit_code == 143
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_full_disk_is_told_from_a_failing_store(bucket, run, monkeypatch):
+    from finsent_batch import object_store
+
+    class Full:
+        free = 100
+
+    monkeypatch.setattr(object_store.shutil, "disk_usage", lambda _: Full())
+    done = run("score", f"s3://{BUCKET}/feeds/b.csv", "-o", "b.parquet")
+    assert done.code == 74
+    assert "TMPDIR" in done.err
