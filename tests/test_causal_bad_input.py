@@ -237,12 +237,12 @@ def test_a_large_base_without_a_gpu_is_warned_of(
 ) -> None:
     import torch
 
-    from finsent_batch import causal_training
+    from finsent_batch import causal_fitting
 
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
     command = arguments(split, base, tmp_path / "m", "--num-train-epochs", 1)[1:]
     assert "no CUDA GPU here" not in run(*command).err
-    monkeypatch.setattr(causal_training, "_SLOW_ON_A_CPU", 0)
+    monkeypatch.setattr(causal_fitting, "_SLOW_ON_A_CPU", 0)
     done = run(*command, "--overwrite")
     assert (done.code, "no CUDA GPU here" in done.err) == (0, True), done.err
