@@ -189,19 +189,21 @@ def test_an_adapter_of_another_vocabulary_is_refused(tmp_path, causal_base):
     assert str(base) in str(caught.value)
 
 
-@pytest.mark.parametrize(("quantisation", "rounding"), [("nf4", 1e-6), (None, 3e-3)])
+@pytest.mark.parametrize("quantisation", ["nf4", None])
 def test_fp8_near_ties_are_decided_in_finer_weights(
-    tmp_path, causal_base, wordy, bitsandbytes, quantisation, rounding
+    tmp_path, causal_base, wordy, bitsandbytes, quantisation
 ):
     base = causal_base()
     folder = save_adapter(tmp_path / "adapter", base)
-    write_card(folder, base, temperature=5.0, quantisation=quantisation)
+    write_card(folder, base, temperature=20.0, quantisation=quantisation)
     texts = wordy(60)
     got = probabilities(make(folder, "fp8"), texts)
     alone = probabilities(make(folder, "fp8", near_ties=False), texts)
-    finer = probabilities(make(folder, quantisation or "bf16"), texts)
+    scorer = make(folder, quantisation or "bf16")
+    scorer._dtype = torch.bfloat16  # as near-ties are; 4 bits on a CPU would be fp32
+    finer = probabilities(scorer, texts)
     near = margin(alone) < NEAR_TIE["fp8"]
     assert 5 < near.sum() < 55, "the test needs some of both"
-    assert got[near] == pytest.approx(finer[near], abs=rounding)
+    assert got[near] == pytest.approx(finer[near], abs=1e-6)
     assert got[~near] == pytest.approx(alone[~near], abs=1e-6)
-    assert np.abs(alone[near] - finer[near]).max() > 2 * rounding
+    assert np.abs(alone[near] - finer[near]).max() > 1e-3

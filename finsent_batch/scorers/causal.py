@@ -33,8 +33,8 @@ def nf4_config(compute: torch.dtype) -> BitsAndBytesConfig:
 
 
 def compute_dtype(device: str, weights: str) -> torch.dtype:
-    """Return the dtype of activations: fp32 on a CPU unless bf16 was asked for."""
-    if weights == "fp32" or (device == "cpu" and weights != "bf16"):
+    """Return the dtype of activations: fp32 on a CPU unless bf16, or fp8 of it, was asked for."""
+    if weights == "fp32" or (device == "cpu" and weights not in ("bf16", "fp8")):
         return torch.float32
     if device == "cpu" or torch.cuda.is_bf16_supported(including_emulation=False):
         return torch.bfloat16

@@ -6,7 +6,7 @@ import numpy as np
 
 from . import FloatArray
 
-NEAR_TIE: Final = {"int8": 0.1, "fp8": 0.02}
+NEAR_TIE: Final = {"int8": 0.1, "fp8": 0.01}
 """Margins by `--weights` below which a headline is scored again in finer arithmetic.
 
 Measured by benchmarks/mini_throughput.py and benchmarks/llama_quality.py.
