@@ -16,8 +16,9 @@ from typing import Any, Final
 
 from pyarrow import fs
 
+from .atomic import is_disk_full
 from .config import ScoreConfig
-from .errors import DISK_FULL, MissingInputError, StorageError, TryAgainError, UsageError
+from .errors import MissingInputError, StorageError, TryAgainError, UsageError
 from .inputs import FILE_SUFFIXES, Pair, is_input, resolve_pairs
 from .store import first_line
 
@@ -66,10 +67,7 @@ def _fetch(address: str, folder: Path, check: Callable[[], None]) -> tuple[Path,
             below = fs.FileSelector(path, recursive=True, allow_not_found=True)
             objects = [o for o in store.get_file_info(below) if _wanted(o, path)]
     except OSError as error:
-        raise MissingInputError(
-            f"{address} cannot be listed ({first_line(error)}): check the address, and AWS_PROFILE "
-            "or the other variables that say who you are and where it is"
-        ) from None
+        raise _unreachable(address, error) from None
     if not objects:
         raise MissingInputError(f"{address}: no {', '.join(FILE_SUFFIXES)} objects there")
     size = sum(o.size for o in objects)
@@ -91,9 +89,18 @@ def _fetch(address: str, folder: Path, check: Callable[[], None]) -> tuple[Path,
 def _opened(address: str) -> tuple[Any, str]:
     try:
         store, path = fs.FileSystem.from_uri(address)
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         raise UsageError(f"{address}: {first_line(error)}") from None
+    except OSError as error:  # no region is set, and nobody answers who could tell the bucket's
+        raise _unreachable(address, error) from None
     return store, path.rstrip("/")
+
+
+def _unreachable(address: str, error: OSError) -> MissingInputError:
+    return MissingInputError(
+        f"{address} cannot be listed ({first_line(error)}): check the address, AWS_DEFAULT_REGION, "
+        "AWS_ENDPOINT_URL and the variables that say who you are, such as AWS_PROFILE"
+    )
 
 
 def _wanted(found: Any, path: str) -> bool:
@@ -110,7 +117,7 @@ def _copy(store: Any, found: Any, target: Path, check: Callable[[], None]) -> No
                 file.write(chunk)
                 check()
     except OSError as error:
-        if error.errno in DISK_FULL:
+        if is_disk_full(error):
             raise StorageError(
                 f"no room for a copy of {SCHEME}{found.path} in {target.parent}: name a roomier "
                 "place in TMPDIR"

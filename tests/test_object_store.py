@@ -133,3 +133,18 @@ def test_a_full_disk_is_told_from_a_failing_store(bucket, run, monkeypatch):
     done = run("score", f"s3://{BUCKET}/feeds/b.csv", "-o", "b.parquet")
     assert done.code == 74
     assert "TMPDIR" in done.err
+
+
+def test_without_a_region_and_an_answer_the_variables_are_named(run, monkeypatch):
+    from finsent_batch import object_store
+
+    class Silent:
+        @staticmethod
+        def from_uri(_):
+            raise OSError("When resolving region for bucket 'news': could not resolve host")
+
+    monkeypatch.setattr(object_store.fs, "FileSystem", Silent)
+    done = run("score", "s3://news/feeds/", "-o", "out")
+    assert done.code == 66
+    assert "AWS_DEFAULT_REGION" in done.err
+    assert len(done.err.strip().splitlines()) == 1
