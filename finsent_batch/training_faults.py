@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 
+from .atomic import is_disk_full
 from .checkpoints import how_to_go_on
 from .errors import DISK_FULL, InterruptedRunError, StorageError, UnavailableError
 
@@ -45,6 +46,4 @@ def expected_faults(output: Path) -> Iterator[None]:
 
 def full_disk(error: Exception) -> bool:
     """Return whether writing weights failed as it does on a full disk, quota or size limit."""
-    if isinstance(error, OSError) and error.errno in DISK_FULL:
-        return True
-    return any(sign in str(error) for sign in _DISK_FULL_SIGNS)
+    return is_disk_full(error) or any(sign in str(error) for sign in _DISK_FULL_SIGNS)

@@ -1,17 +1,16 @@
 """QLoRA training that is killed, stopped, resumed or out of disk: nothing lost, nothing mixed."""
 
 import json
-import resource
 import shutil
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
 import pytest
 
 from .conftest import Result
+from .limits import limited_files
 from .qlora import arguments, kill, save_split, signalled, weights
 
 Run = Callable[..., Result]
@@ -168,17 +167,6 @@ def test_a_half_written_checkpoint_is_passed_over(tmp_path: Path) -> None:
     assert found is not None
     assert found.name == "checkpoint-2"
     assert last_checkpoint(tmp_path / "none") is None
-
-
-@contextmanager
-def limited_files(kilobytes: int) -> Iterator[None]:
-    """Let no file grow beyond a size: a full disk, where none can be mounted."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (kilobytes * 1024, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.mark.parametrize("kilobytes", [1, 20, 70])

@@ -5,7 +5,6 @@ error numbers differ, the places where writing ends are the same.
 """
 
 import random
-import resource
 import shutil
 import subprocess
 import sys
@@ -19,20 +18,11 @@ from finsent_batch.config import StoreConfig
 from finsent_batch.errors import BadDataError, StorageError
 from finsent_batch.store import Store
 
+from .limits import limited_files
+
 ROWS = 1_500
 KILOBYTES = (8, 40, 100, 150, 250, 400, 800, 4000)
 KINDS = ["out.parquet", "out.csv", "out.duckdb"]
-
-
-@contextmanager
-def limited_files(folder, kilobytes):
-    """Let no file grow beyond a size."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (kilobytes * 1024, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @contextmanager
@@ -116,7 +106,7 @@ def sweep(run, tiny_model, wordy, monkeypatch):
 
 @pytest.mark.parametrize("output", KINDS)
 def test_files_that_may_not_grow(sweep, tmp_path, output):
-    codes = sweep(tmp_path, output, limited_files)
+    codes = sweep(tmp_path, output, lambda _, kilobytes: limited_files(kilobytes))
     assert codes.count(74) >= 4
     assert codes[-1] == 0
 
@@ -130,7 +120,7 @@ def test_a_disk_that_is_full(sweep, disk, output):
 
 def test_a_store_that_could_not_be_made_leaves_nothing(tmp_path):
     config = StoreConfig(path=tmp_path / "s.duckdb")
-    with limited_files(tmp_path, 4), pytest.raises(StorageError, match="the disk is full"):
+    with limited_files(4), pytest.raises(StorageError, match="the disk is full"):
         Store.open(config)
     assert list(tmp_path.iterdir()) == []
     Store.open(config).connection.close()
