@@ -38,7 +38,7 @@ def dry_run(config: ScoreConfig, *, progress: Progress = no_progress) -> DryRun:
     Raises:
         FinsentError: whatever would stop the run before it scores.
     """
-    with found_pairs(config) as pairs:
+    with found_pairs(config, lambda done, total: progress("copy", done, total, "MB")) as pairs:
         return _estimate(config, pairs, progress)
 
 

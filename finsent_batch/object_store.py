@@ -26,15 +26,14 @@ logger = logging.getLogger(__name__)
 
 SCHEME: Final = "s3://"
 _CHUNK = 8 * 2**20
+Copied = Callable[[int, int], None]
 
 
 @contextmanager
-def found_pairs(
-    config: ScoreConfig, check: Callable[[], None] = lambda: None
-) -> Iterator[list[Pair]]:
+def found_pairs(config: ScoreConfig, copied: Copied) -> Iterator[list[Pair]]:
     """Find a run's inputs and name their outputs; what lies in an object store is copied first.
 
-    `check` is called now and then while copying, and may raise.
+    `copied` is told the MB done and all there are, now and then while copying; it may raise.
 
     Raises:
         MissingInputError, UsageError, CannotCreateError: see `resolve_pairs`.
@@ -49,41 +48,52 @@ def found_pairs(
     if config.output is None:
         raise UsageError(f"{config.input}: name a file or folder of this machine with -o")
     with tempfile.TemporaryDirectory(prefix="finsent-fetched-") as folder:
-        here, addresses = _fetch(config.input, Path(folder), check)
+        here, addresses = _fetch(config.input, Path(folder), copied)
         yield [
             replace(pair, address=addresses[pair.input])
             for pair in resolve_pairs(replace(config, input=str(here)))
         ]
 
 
-def _fetch(address: str, folder: Path, check: Callable[[], None]) -> tuple[Path, dict[Path, str]]:
+def _fetch(address: str, folder: Path, copied: Copied) -> tuple[Path, dict[Path, str]]:
     """Copy an object, or all inputs below a prefix; returns the copy, and each file's address."""
     store, path = _opened(address)
-    try:
-        found = store.get_file_info(path)
-        if found.type == fs.FileType.File:
-            objects = [found]
-        else:
-            below = fs.FileSelector(path, recursive=True, allow_not_found=True)
-            objects = [o for o in store.get_file_info(below) if _wanted(o, path)]
-    except OSError as error:
-        raise _unreachable(address, error) from None
-    if not objects:
-        raise MissingInputError(f"{address}: no {', '.join(FILE_SUFFIXES)} objects there")
+    objects = _objects(store, path, address)
     size = sum(o.size for o in objects)
     logger.info("copying %d objects, %.1f MB, from %s", len(objects), size / 1e6, address)
     if size > shutil.disk_usage(folder).free:
         raise StorageError(f"{address} has {size / 1e9:.1f} GB, more than {folder} has room for: "
                            "name a roomier place in TMPDIR")  # fmt: skip
-    addresses = {}
+    addresses, done = {}, 0
+
+    def count(more: int) -> None:
+        nonlocal done
+        done += more
+        copied(done // 10**6, size // 10**6)
+
     for o in objects:
         inside = o.path.removeprefix(path).lstrip("/") or o.base_name
         target = folder / inside
         target.parent.mkdir(parents=True, exist_ok=True)
-        _copy(store, o, target, check)
+        _copy(store, o, target, count)
         addresses[target] = SCHEME + o.path
     single = len(objects) == 1 and objects[0].path == path
     return (next(iter(addresses)) if single else folder), addresses
+
+
+def _objects(store: Any, path: str, address: str) -> list[Any]:
+    """Return what is to be copied, at least one object."""
+    try:
+        found = store.get_file_info(path)
+        if found.type == fs.FileType.File:
+            return [found]
+        below = fs.FileSelector(path, recursive=True, allow_not_found=True)
+        objects = [o for o in store.get_file_info(below) if _wanted(o, path)]
+    except OSError as error:
+        raise _unreachable(address, error) from None
+    if not objects:
+        raise MissingInputError(f"{address}: no {', '.join(FILE_SUFFIXES)} objects there")
+    return objects
 
 
 def _opened(address: str) -> tuple[Any, str]:
@@ -110,12 +120,12 @@ def _wanted(found: Any, path: str) -> bool:
     return found.type == fs.FileType.File and not hidden and is_input(inside)
 
 
-def _copy(store: Any, found: Any, target: Path, check: Callable[[], None]) -> None:
+def _copy(store: Any, found: Any, target: Path, count: Callable[[int], None]) -> None:
     try:
         with store.open_input_stream(found.path) as stream, target.open("wb") as file:
             while chunk := stream.read(_CHUNK):
                 file.write(chunk)
-                check()
+                count(len(chunk))
     except OSError as error:
         if is_disk_full(error):
             raise StorageError(

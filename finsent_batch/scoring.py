@@ -52,7 +52,11 @@ def score(
 
 
 def _score(config: ScoreConfig, progress: Progress, stop: StopRequest) -> Summary:
-    with found_pairs(config, stop.check) as pairs:
+    def copied(done: int, total: int) -> None:
+        progress("copy", done, total, "MB")
+        stop.check()
+
+    with found_pairs(config, copied) as pairs:
         return _score_pairs(config, pairs, progress, stop)
 
 

@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from finsent_batch.runs import StopRequest
 
-_STAGES = {"plan": "planning", "score": "scoring", "publish": "publishing", "train": "training"}
+_STAGES = {
+    "copy": "copying",
+    "plan": "planning",
+    "score": "scoring",
+    "publish": "publishing",
+    "train": "training",
+}
 
 
 _FIELDS = ("run_id", "stage", "counts", "exit_code")

@@ -117,8 +117,10 @@ def test_a_stop_while_copying_ends_the_run(bucket, tmp_path, monkeypatch):
     stop = StopRequest()
     stop.signal = 15
     config = ScoreConfig(input=f"s3://{BUCKET}/feeds/", output=tmp_path / "out")
+    told = []
     with pytest.raises(InterruptedRunError) as error:
-        score(config, stop=stop)
+        score(config, stop=stop, progress=lambda *what: told.append(what))
+    assert told == [("copy", 0, 0, "MB")], "it is shown, and ends at the first piece"
     assert error.value.exit_code == 143
     assert not (tmp_path / "out").exists()
 
