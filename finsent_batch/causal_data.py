@@ -72,6 +72,8 @@ class PackedCollator:
 
     prefix: tuple[int, ...]
     device: torch.device
+    multiple: int | None = None
+    """Pad all texts to the longest one's length rounded up to this; None pads none."""
 
     def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """Return `input_ids`, `position_ids`, `labels`, each (1, tokens), and the `packing`."""
@@ -79,9 +81,15 @@ class PackedCollator:
         if any(tuple(row["input_ids"][:size]) != self.prefix for row in rows):
             size = 0  # a headline whose first letters merge with the bracket: whole prompts
         bodies = [row["input_ids"][size:] for row in rows]
+        answers = [row["labels"][size:] for row in rows]
+        if self.multiple:
+            # Behind a text nothing sees the padding.
+            length = -(-max(map(len, bodies)) // self.multiple) * self.multiple
+            bodies = [body + [0] * (length - len(body)) for body in bodies]
+            answers = [answer + [IGNORED] * (length - len(answer)) for answer in answers]
         packing = Packing(lengths=[len(body) for body in bodies], device=self.device, inline=size)
         ids = [*self.prefix[:size], *(token for body in bodies for token in body)]
-        labels = [IGNORED] * size + [label for row in rows for label in row["labels"][size:]]
+        labels = [IGNORED] * size + [label for answer in answers for label in answer]
         positions = torch.cat(
             (torch.arange(size, device=self.device)[None], packing.positions), dim=1
         )

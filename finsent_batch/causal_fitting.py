@@ -19,6 +19,7 @@ from .checkpoints import CHECKPOINTS, last_checkpoint, state_of
 from .config import TrainConfig
 from .errors import UsageError
 from .fitting import Report, reports
+from .graphed_training import GraphedTrainer
 from .memory import MicroBatch
 from .models.bases import weight_files
 from .models.directory import TRAINING_LOG
@@ -72,7 +73,7 @@ def base_model(config: TrainConfig, base: Path, device: str, compute: torch.dtyp
     return model
 
 
-def adapted(config: TrainConfig, model: Any, compute: torch.dtype, *, checkpointing: bool) -> Any:
+def adapted(config: TrainConfig, model: Any, compute: torch.dtype) -> Any:
     """Return a base with a fresh LoRA adapter on all its linear layers, or those named, in fp32.
 
     Its layers compute in `compute`.
@@ -81,11 +82,8 @@ def adapted(config: TrainConfig, model: Any, compute: torch.dtype, *, checkpoint
         UsageError: there are no layers of a name given.
     """
     if config.quantisation == "nf4":
-        model = prepare_model_for_kbit_training(
-            model,
-            use_gradient_checkpointing=checkpointing,
-            gradient_checkpointing_kwargs={"use_reentrant": False},
-        )
+        # Recomputing activations is the trainer's to switch on.
+        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
     lora = LoraConfig(
         task_type="CAUSAL_LM",
         r=config.lora_r,
@@ -141,7 +139,8 @@ def fit_causal(
     callbacks += [SharedOrder()] if ranks.world > 1 else []
     callbacks += [SameOrder(state), SaveBetween(config.save_steps, stop, ranks)]
     callbacks += _judges(config, len(sets["valid"]))
-    trainer = SFTTrainer(
+    kind = GraphedTrainer if collator is not None and collator.multiple else SFTTrainer
+    trainer = kind(
         model=model,
         args=arguments,
         processing_class=tokenizer,
@@ -160,8 +159,18 @@ def fit_causal(
         trainer.train(resume_from_checkpoint=None if last is None else str(last))
     if not ranks.first:
         return
+    if torch.cuda.is_available():
+        trainer.state.log_history.append(_gpu_memory())
     log = json.dumps(trainer.state.log_history, indent=1)
     (config.output / TRAINING_LOG).write_text(log + "\n", "utf-8")
+
+
+def _gpu_memory() -> dict[str, float]:
+    """Return the GB that training held at most, and had reserved at most, on the GPU."""
+    return {
+        "peak_gpu_gb": torch.cuda.max_memory_allocated() / 1e9,
+        "peak_gpu_reserved_gb": torch.cuda.max_memory_reserved() / 1e9,
+    }
 
 
 def _judges(config: TrainConfig, rows: int) -> list[TrainerCallback]:

@@ -5,6 +5,7 @@ then loaded as `score` loads it, and one temperature is fitted on the validation
 rows (Guo et al. 2017).
 """
 
+import gc
 import json
 import logging
 import shutil
@@ -21,9 +22,10 @@ from .causal_fitting import adapted, base_model, fit_causal
 from .checkpoints import CHECKPOINTS, start_checkpoints
 from .config import TrainConfig
 from .errors import UsageError
+from .graphed_training import LENGTHS, graphable
 from .hardware import resolve_device
 from .labels import LABELS
-from .memory import activation_budget, micro_batch
+from .memory import activation_budget, limited_memory, micro_batch
 from .metrics import Floats, Ints, evaluate_predictions, fit_temperature
 from .mixture import epoch_rows
 from .model_card import save_settings, write_card
@@ -72,10 +74,11 @@ def train_causal(
     threads = torch.get_num_threads()
     torch.set_num_threads(config.threads or ranks.cores)
     try:
-        with expected_faults(config.output):
+        with expected_faults(config.output), limited_memory(config):
             set_seed(config.seed)
             _fit(config, spec, tokens, data, progress, stop, ranks)
             ranks.leave()
+            _forget_training()
             if not ranks.first:
                 return {}
             card["temperature"], card["metrics"] = _assess(config, spec, card, data, stop)
@@ -120,20 +123,32 @@ def _fit(
     compute = compute_dtype(kind, "bf16" if kind == "cuda" else "fp32")
     device = ranks.device(kind)
     model = base_model(config, spec.base, device, compute)
-    budget = ranks.smallest(activation_budget(config))
-    longest = max(sets["train"]["length"])
-    batch = micro_batch(config, model, longest, budget, processes=ranks.world)
+    model = adapted(config, model, compute)
+    packed = config.loss == "label" and packable(model.config, spec.max_length)
+    recorded = packed and ranks.world == 1 and graphable(config)
+    batch = micro_batch(
+        config,
+        model,
+        max(sets["train"]["length"]),
+        ranks.smallest(activation_budget(config, model)),
+        shared=len(tokens.prefix) if packed else 0,
+        processes=ranks.world,
+        recorded=recorded,
+    )
     logger.info("micro-batch %d x %d, recomputing: %s", batch.size, batch.accumulation,
                 batch.checkpointing)  # fmt: skip
-    model = adapted(config, model, compute, checkpointing=batch.checkpointing)
     tokenizer = AutoTokenizer.from_pretrained(spec.base, **FROM_DISK)
     if tokenizer.pad_token is None:
         # Padding is masked: any token the model has will do, and no embedding is added.
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.convert_ids_to_tokens(0)
     collator = None
-    if config.loss == "label" and packable(model.config, spec.max_length):
+    if packed:
         model.set_attn_implementation(PACKED)
-        collator = PackedCollator(prefix=tuple(tokens.prefix), device=torch.device(device))
+        collator = PackedCollator(
+            prefix=tuple(tokens.prefix),
+            device=torch.device(device),
+            multiple=LENGTHS if recorded and not batch.checkpointing else None,
+        )
     stop.check()
     fit_causal(config, model, tokenizer, sets, batch, collator, progress, stop, ranks)
     if ranks.first:
@@ -159,6 +174,13 @@ def _prompts(
             spec.max_length,
         )
     return sets
+
+
+def _forget_training() -> None:
+    """Let go of the trained model's memory on a GPU, before it is loaded as `score` does it."""
+    gc.collect()  # a trainer and its model refer to each other
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def _save(config: TrainConfig, model: Any, tokenizer: Any) -> None:

@@ -4,6 +4,8 @@ The effective batch is the recipe; how it is cut is the machine's business.
 """
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +21,11 @@ _UNITS = {"MB": 10**6, "GB": 10**9, "MIB": 2**20, "GIB": 2**30}
 _BYTES_KEPT = 60
 # With checkpointing a layer keeps its input alone, and one layer at a time all of the above.
 _BYTES_CHECKPOINTED = 2
+# Recorded steps have memory of their own, besides that of the first step of a shape.
+_RECORDED = 2
+# Bytes of a trained parameter besides its own: the gradient, where recorded steps add it up,
+# and Adam's two moments.
+_BYTES_TRAINED = 16
 _RESERVE = 0.9
 
 
@@ -32,13 +39,23 @@ class MicroBatch:
 
 
 def micro_batch(
-    config: TrainConfig, model: Any, tokens: int, budget: int | None, *, processes: int = 1
+    config: TrainConfig,
+    model: Any,
+    tokens: int,
+    budget: int | None,
+    *,
+    shared: int = 0,
+    processes: int = 1,
+    recorded: bool = False,
 ) -> MicroBatch:
     """Return the largest micro-batch of the effective batch that fits, preferring no recomputing.
 
-    `tokens` is the longest row's; `budget` the bytes that activations may take, None
+    `tokens` is the longest row's, of which `shared` are computed once for all rows of a
+    micro-batch; `budget` the bytes that activations may take, None
     where memory is no question (a CPU). Of several `processes` each takes its share
-    of the effective batch, which stays the recipe's.
+    of the effective batch, which stays the recipe's. Steps that are to be `recorded`
+    as CUDA graphs hold their activations twice, unless they recompute them: those
+    are not recorded.
 
     Raises:
         UsageError: the effective batch cannot be shared among the processes.
@@ -54,7 +71,9 @@ def micro_batch(
     divisors = [n for n in range(effective, 0, -1) if effective % n == 0]
     for checkpointing in (False, True):
         for n in divisors:
-            if activation_bytes(model, n * tokens, checkpointing=checkpointing) <= budget:
+            total = n * (tokens - shared) + shared
+            needed = activation_bytes(model, total, checkpointing=checkpointing)
+            if needed * (_RECORDED if recorded and not checkpointing else 1) <= budget:
                 return MicroBatch(size=n, accumulation=effective // n, checkpointing=checkpointing)
     return MicroBatch(size=1, accumulation=effective, checkpointing=True)
 
@@ -82,15 +101,32 @@ def activation_bytes(model: Any, tokens: int, *, checkpointing: bool) -> int:
     return int(kept + layer)
 
 
-def activation_budget(config: TrainConfig) -> int | None:
-    """Return the bytes free for activations on the GPU, within `memory_budget`; None on a CPU."""
-    allowed = None if config.memory_budget is None else parse_size(config.memory_budget)
+def activation_budget(config: TrainConfig, model: Any) -> int | None:
+    """Return the bytes free for activations on the GPU, within `memory_budget`; None on a CPU.
+
+    `model` is there already, with its adapter; what training adds to that is left free.
+    """
     if not torch.cuda.is_available():
         return None
     free, _ = torch.cuda.mem_get_info()
-    if allowed is not None:
-        free = min(free, allowed - torch.cuda.memory_allocated())
-    return max(0, int(free * _RESERVE))
+    if config.memory_budget is not None:
+        free = min(free, parse_size(config.memory_budget) - torch.cuda.memory_allocated())
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    return max(0, int((free - trained * _BYTES_TRAINED) * _RESERVE))
+
+
+@contextmanager
+def limited_memory(config: TrainConfig) -> Iterator[None]:
+    """Have PyTorch take no more of the GPU than `memory_budget`, instead of as much as there is."""
+    if config.memory_budget is None or not torch.cuda.is_available():
+        yield
+        return
+    _, total = torch.cuda.mem_get_info()
+    torch.cuda.set_per_process_memory_fraction(min(1.0, parse_size(config.memory_budget) / total))
+    try:
+        yield
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
 
 
 def parse_size(text: str) -> int:

@@ -125,6 +125,32 @@ def test_a_packed_batch_has_the_loss_and_gradients_of_a_padded_one(
     packed = step(collator(entries))
     assert packed[0] == pytest.approx(padded[0], rel=1e-5)
     assert torch.allclose(packed[1], padded[1], atol=1e-4 * padded[1].abs().max().item())
+    even = PackedCollator(prefix=tuple(tokens.prefix), device=torch.device("cpu"), multiple=16)
+    batch = even(entries)
+    assert len(set(batch["packing"].lengths)) == 1
+    assert batch["packing"].lengths[0] % 16 == 0
+    filled = step(batch)
+    assert filled[0] == pytest.approx(padded[0], rel=1e-5)
+    assert torch.allclose(filled[1], padded[1], atol=1e-4 * padded[1].abs().max().item())
+    recorded = _recorded(model, batch)
+    assert recorded[0] == pytest.approx(filled[0], rel=1e-6)
+    assert torch.allclose(recorded[1], filled[1], atol=1e-6 * filled[1].abs().max().item())
+
+
+def _recorded(model: Any, batch: dict[str, Any]) -> tuple[float, Any]:
+    """Loss and gradients of a step that a GPU records, computed here without one."""
+    import torch
+
+    from finsent_batch.graphed_training import _Step
+
+    step = _Step.__new__(_Step)
+    step._packing = batch["packing"]
+    step._inputs = {name: batch[name] for name in ("input_ids", "position_ids", "labels")}
+    step._items = (batch["labels"] != -100).sum().float()
+    model.zero_grad()
+    loss = step._forward(model)
+    loss.backward()
+    return loss.item(), torch.cat([p.grad.flatten() for p in model.parameters()])
 
 
 def test_the_loss_counts_the_label_alone_or_the_whole_text(
@@ -198,6 +224,10 @@ def test_micro_batches_keep_the_effective_batch_and_fit(
         assert batch.size * batch.accumulation == 8
         sizes.append((batch.size, batch.checkpointing))
     assert sizes == [(8, False), (2, False), (1, True)]
+    # A recorded step holds its activations twice; what rows share they hold once.
+    budget = activation_bytes(model, 440, checkpointing=False)
+    assert micro_batch(config, model, 100, budget, recorded=True).size == 2
+    assert micro_batch(config, model, 100, 2 * budget, shared=60, recorded=True).size == 8
     assert parse_size("16GB") == 16 * 10**9
     with pytest.raises(UsageError, match="16GB"):
         parse_size("much")

@@ -1,13 +1,15 @@
 """The question: what a headline can and cannot do to it, as text and as tokens."""
 
 import json
+import shutil
+import sys
 import unicodedata
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from finsent_batch.errors import ConfigError
+from finsent_batch.errors import ConfigError, UnavailableError
 from finsent_batch.labels import LABELS
 from finsent_batch.models.directory import open_model
 from finsent_batch.prompts import DEFAULT_PROMPT, Prompt, neutralise
@@ -207,3 +209,28 @@ def test_a_label_word_that_merges_with_the_prompts_end_is_refused(backend):
     )
     with pytest.raises(ConfigError, match="end the prompt template differently"):
         PromptTokens(ending, DEFAULT_PROMPT, 512)
+
+
+@pytest.fixture
+def sentencepiece_base(causal_base, data, tmp_path):
+    """A base as Meta ships it: its tokenizer is a SentencePiece model alone."""
+    folder = tmp_path / "base"
+    shutil.copytree(causal_base(), folder)
+    for file in folder.glob("tokenizer*"):
+        file.unlink()
+    shutil.copyfile(data / "llama2_tokenizer/tokenizer.model", folder / "tokenizer.model")
+    settings = {"tokenizer_class": "LlamaTokenizer", "bos_token": "<s>", "eos_token": "</s>"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    return folder
+
+
+def test_a_sentencepiece_tokenizer_is_read(sentencepiece_base):
+    backend = load_backend(open_model(str(sentencepiece_base)))
+    assert backend.encode("hello world", add_special_tokens=False).ids == [22172, 3186]
+
+
+@pytest.mark.parametrize("missing", ["sentencepiece", "google.protobuf"])
+def test_without_what_reads_it_the_install_line_is_named(sentencepiece_base, missing, monkeypatch):
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(UnavailableError, match=rf"{missing} would read: pip install"):
+        load_backend(open_model(str(sentencepiece_base)))

@@ -1,13 +1,15 @@
 """Prompts as token ids: where the shared instruction ends, which token names each label."""
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from itertools import takewhile
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tokenizers import Tokenizer
 
-from ..errors import ConfigError
+from ..errors import ConfigError, UnavailableError
 from ..labels import LABELS
 from ..models.spec import ModelSpec
 from ..prompts import Prompt
@@ -137,14 +139,35 @@ def load_prompt_tokens(spec: ModelSpec) -> PromptTokens:
     return tokens
 
 
+def _check_readers(folder: Path) -> None:
+    if (folder / "tokenizer.json").exists() or not (folder / "tokenizer.model").exists():
+        return
+    # transformers finds them by name, and misses them with a message about another library.
+    missing = [name for name in ("sentencepiece", "google.protobuf") if not _installed(name)]
+    if missing:
+        raise UnavailableError(
+            f"{folder} has its tokenizer in tokenizer.model, which {' and '.join(missing)} "
+            "would read: pip install 'finsent-batch[llm]', or copy tokenizer.json there"
+        )
+
+
+def _installed(name: str) -> bool:
+    try:
+        return find_spec(name) is not None
+    except ModuleNotFoundError:  # the package that it would be in is not there
+        return False
+
+
 def load_backend(spec: ModelSpec) -> Tokenizer:
     """Return the fast tokenizer of a model, cutting and padding nothing.
 
     Raises:
         ConfigError: the folder holds no tokenizer that can be loaded.
+        UnavailableError: it holds a tokenizer.model, and what reads one is not installed.
     """
     from transformers import AutoTokenizer
 
+    _check_readers(spec.tokenizer)
     try:
         loaded: Any = AutoTokenizer.from_pretrained(spec.tokenizer, **FROM_DISK)
         backend: Tokenizer = loaded.backend_tokenizer
@@ -152,8 +175,7 @@ def load_backend(spec: ModelSpec) -> Tokenizer:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ConfigError(
             f"{spec.tokenizer} holds no tokenizer that can be loaded ({reason}): copy "
-            "tokenizer.json (or tokenizer.model, with sentencepiece installed) and "
-            "tokenizer_config.json there"
+            "tokenizer.json (or tokenizer.model) and tokenizer_config.json there"
         ) from None
     backend.no_truncation()
     backend.no_padding()
