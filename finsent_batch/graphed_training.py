@@ -5,6 +5,8 @@ each on a 7B model; launched one by one, the GPU is idle four fifths of the time
 (https://pytorch.org/blog/accelerating-pytorch-with-cuda-graphs/).
 """
 
+import logging
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -13,6 +15,8 @@ from trl.trainer.sft_trainer import SFTTrainer
 
 from .causal_data import IGNORED
 from .config import TrainConfig
+
+logger = logging.getLogger(__name__)
 
 LENGTHS = 16
 """Texts are padded to a multiple of this, so that few shapes come up."""
@@ -35,28 +39,42 @@ class GraphedTrainer(SFTTrainer):
     """Replays forward and backward pass where a micro-batch's shape has come up before.
 
     Takes batches of `PackedCollator` with texts of one length. The loss is TRL's
-    own, without its metrics of each step.
+    own, without its metrics of each step. What cannot be recorded, such as a model
+    that asks the GPU for a number in its forward pass, runs as ever.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._seen: set[tuple[int, ...]] = set()
-        self._steps: dict[tuple[int, ...], _Step] = {}
-        self._pool = torch.cuda.graph_pool_handle()
+        self._steps: dict[tuple[int, ...], RecordedStep] = {}
+        self._recordable = True
+        # One for all recordings: one runs at a time.
+        self.pool = torch.cuda.graph_pool_handle() if torch.cuda.is_available() else None
         self._trained = [p for p in self.model.parameters() if p.requires_grad]
         self._gradients: list[torch.Tensor] = []
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Any:
         """Compute a micro-batch's loss and add its gradients; returns the loss, fp32."""
-        shape = (*inputs["input_ids"].shape, len(inputs["packing"].lengths))
-        if shape not in self._seen or num_items_in_batch is None:
-            # The first of a shape runs as ever, and so warms up what a recording needs.
-            self._seen.add(shape)
-            return super().training_step(model, inputs, num_items_in_batch)  # type: ignore[no-untyped-call]
-        self._attach_gradients()
-        if shape not in self._steps:
-            self._steps[shape] = _Step(self, model, inputs, self._pool)
-        return self._steps[shape].replay(inputs, num_items_in_batch)
+        packing = inputs["packing"]
+        shape = (packing.inline, len(packing.lengths), *inputs["input_ids"].shape)
+        # The first of a shape runs as ever, and so warms up what a recording needs.
+        if shape in self._seen and num_items_in_batch is not None:
+            self._attach_gradients()
+            if shape in self._steps or self._record(shape, model, inputs):
+                return self._steps[shape].replay(inputs, num_items_in_batch)
+        self._seen.add(shape)
+        return super().training_step(model, inputs, num_items_in_batch)  # type: ignore[no-untyped-call]
+
+    def _record(self, shape: tuple[int, ...], model: Any, inputs: Any) -> bool:
+        if not self._recordable:
+            return False
+        try:
+            self._steps[shape] = RecordedStep(self, model, inputs)
+        except RuntimeError as error:
+            # Nothing has run: a recording only notes what it is to launch.
+            logger.warning("training steps are not recorded, and slower: %s", _first_line(error))
+            self._recordable = False
+        return self._recordable
 
     def _attach_gradients(self) -> None:
         """Let gradients add up where the graphs put them, from zero after a step of the optimiser.
@@ -75,30 +93,33 @@ class GraphedTrainer(SFTTrainer):
             parameter.grad = gradient
 
 
-class _Step:
-    """One recorded forward and backward pass, and the memory its inputs are copied to."""
+class RecordedStep:
+    """One recorded forward and backward pass, and the memory its inputs are copied to.
 
-    def __init__(self, trainer: GraphedTrainer, model: Any, inputs: Any, pool: Any) -> None:
+    Raises:
+        RuntimeError: it cannot be recorded.
+    """
+
+    def __init__(self, trainer: GraphedTrainer, model: Any, inputs: Any) -> None:
         self._packing = inputs["packing"]
         self._inputs = {
             name: inputs[name].clone() for name in ("input_ids", "position_ids", "labels")
         }
         self._items = torch.ones((), device=self._packing.device)
-        self._touch()
-        model.train()
-        self._graph = torch.cuda.CUDAGraph()
-        torch.cuda.synchronize()
-        with torch.cuda.graph(self._graph, pool=pool), trainer.compute_loss_context_manager():
-            loss = self._forward(model)
-            loss.backward()  # type: ignore[no-untyped-call]
-        # Detached: its graph would keep nodes that belong to the recording's stream.
-        self._loss = loss.detach()
-
-    def _touch(self) -> None:
-        """Have what the packing computes on demand computed before the recording."""
+        # What the packing computes on demand is computed before the recording.
         _ = self._packing.padded, self._packing.tokens
+        model.train()
+        self._launch = self._recording(trainer, model)
 
-    def _forward(self, model: Any) -> torch.Tensor:
+    def _recording(self, trainer: GraphedTrainer, model: Any) -> Callable[[], Any]:
+        graph = torch.cuda.CUDAGraph()
+        torch.cuda.synchronize()
+        with torch.cuda.graph(graph, pool=trainer.pool), trainer.compute_loss_context_manager():
+            self._loss = self.forward_and_backward(model)
+        return graph.replay
+
+    def forward_and_backward(self, model: Any) -> torch.Tensor:
+        """Return the loss of the inputs, (), fp32, and add its gradients to the parameters'."""
         given = dict(self._inputs)
         labels = given.pop("labels")[0, 1:]
         # A mask of four dimensions is taken as it is: making one would wait for the GPU.
@@ -107,11 +128,19 @@ class _Step:
         total = functional.cross_entropy(
             logits.float(), labels, ignore_index=IGNORED, reduction="sum"
         )
-        return total / self._items
+        loss = total / self._items
+        loss.backward()  # type: ignore[no-untyped-call]
+        # Detached: its graph would keep nodes that belong to the recording's stream.
+        return loss.detach()
 
     def replay(self, inputs: Any, items: Any) -> torch.Tensor:
+        """Run it on inputs of the shape it was recorded with; `items` labels count in the step."""
         for name, tensor in self._inputs.items():
             tensor.copy_(inputs[name])
         self._items.fill_(items)
-        self._graph.replay()
+        self._launch()
         return self._loss.clone()
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__

@@ -141,15 +141,14 @@ def _recorded(model: Any, batch: dict[str, Any]) -> tuple[float, Any]:
     """Loss and gradients of a step that a GPU records, computed here without one."""
     import torch
 
-    from finsent_batch.graphed_training import _Step
+    from finsent_batch.graphed_training import RecordedStep
 
-    step = _Step.__new__(_Step)
+    step = RecordedStep.__new__(RecordedStep)
     step._packing = batch["packing"]
     step._inputs = {name: batch[name] for name in ("input_ids", "position_ids", "labels")}
     step._items = (batch["labels"] != -100).sum().float()
     model.zero_grad()
-    loss = step._forward(model)
-    loss.backward()
+    loss = step.forward_and_backward(model)
     return loss.item(), torch.cat([p.grad.flatten() for p in model.parameters()])
 
 
