@@ -4,10 +4,12 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import polars as pl
+import psutil
 import pytest
 from safetensors.numpy import load_file
 
@@ -19,8 +21,13 @@ BIN = Path(sys.executable).parent
 TRAIN = BIN / "finsent-batch"
 
 
-@pytest.fixture
-def arguments(tmp_path, causal_base):
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("ranks")
+
+
+@pytest.fixture(scope="module")
+def arguments(folder, causal_base):
     """Of a training without dropout whose epochs are five whole batches of eight."""
     verbs = {"positive": "rises", "negative": "falls", "neutral": "posts"}
     rows = [
@@ -29,11 +36,11 @@ def arguments(tmp_path, causal_base):
         for label, verb in verbs.items()
         for amount in ("profit", "shares", "jobs", "loss")
     ]
-    (tmp_path / "split").mkdir()
+    (folder / "split").mkdir()
     parts = {"train": rows[:40], "valid": rows[40:50], "test": rows[50:]}
     for name, part in parts.items():
         pl.DataFrame(part, schema=["headline", "label"], orient="row").write_parquet(
-            tmp_path / "split" / f"{name}.parquet"
+            folder / "split" / f"{name}.parquet"
         )
     return [
         "train", "--preset", "llama2-7b", "--data", "split", "--base", str(causal_base()),
@@ -43,31 +50,69 @@ def arguments(tmp_path, causal_base):
     ]  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def two(folder, arguments):
+    """What two processes print that train the adapter in `folder / "two"`."""
+    started = processes(folder, 2, [*arguments, "-o", "two"])
+    out, err = started.communicate()
+    assert started.returncode == 0, err
+    return out
+
+
 def processes(folder, count, arguments):
     torchrun = [BIN / "torchrun", "--standalone", f"--nproc-per-node={count}"]
-    return subprocess.run(
-        [*torchrun, TRAIN, *arguments], cwd=folder, capture_output=True, text=True, check=False,
+    return subprocess.Popen(
+        [*torchrun, TRAIN, *arguments], cwd=folder, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
 
 
-def test_two_processes_train_the_adapter_of_one(run, arguments, tmp_path):
+def adapter_of(folder):
+    return folder / "adapter_model.safetensors"
+
+
+def test_two_processes_train_the_adapter_of_one(run, folder, arguments, two, monkeypatch):
+    monkeypatch.chdir(folder)
     done = run(*arguments, "-o", "one")
     assert done.code == 0, done.err
-    both = processes(tmp_path, 2, [*arguments, "-o", "two"])
-    assert both.returncode == 0, both.stderr
-    assert both.stdout.count("wrote two") == 1, "the first process alone tells"
-    one, two = (load_file(tmp_path / n / "adapter_model.safetensors") for n in ("one", "two"))
-    assert one.keys() == two.keys()
+    assert two.count("wrote two") == 1, "the first process alone tells"
+    one, both = (load_file(adapter_of(folder / name)) for name in ("one", "two"))
+    assert one.keys() == both.keys()
     moved = 0.0
     for name, values in one.items():
         moved = max(moved, float(np.abs(values).max()) if "lora_B" in name else 0.0)
-        np.testing.assert_allclose(two[name], values, atol=2e-4, err_msg=name)
+        np.testing.assert_allclose(both[name], values, atol=2e-4, err_msg=name)
     assert moved > 0.01, "it has learnt something"
-    steps = [json.loads((tmp_path / n / "training_log.json").read_text()) for n in ("one", "two")]
+    steps = [json.loads((folder / n / "training_log.json").read_text()) for n in ("one", "two")]
     assert steps[0][-1]["step"] == steps[1][-1]["step"] == 10
     scored = run("evaluate", "--model", "two", "--data", "split/test.parquet", "-o", "report")
     assert scored.code == 0, scored.err
+
+
+def test_two_killed_processes_resume_to_the_same_adapter(folder, arguments, two):
+    command = [*arguments, "-o", "killed", "--save-steps", "3"]
+    started = processes(folder, 2, command)
+    saved = folder / "killed" / "checkpoints" / "checkpoint-3" / "trainer_state.json"
+    deadline = time.monotonic() + 300
+    while not saved.exists():
+        assert started.poll() is None, started.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    # torchrun's processes outlive it when it is killed.
+    everyone = [*psutil.Process(started.pid).children(recursive=True), started]
+    for process in everyone:
+        process.kill()
+    psutil.wait_procs(everyone[:-1])
+    started.communicate()
+    assert not adapter_of(folder / "killed").exists()
+    resumed = processes(folder, 2, [*command, "--resume"])
+    out, err = resumed.communicate()
+    assert resumed.returncode == 0, err
+    assert out.count("wrote killed") == 1
+    assert adapter_of(folder / "killed").read_bytes() == adapter_of(folder / "two").read_bytes()
+    log = json.loads((folder / "killed" / "training_log.json").read_text())
+    assert log[-1]["step"] == 10
 
 
 @pytest.mark.parametrize(
