@@ -31,7 +31,7 @@ from .mixture import epoch_rows
 from .model_card import save_settings, write_card
 from .models.bases import read_json, resolve_base, weight_files
 from .models.directory import CARD_FILE, FORMAT_VERSION
-from .models.files import FileHashes
+from .models.files import FileHashes, share_weights
 from .models.spec import CAUSAL, ModelSpec
 from .planning import Progress
 from .prompts import DEFAULT_PROMPT
@@ -193,6 +193,7 @@ def _save(config: TrainConfig, model: Any, tokenizer: Any) -> None:
     adapter = json.loads(file.read_text("utf-8"))
     adapter["base_model_name_or_path"] = config.base
     file.write_text(json.dumps(adapter, indent=2, sort_keys=True) + "\n", "utf-8")
+    share_weights(file)
     (staged / "README.md").unlink(missing_ok=True)  # peft's; ours follows
     (config.output / CARD_FILE).unlink(missing_ok=True)
     for file in staged.iterdir():

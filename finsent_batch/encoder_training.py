@@ -29,7 +29,7 @@ from .mixture import epoch_rows
 from .model_card import save_settings, write_card
 from .models.bases import PACKAGED_BASE, resolve_base, weight_files
 from .models.directory import FORMAT_VERSION, TRAINING_LOG
-from .models.files import FileHashes
+from .models.files import FileHashes, share_weights
 from .planning import Progress
 from .scorers import FROM_DISK
 from .scorers.classifier import new_classifier
@@ -123,6 +123,7 @@ def _save(config: TrainConfig, model: Any, tokenizer: Any) -> None:
     # The path of this machine means nothing elsewhere; finsent.json names the base.
     adapter["base_model_name_or_path"] = config.base or PACKAGED_BASE
     file.write_text(json.dumps(adapter, indent=2, sort_keys=True) + "\n", "utf-8")
+    share_weights(file)
     (config.output / "README.md").unlink(missing_ok=True)
 
 

@@ -19,7 +19,7 @@ from .libraries import quiet_bitsandbytes
 from .model_card import save_settings
 from .models.bases import weight_files
 from .models.directory import CARD_FILE, open_model
-from .models.files import FileHashes
+from .models.files import FileHashes, share_weights
 from .models.spec import CAUSAL, ModelSpec
 from .output_files import check_folder
 from .training_faults import full_disk
@@ -54,6 +54,7 @@ def merge(model: str, output: Path, *, overwrite: bool = False) -> list[Path]:
         dense = _dense(spec)
         _remove_weights(output)
         dense.save_pretrained(output)
+        share_weights(output / "config.json")
         _copy_tokenizer(spec, output)
         _write_card(spec, output)
     except PermissionError as error:

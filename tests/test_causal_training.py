@@ -54,6 +54,9 @@ def test_an_adapter_is_trained_scored_evaluated_and_merged(
     done = run("merge", "adapter", "-o", "merged")
     assert done.code == 0, done.err
     assert run("merge", "adapter", "-o", "merged").code == 73
+    for file in ("adapter/adapter_model.safetensors", "merged/model.safetensors"):
+        beside = (tmp_path / file).with_name("finsent.json")
+        assert (tmp_path / file).stat().st_mode == beside.stat().st_mode, "others may read it"
     labels = []
     for model in ("adapter", "merged"):
         done = run("score", split / "train.parquet", "--model", model, "-o", f"{model}.parquet")

@@ -1,6 +1,7 @@
 """Model files: their format, and their hashes, computed once per version and kept in the store."""
 
 import hashlib
+import os
 from pathlib import Path
 
 import duckdb
@@ -9,12 +10,16 @@ from ..errors import BadDataError, MissingInputError
 
 
 def check_safetensors(file: Path) -> None:
-    """Raise BadDataError unless a file is in the format that its name promises.
+    """Look at a weight file's header alone.
 
-    Reads the header alone.
+    Raises:
+        BadDataError: it is not in the format that its name promises.
+        MissingInputError: this user may not read it.
     """
     from safetensors import SafetensorError, safe_open
 
+    if not os.access(file, os.R_OK):
+        raise MissingInputError(f"{file} may not be read by this user: chmod +r it")
     try:
         with safe_open(file, framework="np"):
             pass
@@ -22,6 +27,15 @@ def check_safetensors(file: Path) -> None:
         raise BadDataError(
             f"{file} is no safetensors file, or not all of it ({error}): get it again"
         ) from None
+
+
+def share_weights(config: Path) -> None:
+    """Give the weight files beside `config` its mode: safetensors lets their owner alone read them.
+
+    A model is often trained by one user and used at night by another.
+    """
+    for file in config.parent.glob("*.safetensors"):
+        file.chmod(config.stat().st_mode)
 
 
 class FileHashes:
