@@ -20,8 +20,9 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 demo: install
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh demo/run.sh
 
+# Two at a time, each on one core: most of the time is single processes started, killed and waited for.
 test: install lint
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
 lint: install
 	$(BIN)/ruff check .

@@ -105,12 +105,16 @@ def activation_budget(config: TrainConfig, model: Any) -> int | None:
     """Return the bytes free for activations on the GPU, within `memory_budget`; None on a CPU.
 
     `model` is there already, with its adapter; what training adds to that is left free.
+
+    Raises:
+        UsageError: `memory_budget` does not parse, with a GPU or without.
     """
+    allowed = None if config.memory_budget is None else parse_size(config.memory_budget)
     if not torch.cuda.is_available():
         return None
     free, _ = torch.cuda.mem_get_info()
-    if config.memory_budget is not None:
-        free = min(free, parse_size(config.memory_budget) - torch.cuda.memory_allocated())
+    if allowed is not None:
+        free = min(free, allowed - torch.cuda.memory_allocated())
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     return max(0, int((free - trained * _BYTES_TRAINED) * _RESERVE))
 
