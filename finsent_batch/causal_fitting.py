@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from datasets import Dataset
 from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
+from peft.tuners.lora import LoraLayer
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import PrinterCallback, TrainerCallback
 from trl.trainer.sft_config import SFTConfig
@@ -18,7 +19,7 @@ from .causal_data import PackedCollator
 from .checkpoints import CHECKPOINTS, last_checkpoint, state_of
 from .config import TrainConfig
 from .errors import UsageError
-from .fitting import Report, reports
+from .fitting import Report, one_gpu, reports
 from .graphed_training import GraphedTrainer
 from .memory import MicroBatch
 from .models.bases import weight_files
@@ -27,33 +28,21 @@ from .planning import Progress
 from .ranks import Ranks, SharedOrder
 from .runs import StopRequest
 from .scorers.causal import load_base
-from .training_callbacks import VALID_ACCURACY, SameOrder, SaveBetween, StopEarly, stopped_early
+from .training_callbacks import (
+    KEPT_EPOCH,
+    KeepEpoch,
+    SameOrder,
+    SaveBetween,
+    StopDiverged,
+    StopEarly,
+    stopped_early,
+)
 from .training_layers import arrange_for_training
 
-KEPT_EPOCH = "eval_kept_epoch"
 _SLOW_ON_A_CPU = 2 * 10**9
 """Bytes of a base from which its training on a CPU is no matter of minutes."""
 
 logger = logging.getLogger(__name__)
-
-
-class KeepEpoch(TrainerCallback):  # type: ignore[misc]
-    """Marks the latest epoch that validation cannot tell from the best one.
-
-    The one-standard-error rule (Breiman et al. 1984), on the accuracy of the
-    answer's tokens: on a hundred rows the best epoch is mostly luck, on thousands
-    the rule keeps the best. Loss would not do: a later epoch that is right more
-    often, but too sure of itself, has the higher one, and calibration mends that.
-    """
-
-    def __init__(self, rows: int) -> None:
-        self._rows = rows
-
-    def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any, **_: Any) -> None:
-        found = [log[VALID_ACCURACY] for log in state.log_history if VALID_ACCURACY in log]
-        best = max(found)
-        error = math.sqrt(best * (1 - best) / self._rows)
-        metrics[KEPT_EPOCH] = state.epoch if found[-1] >= best - error else 0.0
 
 
 def base_model(config: TrainConfig, base: Path, device: str, compute: torch.dtype) -> Any:
@@ -95,6 +84,12 @@ def adapted(config: TrainConfig, model: Any, compute: torch.dtype) -> Any:
         model = get_peft_model(model, lora)
     except ValueError as error:  # its message names the layers that there are not
         raise UsageError(f"--target-modules {config.target_modules}: {error}") from None
+    ends = (model.get_input_embeddings(), model.get_output_embeddings())
+    if any(isinstance(end, LoraLayer) for end in ends):
+        raise UsageError(
+            f"--target-modules {config.target_modules}: embeddings and the head over the "
+            "vocabulary are not adapted: name linear layers of the decoder, such as q_proj,v_proj"
+        )
     arrange_for_training(model, compute)
     return model
 
@@ -132,12 +127,13 @@ def fit_causal(
     arguments = SFTConfig(
         **_arguments(config, folder, batch, len(sets["train"]) / ranks.world, validate=validate)
     )
+    one_gpu(arguments)
     state = None if last is None else state_of(last)
     if state is not None and (done := _epochs_if_over(config, state)) is not None:
         arguments.num_train_epochs = done
     callbacks = [Report(progress)] if ranks.first else []
     callbacks += [SharedOrder()] if ranks.world > 1 else []
-    callbacks += [SameOrder(state), SaveBetween(config.save_steps, stop, ranks)]
+    callbacks += [StopDiverged(), SameOrder(state), SaveBetween(config.save_steps, stop, ranks)]
     callbacks += _judges(config, len(sets["valid"]))
     kind = GraphedTrainer if collator is not None and collator.multiple else SFTTrainer
     trainer = kind(

@@ -5,7 +5,6 @@ then loaded as `score` loads it, and one temperature is fitted on the validation
 rows (Guo et al. 2017).
 """
 
-import gc
 import json
 import logging
 import shutil
@@ -25,13 +24,13 @@ from .errors import UsageError
 from .graphed_training import LENGTHS, graphable
 from .hardware import resolve_device
 from .labels import LABELS
-from .memory import activation_budget, limited_memory, micro_batch
+from .memory import activation_budget, limited_memory, micro_batch, release_memory
 from .metrics import Floats, Ints, evaluate_predictions, fit_temperature
 from .mixture import epoch_rows
 from .model_card import save_settings, write_card
 from .models.bases import read_json, resolve_base, weight_files
-from .models.directory import CARD_FILE, FORMAT_VERSION
-from .models.files import FileHashes, share_weights
+from .models.directory import CARD_FILE
+from .models.files import share_weights
 from .models.spec import CAUSAL, ModelSpec
 from .planning import Progress
 from .prompts import DEFAULT_PROMPT
@@ -43,8 +42,9 @@ from .scorers.causal import compute_dtype
 from .scorers.decoders import packable
 from .scorers.label_tokens import LabelTokenScorer
 from .scorers.prompt_tokens import PromptTokens, load_backend, load_prompt_tokens
-from .training_card import hyperparameters, package_versions
-from .training_data import Labelled, check_output, held_out, load_splits, split_notes
+from .training_callbacks import check_finite
+from .training_card import causal_card
+from .training_data import Labelled, check_output, held_out, load_splits
 from .training_faults import expected_faults
 
 logger = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ def train_causal(
         )
     spec = _untrained(config)
     tokens = load_prompt_tokens(spec)
-    card = _card(config, spec, tokens, data)
+    card = causal_card(config, spec, tokens, data)
     if ranks.first:
         start_checkpoints(config, card)
     ranks.wait()
@@ -78,7 +78,7 @@ def train_causal(
             set_seed(config.seed)
             _fit(config, spec, tokens, data, progress, stop, ranks)
             ranks.leave()
-            _forget_training()
+            release_memory()
             if not ranks.first:
                 return {}
             card["temperature"], card["metrics"] = _assess(config, spec, card, data, stop)
@@ -151,6 +151,7 @@ def _fit(
         )
     stop.check()
     fit_causal(config, model, tokenizer, sets, batch, collator, progress, stop, ranks)
+    check_finite(model)
     if ranks.first:
         _save(config, model, tokenizer)
 
@@ -165,7 +166,9 @@ def _prompts(
         rows = balanced(rows, config.seed)
     sets, cut = {}, 0
     for name, frame in (("train", rows), ("valid", data.splits["valid"])):
-        sets[name], count = training_set(tokens, answers, frame, loss=config.loss)
+        # Validation judges the answer, whatever the loss counts.
+        loss = config.loss if name == "train" else "label"
+        sets[name], count = training_set(tokens, answers, frame, loss=loss)
         cut += count
     if cut and ranks.first:
         logger.warning(
@@ -174,13 +177,6 @@ def _prompts(
             spec.max_length,
         )
     return sets
-
-
-def _forget_training() -> None:
-    """Let go of the trained model's memory on a GPU, before it is loaded as `score` does it."""
-    gc.collect()  # a trainer and its model refer to each other
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
 
 
 def _save(config: TrainConfig, model: Any, tokenizer: Any) -> None:
@@ -201,35 +197,6 @@ def _save(config: TrainConfig, model: Any, tokenizer: Any) -> None:
         if target.is_dir():
             shutil.rmtree(target)
         file.replace(target)
-
-
-def _card(
-    config: TrainConfig, spec: ModelSpec, tokens: PromptTokens, data: Labelled
-) -> dict[str, Any]:
-    hashes = FileHashes()
-    return {
-        "format_version": FORMAT_VERSION,
-        "family": CAUSAL,
-        "preset": config.preset,
-        "base": {
-            "id": config.base,
-            "files": {f.name: hashes.sha256(f) for f in weight_files(spec.base)},
-        },
-        "quantisation": config.quantisation,
-        "prompt": DEFAULT_PROMPT.to_card(),
-        "label_token_ids": list(tokens.label_ids),
-        "labels": list(LABELS),
-        "max_length": spec.max_length,
-        "temperature": 1.0,
-        "training": {
-            "data_sha256": data.sha256,
-            "data": [split_notes(folder) for folder in config.data],
-            "hyperparameters": hyperparameters(config),
-            "seed": config.seed,
-        },
-        "versions": package_versions(),
-        "metrics": {},
-    }
 
 
 def _assess(

@@ -33,6 +33,7 @@ from .models.files import FileHashes, share_weights
 from .planning import Progress
 from .scorers import FROM_DISK
 from .scorers.classifier import new_classifier
+from .training_callbacks import check_finite
 from .training_card import hyperparameters, package_versions
 from .training_data import Labelled, check_output, held_out, load_splits, split_notes
 
@@ -63,6 +64,7 @@ def train_encoder(config: TrainConfig, progress: Progress) -> dict[str, dict[str
             )
         rows = epoch_rows(data.splits["train"], config, held_out(data))
         log = fit(config, model, tokenizer, rows, data.splits["valid"], progress)
+        check_finite(model)
         report, temperature = _assess(config, model, tokenizer, data)
     finally:
         torch.set_num_threads(threads)

@@ -56,6 +56,12 @@ def logits_of(model: Any, tokenizer: Any, headlines: list[str], max_length: int)
     return logits
 
 
+def one_gpu(arguments: TrainingArguments) -> None:
+    """Keep a trainer from spreading one process's batches over all GPUs that it sees."""
+    if arguments.n_gpu > 1:
+        arguments._n_gpu = 1
+
+
 class _WeightedTrainer(Trainer):  # type: ignore[misc]
     """Trainer whose labels are probabilities and whose loss weighs each row by its `weight`."""
 
@@ -180,6 +186,7 @@ def fit(
         report_to=reports(config),
         disable_tqdm=True,
     )
+    one_gpu(arguments)
     trainer = _WeightedTrainer(
         model=model,
         args=arguments,

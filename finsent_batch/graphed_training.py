@@ -32,6 +32,8 @@ def graphable(config: TrainConfig) -> bool:
         torch.cuda.is_available()
         and torch.cuda.is_bf16_supported(including_emulation=False)
         and config.label_smoothing_factor == 0
+        # torchrun's processes share their gradients in the backward pass, even one of them.
+        and not torch.distributed.is_torchelastic_launched()
     )
 
 
@@ -64,6 +66,12 @@ class GraphedTrainer(SFTTrainer):
                 return self._steps[shape].replay(inputs, num_items_in_batch)
         self._seen.add(shape)
         return super().training_step(model, inputs, num_items_in_batch)  # type: ignore[no-untyped-call]
+
+    def log(self, logs: dict[str, float], *args: Any, **options: Any) -> None:
+        """Log without TRL's averages over training steps, which replayed ones have no part in."""
+        self._metrics["train"].clear()
+        self._metrics["eval"].pop("num_tokens", None)
+        super().log(logs, *args, **options)
 
     def _record(self, shape: tuple[int, ...], model: Any, inputs: Any) -> bool:
         if not self._recordable:

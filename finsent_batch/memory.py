@@ -3,6 +3,7 @@
 The effective batch is the recipe; how it is cut is the machine's business.
 """
 
+import gc
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,10 +16,12 @@ from .config import TrainConfig
 from .errors import UsageError
 
 _UNITS = {"MB": 10**6, "GB": 10**9, "MIB": 2**20, "GIB": 2**30}
-# Bytes of activations kept for the backward pass, per token, layer and unit of hidden size, in
-# bf16: what a Llama layer with LoRA on all linear layers holds (inputs of the linear layers and
-# of the adapters' dropouts, norms, attention, SwiGLU). An upper estimate.
-_BYTES_KEPT = 60
+# Bytes of activations kept for the backward pass, per token and layer, for each unit of hidden and
+# of intermediate size, in bf16: what a Llama layer with LoRA on all linear layers holds (inputs of
+# the linear layers and of the adapters' dropouts, norms, attention, SwiGLU). Counted on Llama 2's
+# and Qwen 2's shapes; for a token of the vocabulary, its logit in two dtypes and two gradients.
+_BYTES_HIDDEN, _BYTES_INTERMEDIATE = 46, 7
+_BYTES_LOGIT = 12
 # With checkpointing a layer keeps its input alone, and one layer at a time all of the above.
 _BYTES_CHECKPOINTED = 2
 # Recorded steps have memory of their own, besides that of the first step of a shape.
@@ -94,11 +97,14 @@ def _share(config: TrainConfig, processes: int) -> tuple[int, int]:
 def activation_bytes(model: Any, tokens: int, *, checkpointing: bool) -> int:
     """Return an upper estimate of what a forward pass keeps for its backward pass."""
     config = model.config
-    layer = tokens * config.hidden_size * _BYTES_KEPT
+    hidden = config.hidden_size
+    inner = getattr(config, "intermediate_size", None) or 4 * hidden
+    layer = tokens * (hidden * _BYTES_HIDDEN + inner * _BYTES_INTERMEDIATE)
+    logits = tokens * config.vocab_size * _BYTES_LOGIT
     if not checkpointing:
-        return int(layer * config.num_hidden_layers)
-    kept = tokens * config.hidden_size * _BYTES_CHECKPOINTED * config.num_hidden_layers
-    return int(kept + layer)
+        return int(layer * config.num_hidden_layers + logits)
+    kept = tokens * hidden * _BYTES_CHECKPOINTED * config.num_hidden_layers
+    return int(kept + layer + logits)
 
 
 def activation_budget(config: TrainConfig, model: Any) -> int | None:
@@ -133,13 +139,20 @@ def limited_memory(config: TrainConfig) -> Iterator[None]:
         torch.cuda.set_per_process_memory_fraction(1.0)
 
 
+def release_memory() -> None:
+    """Let go of a trained model's memory on a GPU, before it is loaded as `score` does it."""
+    gc.collect()  # a trainer and its model refer to each other
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
 def parse_size(text: str) -> int:
     """Return the bytes of a size such as 16GB.
 
     Raises:
         UsageError: it does not parse.
     """
-    match = re.fullmatch(r"\s*([0-9.]+)\s*([KMG]i?B)\s*", text, re.IGNORECASE)
-    if not match or match[2].upper() not in _UNITS:
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([MG]i?B)\s*", text, re.IGNORECASE)
+    if not match or not float(match[1]):
         raise UsageError(f"memory budget {text!r}: write a number and MB or GB, such as 16GB")
     return int(float(match[1]) * _UNITS[match[2].upper()])

@@ -35,6 +35,7 @@ def train(
     quiet_bitsandbytes()
     if config.preset in CAUSAL_PRESETS:
         _check_libraries(config)
+        _check_settings(config)
         from .causal_training import train_causal
 
         return train_causal(resolved(config), progress, stop or StopRequest())
@@ -53,6 +54,16 @@ def train(
     from .encoder_training import train_encoder
 
     return train_encoder(config, progress)
+
+
+def _check_settings(config: TrainConfig) -> None:
+    for name in ("pooling", "ema_decay"):
+        if getattr(config, name) != getattr(TrainConfig, name):
+            raise UsageError(f"--{name.replace('_', '-')} is for encoders: use --preset mini")
+    if config.class_weights == "sqrt":
+        raise UsageError(
+            f"--class-weights sqrt is for encoders: --preset {config.preset} has none and balanced"
+        )
 
 
 def resolved(config: TrainConfig) -> TrainConfig:

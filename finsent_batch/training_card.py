@@ -5,6 +5,14 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from .config import CAUSAL_PRESETS, TrainConfig
+from .labels import LABELS
+from .models.bases import weight_files
+from .models.directory import FORMAT_VERSION
+from .models.files import FileHashes
+from .models.spec import CAUSAL, ModelSpec
+from .prompts import DEFAULT_PROMPT
+from .scorers.prompt_tokens import PromptTokens
+from .training_data import Labelled, split_notes
 
 _PACKAGES: Final = ("torch", "transformers", "peft", "accelerate", "datasets")
 _OPTIONAL: Final = ("trl", "bitsandbytes")
@@ -38,3 +46,33 @@ def package_versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return versions
+
+
+def causal_card(
+    config: TrainConfig, spec: ModelSpec, tokens: PromptTokens, data: Labelled
+) -> dict[str, Any]:
+    """Return the `finsent.json` of a causal adapter, before it is calibrated and measured."""
+    hashes = FileHashes()
+    return {
+        "format_version": FORMAT_VERSION,
+        "family": CAUSAL,
+        "preset": config.preset,
+        "base": {
+            "id": config.base,
+            "files": {f.name: hashes.sha256(f) for f in weight_files(spec.base)},
+        },
+        "quantisation": config.quantisation,
+        "prompt": DEFAULT_PROMPT.to_card(),
+        "label_token_ids": list(tokens.label_ids),
+        "labels": list(LABELS),
+        "max_length": spec.max_length,
+        "temperature": 1.0,
+        "training": {
+            "data_sha256": data.sha256,
+            "data": [split_notes(folder) for folder in config.data],
+            "hyperparameters": hyperparameters(config),
+            "seed": config.seed,
+        },
+        "versions": package_versions(),
+        "metrics": {},
+    }

@@ -33,8 +33,9 @@ def expected_faults(output: Path) -> Iterator[None]:
         ) from None
     except torch.OutOfMemoryError:
         raise UnavailableError(
-            "training does not fit into the GPU's memory: give --memory-budget less than it took; "
-            f"{how_to_go_on(output)}"
+            "training does not fit into the GPU's memory, or into its --memory-budget: a budget "
+            "below what it took makes smaller batches; where there is one, lower --max-length or "
+            f"--lora-r; {how_to_go_on(output)}"
         ) from None
     except (StorageError, OSError, RuntimeError, SafetensorError) as error:
         if not isinstance(error, StorageError) and not full_disk(error):

@@ -35,7 +35,7 @@ def _switch(name: str, text: str) -> Callable[[Command], Command]:
 
 
 _SETTINGS = (
-    _setting("learning_rate", float),
+    _setting("learning_rate", click.FloatRange(min=0, min_open=True)),
     _setting("num_train_epochs", click.FloatRange(min=0, min_open=True)),
     _setting("per_device_train_batch_size", click.IntRange(min=1)),
     _setting("gradient_accumulation_steps", click.IntRange(min=1)),
@@ -54,7 +54,7 @@ _SETTINGS = (
     _setting("ema_decay", click.FloatRange(0, 1), "Running mean of weights that is kept; 0: last."),
     _setting("lora_r", click.IntRange(min=1)),
     _setting("lora_alpha", click.IntRange(min=1)),
-    _setting("lora_dropout", click.FloatRange(0, 1)),
+    _setting("lora_dropout", click.FloatRange(0, 1, max_open=True)),
     _setting("target_modules", str, "Layers of a causal model's adapter, such as q_proj,v_proj."),
     _setting("class_weights", click.Choice(["none", "balanced", "sqrt"]),
              "How rare classes gain; with a causal model, balanced repeats their rows."),

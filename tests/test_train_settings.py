@@ -108,7 +108,14 @@ def test_what_was_learnt_with_is_kept_in_the_model(
     ("preset", "more", "code", "says"),
     [
         ("llama2-7b", ("--target-modules", "nothing"), 2, "--target-modules nothing: Target mod"),
+        ("llama2-7b", ("--target-modules", "q_proj,lm_head"), 2, "head over the vocabulary"),
+        ("llama2-7b", ("--target-modules", "q_proj,embed_tokens"), 2, "embeddings and the head"),
         ("llama2-7b", ("--memory-budget", "much"), 2, "write a number and MB or GB"),
+        ("llama2-7b", ("--memory-budget", "1.2.3GB"), 2, "write a number and MB or GB"),
+        ("llama2-7b", ("--memory-budget", "0GB"), 2, "write a number and MB or GB"),
+        ("llama2-7b", ("--pooling", "cls"), 2, "--pooling is for encoders: use --preset mini"),
+        ("llama2-7b", ("--ema-decay", "0.9"), 2, "--ema-decay is for encoders"),
+        ("llama2-7b", ("--class-weights", "sqrt"), 2, "--class-weights sqrt is for encoders"),
         ("mini", ("--optim", "adamw_torch"), 2, "--optim is for causal models"),
         ("mini", ("--target-modules", "query"), 2, "--target-modules is for causal models"),
     ],
@@ -126,6 +133,20 @@ def test_settings_that_do_not_fit(
     done = run("train", "--preset", preset, "--base", base, "--data", split, "-o", "m", *more)
     assert (done.code, says in done.err) == (code, True), done.err
     assert done.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("epochs", [1, 3])
+def test_a_training_that_diverges_writes_no_model(
+    epochs: int, run: Run, split: Path, causal_base: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Five steps end before the first loss is logged, fifteen do not."""
+    given = arguments(split, causal_base(), tmp_path / "m", "--learning-rate", "1e30")
+    done = run(*given, "--num-train-epochs", str(epochs), "--quantisation", "none")
+    assert done.code == 2, done.err
+    assert "training diverged" in done.err
+    assert "lower --learning-rate" in done.err
+    assert not (tmp_path / "m" / "finsent.json").exists()
+    assert not (tmp_path / "m" / "adapter_model.safetensors").exists()
 
 
 def test_a_paged_optimizer_without_a_gpu_is_refused(

@@ -67,7 +67,8 @@ def load_base(folder: Path, *, nf4: bool, device: str, compute: torch.dtype) -> 
         )
     except torch.OutOfMemoryError:
         raise UnavailableError(
-            f"{folder} does not fit into the memory of {device}: use --weights nf4 or another GPU"
+            f"{folder} does not fit into the memory of {device}: use "
+            f"{'a larger GPU' if nf4 else '4 bits (score --weights nf4, train --quantisation nf4)'}"
         ) from None
     except (OSError, ValueError, ImportError, StrictDataclassError) as error:
         kind = MissingInputError if isinstance(error, OSError) else ConfigError
