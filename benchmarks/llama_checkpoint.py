@@ -9,6 +9,7 @@ depend on their values. `--tiny` gives a model that a CPU runs in seconds.
 import argparse
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,9 @@ SHAPE_TINY = {
 def make_base(folder: Path, tokenizer: Path, shape: dict[str, int]) -> Path:
     """Write config, sharded bf16 safetensors and the tokenizer; keep what is there already."""
     if (folder / "config.json").exists():
+        found = json.loads((folder / "config.json").read_text("utf-8"))
+        if any(found.get(name) != value for name, value in shape.items()):
+            sys.exit(f"{folder} holds a checkpoint of another shape: remove it")
         return folder
     device = "cuda" if torch.cuda.is_available() else "cpu"
     config = LlamaConfig(

@@ -36,7 +36,7 @@ def answers(model: str, texts: list[str], device: str, weights: str, **how: Any)
 def compared(name: str, a: Any, b: Any) -> list[Any]:
     """Return how many labels are equal, and how near to ties those are that differ."""
     differ = a.argmax(1) != b.argmax(1)
-    margins = margin(a)[differ]
+    margins = np.maximum(margin(a), margin(b))[differ]
     largest = float(margins.max()) if differ.any() else 0.0
     over = [int((margins >= size).sum()) for size in MARGINS]
     return [name, len(a), 100 * (1 - float(differ.mean())), int(differ.sum()), *over, largest]

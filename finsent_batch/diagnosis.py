@@ -1,7 +1,6 @@
 """What this machine can run: every line of `doctor`."""
 
 import importlib.metadata
-import os
 import shutil
 import sys
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from .hardware import (
     cuda_available,
     gpu_capability,
     gpu_memory,
+    main_memory,
     resolve_device,
 )
 from .libraries import quiet_bitsandbytes
@@ -59,7 +59,7 @@ def diagnose(config: StoreConfig, model: str | None = None) -> list[Check]:
 def _machine() -> Iterator[Check]:
     yield Check(what="Python", state="ok", found=sys.version.split()[0])
     yield Check(what="CPU", state="ok", found=f"{cpu_model()}, {available_cores()} cores")
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    memory = main_memory() / 1e9
     yield Check(what="memory", state="ok", found=f"{memory:.1f} GB")
     disk = shutil.disk_usage(".").free / 1e9
     yield Check(what="free disk here", state="ok", found=f"{disk:.1f} GB")

@@ -155,6 +155,11 @@ def causal_weights(wanted: str, device: str, *, quantised: bool, size: int) -> s
     return wanted
 
 
+def main_memory() -> int:
+    """Return this machine's main memory in bytes."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
 def gpu_memory() -> int:
     """Return the first GPU's memory in bytes."""
     import torch

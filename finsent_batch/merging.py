@@ -81,10 +81,13 @@ def _dense(spec: ModelSpec) -> Any:
     from transformers import AutoModelForCausalLM
 
     from .scorers import WEIGHTS_FROM_DISK
-    from .scorers.causal import load_causal
+    from .scorers.causal import fold_adapter, load_base
     from .scorers.quantized import DenseLinear
 
-    folded = load_causal(spec, device=resolve_device("auto"), weights="bf16")
+    nf4, compute = spec.quantisation == "nf4", torch.bfloat16
+    folded = load_base(spec.base, nf4=nf4, device=resolve_device("auto"), compute=compute)
+    # Kept in 4 bits and unpacked a layer at a time: two dense copies of 7B are 27 GB.
+    fold_adapter(folded, spec, weights="nf4" if nf4 else "bf16", compute=compute)
     dense = AutoModelForCausalLM.from_pretrained(
         spec.base, dtype=torch.bfloat16, **WEIGHTS_FROM_DISK
     )
@@ -92,7 +95,7 @@ def _dense(spec: ModelSpec) -> Any:
         if isinstance(module, DenseLinear):
             target = dense.get_submodule(name)
             assert isinstance(target, nn.Linear)
-            target.weight.data.copy_(module.weight)
+            target.weight.data.copy_(module.dense(compute)[0])
     return dense
 
 

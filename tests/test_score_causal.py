@@ -1,6 +1,7 @@
 """The whole command with causal models: a base alone, an adapter, and what does not fit."""
 
 import json
+import re
 import shutil
 
 import polars as pl
@@ -233,6 +234,21 @@ def test_pickled_weights_are_refused(run, feed, base_copy, name):
 def test_a_base_without_weights_is_missing(run, feed, base_copy):
     (base_copy / "model.safetensors").unlink()
     assert "holds no model.safetensors" in refused(run, 66, "--model", base_copy)
+
+
+@pytest.mark.parametrize(
+    ("weights", "says"),
+    [("auto", "float32, this machine has .*: use --weights nf4 or bf16"),
+     ("bf16", "bfloat16, this machine has .*: use --weights nf4$")],
+)  # fmt: skip
+def test_a_base_that_memory_cannot_hold_is_refused_before(
+    run, feed, base_copy, monkeypatch, weights, says
+):
+    from finsent_batch.scorers import causal
+
+    monkeypatch.setattr(causal, "main_memory", lambda: 1000)
+    said = refused(run, 69, "--model", base_copy, "--weights", weights)
+    assert re.search(says, said.strip()), said
 
 
 def test_a_damaged_base_is_bad_data(run, feed, base_copy):

@@ -10,6 +10,7 @@ from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 from transformers.utils import logging as transformers_logging
 
 from ..errors import BadDataError, ConfigError, MissingInputError, UnavailableError
+from ..hardware import main_memory
 from ..libraries import load_bitsandbytes
 from ..models.bases import weight_files
 from ..models.spec import ModelSpec
@@ -87,6 +88,22 @@ def _check_complete(folder: Path, found: dict[str, Any]) -> None:
         )
 
 
+def _check_memory(spec: ModelSpec, compute: torch.dtype) -> None:
+    """Refuse what the system would kill half-way for its memory, without a word."""
+    size = sum(file.stat().st_size for file in weight_files(spec.base))
+    stored = 4 if spec.config.get("dtype", spec.config.get("torch_dtype")) == "float32" else 2
+    needed = size // stored * compute.itemsize
+    if needed <= (there := main_memory()):
+        return
+    smaller = [] if spec.card else ["nf4"]  # a base as it is
+    smaller += ["bf16"] if compute == torch.float32 else []
+    remedy = f"--weights {' or '.join(smaller)}" if smaller else "another"
+    raise UnavailableError(
+        f"{spec.name} takes {needed / 1e9:.3g} GB of memory in {str(compute)[6:]}, this machine "
+        f"has {there / 1e9:.3g}: use {remedy}"
+    )
+
+
 def load_causal(spec: ModelSpec, *, device: str, weights: str) -> Any:
     """Load base and adapter as one causal model whose linear layers are scoring ones.
 
@@ -94,6 +111,8 @@ def load_causal(spec: ModelSpec, *, device: str, weights: str) -> Any:
         FinsentError: the base cannot be loaded, or the adapter does not fit it.
     """
     compute = compute_dtype(device, weights)
+    if device == "cpu" and spec.quantisation is None:
+        _check_memory(spec, compute)
     model = load_base(spec.base, nf4=spec.quantisation == "nf4", device=device, compute=compute)
     model.requires_grad_(False)
     fold_adapter(model, spec, weights=weights, compute=compute)
