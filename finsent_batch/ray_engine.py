@@ -60,16 +60,16 @@ def run_ray(
     """
     total, actors = Scored(), set[str]()
     begun = time.monotonic()
-    with _Reader() as reader, connected(config, assignment.device) as cluster:
+    with connected(config, assignment.device) as cluster:
         blocks = dict(block_sizes(plan.pending, cluster.room))
-        dataset = _dataset(store, blocks, assignment, cluster.room)
-        for group in _timed_groups(reader.reports(dataset, stop), commit):
-            fresh = [report for report in group if blocks.pop(report.start, 0)]
-            if not actors:
-                total.load_seconds = max(0.0, group[0].ready_at - begun)
-            actors |= {report.actor for report in group}
-            _commit_reports(store, fresh, commit, total)
-            progress("score", total.headlines + total.invalid, plan.pending)
+        with _Reader(_dataset(store, blocks, assignment, cluster.room)) as reader:
+            for group in _timed_groups(reader.reports(stop), commit):
+                fresh = [report for report in group if blocks.pop(report.start, 0)]
+                if not actors:
+                    total.load_seconds = max(0.0, group[0].ready_at - begun)
+                actors |= {report.actor for report in group}
+                _commit_reports(store, fresh, commit, total)
+                progress("score", total.headlines + total.invalid, plan.pending)
         if blocks and not stop():
             raise UnavailableError("Ray ended early: run the same command to go on")
     total.actors = min(len(actors), cluster.room)  # one that was started again is one
@@ -122,32 +122,46 @@ def _dataset(store: Store, blocks: dict[int, int], assignment: Assignment, actor
 class _Reader:
     """Reads what a dataset yields in a thread of its own, so that a stop need not wait for it.
 
-    As a context manager outside of the connection to Ray, which ends the reading.
+    As a context manager inside of the connection to Ray: none of Ray Data's threads may
+    ask Ray for something while it is left, as that can take the process with it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, dataset: Any) -> None:
+        self._dataset = dataset
         self._arrived: queue.Queue[Report | Exception | None] = queue.Queue()
         self._left = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._thread = threading.Thread(target=self._read, name="ray-results", daemon=True)
 
     def __enter__(self) -> Self:
+        self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._left.set()
-        if self._thread is not None:
-            self._thread.join(_LEAVE_SECONDS)
+        deadline = time.monotonic() + _LEAVE_SECONDS
+        while self._thread.is_alive() and time.monotonic() < deadline:
+            self._end_execution()
+            self._thread.join(_POLL_SECONDS)
 
-    def reports(self, dataset: Any, stop: Callable[[], bool]) -> Iterator[Report | None]:
+    def _end_execution(self) -> None:
+        """Kill the dataset's actors; the reading then ends as if all had come.
+
+        Ray Data ends an execution when its reader leaves, but has no public call for one
+        whose reader waits for a block. The execution is a thread, named after the dataset.
+        """
+        name = f"StreamingExecutor-{self._dataset.get_dataset_id()}"
+        for thread in threading.enumerate():
+            end = getattr(thread, "shutdown", None)
+            if thread.name == name and end is not None:
+                end(force=True)
+                thread.join(_LEAVE_SECONDS)
+
+    def reports(self, stop: Callable[[], bool]) -> Iterator[Report | None]:
         """Yield reports as they come, and None every now and then in between, until `stop()`.
 
         Raises:
             UnavailableError: an actor reports a failure, or Ray gives up.
         """
-        self._thread = threading.Thread(
-            target=self._read, args=(dataset,), name="ray-results", daemon=True
-        )
-        self._thread.start()
         silent_since: float | None = time.monotonic()
         while not stop():
             try:
@@ -167,11 +181,15 @@ class _Reader:
                 raise UnavailableError(found.failure)
             yield found
 
-    def _read(self, dataset: Any) -> None:
+    def _read(self) -> None:
+        import ray
+
         try:
-            for table in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
-                for report in reports_of(table):
-                    self._arrived.put(report)
+            # Not iter_batches: its threads fetch ahead and outlive the reading.
+            for bundle in self._dataset.iter_internal_ref_bundles():
+                for table in ray.get(bundle.block_refs):
+                    for report in reports_of(table):
+                        self._arrived.put(report)
                 if self._left.is_set():
                     return
             self._arrived.put(None)

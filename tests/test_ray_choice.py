@@ -4,6 +4,7 @@ import logging
 import subprocess
 import sys
 from contextlib import nullcontext
+from types import SimpleNamespace
 
 import duckdb
 import numpy as np
@@ -92,7 +93,7 @@ def test_a_block_that_comes_twice_is_committed_once(run, wordy, tiny_model, tmp_
     def dataset(store, sizes, assignment, actors):
         blocks.extend(sizes.items())
 
-    def reports(self, dataset, stop):
+    def reports(stop):
         for start, count in [blocks[0], *blocks, blocks[-1]]:
             probabilities = np.full((count, 3), 1 / 3, np.float32)
             yield Report(
@@ -104,7 +105,8 @@ def test_a_block_that_comes_twice_is_committed_once(run, wordy, tiny_model, tmp_
     cluster = Cluster(room=1)
     monkeypatch.setattr(ray_engine, "connected", lambda *_: nullcontext(cluster))
     monkeypatch.setattr(ray_engine, "_dataset", dataset)
-    monkeypatch.setattr(ray_engine._Reader, "reports", reports)
+    reader = SimpleNamespace(reports=reports)
+    monkeypatch.setattr(ray_engine, "_Reader", lambda _: nullcontext(reader))
     model = ("--model", tiny_model, "--weights", "fp32", "--engine", "ray")
     done = run("score", "feed.parquet", *model, "--commit-seconds", "0", "--summary", "json")
     assert done.code == 0, done.err

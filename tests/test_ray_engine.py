@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -126,7 +127,43 @@ class Slow(ScoringActor):
         return super().__call__(block)
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+class Loading(ScoringActor):
+    """Has a model that takes its time."""
+
+    def load(self, assignment):
+        time.sleep(600)
+
+
+def ray_threads():
+    """This process's threads that may ask Ray of something."""
+    return [t for t in threading.enumerate() if t.name.startswith(("ray-", "StreamingExecutor"))]
+
+
+def test_a_stop_while_the_model_loads_leaves_at_once(cluster, wordy, tmp_path, monkeypatch):
+    load_ray(locked=False).cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    monkeypatch.setattr(ray_engine, "ScoringActor", Loading)
+    pl.DataFrame({"headline": wordy(50)}).write_parquet(tmp_path / "feed.parquet")
+    config = ScoreConfig(
+        input=str(tmp_path / "feed.parquet"),
+        store=StoreConfig(path=tmp_path / "finsent.duckdb"),
+        engine="ray",
+        ray_address=cluster,
+    )
+    stop, waiting = StopRequest(), threading.Event()
+
+    def interrupt():
+        until(lambda: len(ray_threads()) > 1)
+        waiting.set()
+        stop.signal = signal.SIGINT
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    with pytest.raises(InterruptedRunError) as interrupted:
+        score(config, stop=stop)
+    assert waiting.is_set()
+    assert interrupted.value.exit_code == 130
+    assert not ray_threads(), "none may ask a Ray that is gone"
+
+
 def test_a_stop_keeps_what_has_arrived(cluster, wordy, tmp_path, monkeypatch):
     load_ray(locked=False).cloudpickle.register_pickle_by_value(sys.modules[__name__])
     monkeypatch.setattr(ray_engine, "ScoringActor", Slow)
@@ -147,6 +184,7 @@ def test_a_stop_keeps_what_has_arrived(cluster, wordy, tmp_path, monkeypatch):
 
     with pytest.raises(InterruptedRunError, match="what was scored is kept") as interrupted:
         score(config, progress=progress, stop=stop)
+    assert not ray_threads(), "none may ask a Ray that is gone"
     assert interrupted.value.exit_code == 143
     with duckdb.connect(tmp_path / "finsent.duckdb", read_only=True) as store:
         [(kept,)] = store.execute("SELECT count(*) FROM scores").fetchall()
