@@ -1,10 +1,13 @@
 """The encoder scorer: batches, threads, near-ties, truncation."""
 
+import logging
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from finsent_batch.errors import UnavailableError
 from finsent_batch.hardware import cpu_flags
 from finsent_batch.models.directory import open_model
 from finsent_batch.scorers.batching import length_sorted_batches, pad
@@ -60,6 +63,46 @@ def test_bf16_runs_and_mostly_agrees(tiny_model: Path) -> None:
     given = texts(60)
     want = probabilities(make(tiny_model, "fp32"), given)
     assert (probabilities(make(tiny_model, "bf16"), given).argmax(1) == want.argmax(1)).mean() > 0.8
+
+
+def as_on_a_small_gpu(scorer: EncoderScorer, tokens: int) -> list[int]:
+    """Run a scorer's batches as on a GPU, of which none above a number of tokens fits."""
+    run, tried = scorer._probabilities, []
+
+    def probabilities_of(forward, ids, batch):
+        tried.append(sum(len(ids[i]) for i in batch))
+        if tried[-1] > tokens:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        scorer.device = "cpu"
+        try:
+            return run(forward, ids, batch)
+        finally:
+            scorer.device = "cuda"
+
+    scorer.device = "cuda"
+    scorer._probabilities = probabilities_of
+    return tried
+
+
+def test_out_of_memory_halves_the_budget_and_goes_on(tiny_model: Path, caplog) -> None:
+    given = texts()
+    want = probabilities(make(tiny_model, "fp32"), given)
+    scorer = make(tiny_model, "fp32", 65_536)
+    tried = as_on_a_small_gpu(scorer, 300)
+    with caplog.at_level(logging.WARNING):
+        got = probabilities(scorer, given)
+    assert got == pytest.approx(want, abs=1e-5)
+    assert "out of memory: going on with batches of" in caplog.text
+    failed = [size for size in tried if size > 300]
+    assert 1 <= len(failed) <= 5
+    assert tried[: len(failed)] == failed, "later batches keep to the smaller budget"
+
+
+def test_a_text_that_fits_into_no_memory_ends_the_run_in_one_line(tiny_model: Path) -> None:
+    scorer = make(tiny_model, "fp32")
+    as_on_a_small_gpu(scorer, 1)
+    with pytest.raises(UnavailableError, match=r"one headline of \d+ tokens .* use --device cpu"):
+        list(scorer.score(texts(3)))
 
 
 def test_long_text_is_truncated_and_said_so(tiny_model: Path) -> None:

@@ -1,10 +1,41 @@
 """Batches of nearly equal length under a budget of tokens."""
 
+import logging
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+import torch
 
+from ..errors import UnavailableError
 from . import IntArray
+
+logger = logging.getLogger(__name__)
+
+
+class TokenBudget:
+    """How many tokens a batch may have: fewer after one that memory did not hold."""
+
+    def __init__(self, tokens: int, device: str) -> None:
+        self.tokens = tokens
+        self._device = device
+
+    def halve(self, tried: Sequence[int], remedy: str) -> None:
+        """Take half, or half of a batch of texts of so many tokens that was tried.
+
+        Raises:
+            UnavailableError: it was one text; the error names `remedy`.
+        """
+        if len(tried) == 1:
+            raise UnavailableError(
+                f"one headline of {tried[0]} tokens does not fit into the memory of {self._device} "
+                f"beside the model: {remedy}"
+            )
+        self.tokens = max(1, min(self.tokens, sum(tried)) // 2)
+        logger.warning(
+            "out of memory: going on with batches of %d tokens (--max-batch-tokens)", self.tokens
+        )
+        if self._device == "cuda":
+            torch.cuda.empty_cache()
 
 
 def length_sorted_batches(

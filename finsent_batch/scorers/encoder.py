@@ -18,7 +18,7 @@ from ..errors import ConfigError
 from ..hardware import available_cores
 from ..models.spec import ModelSpec
 from . import FROM_DISK, FloatArray, IntArray, ScoredBatch, Tokenised
-from .batching import length_sorted_batches, pad
+from .batching import TokenBudget, length_sorted_batches, pad
 from .bert_int8 import Int8Bert
 from .classifier import load_classifier
 from .near_ties import NEAR_TIE, margin
@@ -38,7 +38,7 @@ class EncoderScorer:
         self.device = device
         self.weights = weights
         self.path = "padded, near-ties again in fp32" if weights == "int8" else "padded"
-        self._budget = max_batch_tokens or DEFAULT_MAX_BATCH_TOKENS[device]
+        self._budget = TokenBudget(max_batch_tokens or DEFAULT_MAX_BATCH_TOKENS[device], device)
         self._tokenizer = load_tokenizer(spec)
         dtype = torch.bfloat16 if weights == "bf16" else torch.float32
         model = load_classifier(spec, dtype=dtype).to(device)
@@ -81,23 +81,41 @@ class EncoderScorer:
         self, forward: Forward, ids: list[list[int]], chosen: IntArray
     ) -> Iterator[tuple[IntArray, FloatArray]]:
         """Yield positions and probabilities of the chosen texts, a batch at a time, in order."""
-        batches = (
-            chosen[b] for b in length_sorted_batches([len(ids[i]) for i in chosen], self._budget)
-        )
         work = partial(self._probabilities, forward, ids)
         if self.device != "cpu":
-            yield from ((batch, work(batch)) for batch in batches)
+            yield from self._run_halving(work, ids, chosen)
             return
         cores = available_cores()
         waiting: deque[tuple[IntArray, Future[FloatArray]]] = deque()
         with ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            for batch in batches:
+            for batch in self._batches(ids, chosen):
                 waiting.append((batch, pool.submit(work, batch)))
                 if len(waiting) > 2 * cores:
                     done, future = waiting.popleft()
                     yield done, future.result()
             for done, future in waiting:
                 yield done, future.result()
+
+    def _run_halving(
+        self, work: Callable[[IntArray], FloatArray], ids: list[list[int]], chosen: IntArray
+    ) -> Iterator[tuple[IntArray, FloatArray]]:
+        """Run a batch after the other; one that memory does not hold is cut, and all after it."""
+        waiting = deque(self._batches(ids, chosen))
+        while waiting:
+            batch = waiting.popleft()
+            try:
+                found = work(batch)
+            except torch.OutOfMemoryError:
+                found = None  # outside of here the error would keep the batch's tensors alive
+            if found is not None:
+                yield batch, found
+                continue
+            self._budget.halve([len(ids[i]) for i in batch], "use --device cpu")
+            waiting = deque(self._batches(ids, np.concatenate([batch, *waiting])))
+
+    def _batches(self, ids: list[list[int]], chosen: IntArray) -> Iterator[IntArray]:
+        lengths = [len(ids[i]) for i in chosen]
+        return (chosen[b] for b in length_sorted_batches(lengths, self._budget.tokens))
 
     @torch.inference_mode()
     def _probabilities(self, forward: Forward, ids: list[list[int]], batch: IntArray) -> FloatArray:

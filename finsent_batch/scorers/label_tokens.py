@@ -4,24 +4,20 @@ One forward pass a headline, no text generated: the probabilities are a softmax
 over the three label tokens' logits, calibrated by a temperature.
 """
 
-import logging
 from collections import deque
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 
-from ..errors import UnavailableError
 from ..hardware import gpu_memory
 from ..models.spec import ModelSpec
 from . import FloatArray, IntArray, ScoredBatch, Tokenised
-from .batching import length_sorted_batches
+from .batching import TokenBudget, length_sorted_batches
 from .causal import compute_dtype, load_causal
 from .decoders import Decoder, make_decoder
 from .near_ties import NEAR_TIE, margin
 from .prompt_tokens import load_prompt_tokens
-
-logger = logging.getLogger(__name__)
 
 CPU_BATCH_TOKENS = 2048
 GPU_BATCH_TOKENS = ((60e9, 131_072), (20e9, 32_768), (0, 16_384))
@@ -29,6 +25,7 @@ GPU_BATCH_TOKENS = ((60e9, 131_072), (20e9, 32_768), (0, 16_384))
 
 On an H200 in 4 bits 16,384 tokens reach 93 % of 131,072's headlines a second.
 """
+_TOO_SMALL = "use --weights nf4, or a GPU with more memory"
 
 
 class LabelTokenScorer:
@@ -52,7 +49,7 @@ class LabelTokenScorer:
         self.weights = weights
         self._tokens = load_prompt_tokens(spec)
         self._dtype = compute_dtype(device, weights)
-        self._budget = max_batch_tokens or _default_budget(device)
+        self._budget = TokenBudget(max_batch_tokens or _default_budget(device), device)
         self._temperature = spec.temperature
         self._decoder = self._load(spec, weights, packed)
         self.path = self._decoder.name
@@ -119,7 +116,7 @@ class LabelTokenScorer:
                 rows = [ids[i] for i in batch]
                 logits = self._within_memory(decoder, rows)
                 if logits is None:
-                    self._halve_budget([sizes[i] for i in batch])
+                    self._budget.halve([sizes[i] for i in batch], _TOO_SMALL)
                     waiting = self._batches(np.concatenate([batch, *waiting]), sizes)
                     continue
                 launched.append((batch, rows, logits))
@@ -130,7 +127,7 @@ class LabelTokenScorer:
 
     def _batches(self, chosen: IntArray, sizes: dict[int, int]) -> deque[IntArray]:
         lengths = [sizes[i] for i in chosen.tolist()]
-        return deque(chosen[b] for b in length_sorted_batches(lengths, self._budget))
+        return deque(chosen[b] for b in length_sorted_batches(lengths, self._budget.tokens))
 
     @torch.inference_mode()
     def _within_memory(self, decoder: Decoder, rows: list[list[int]]) -> torch.Tensor | None:
@@ -142,19 +139,6 @@ class LabelTokenScorer:
             return decoder.logits(rows, self._dtype)
         except torch.OutOfMemoryError:
             return None
-
-    def _halve_budget(self, tried: list[int]) -> None:
-        if len(tried) == 1:
-            raise UnavailableError(
-                f"one headline of {tried[0]} tokens does not fit into the memory of {self.device} "
-                "beside the model: use --weights nf4, or a GPU with more memory"
-            )
-        self._budget = max(1, min(self._budget, sum(tried)) // 2)
-        logger.warning(
-            "out of memory: going on with batches of %d tokens (--max-batch-tokens)", self._budget
-        )
-        if self.device == "cuda":
-            torch.cuda.empty_cache()
 
     @torch.inference_mode()
     def _probabilities(
