@@ -6,6 +6,7 @@ of, so that `--resume` cannot mix two.
 """
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any, Final
@@ -81,6 +82,8 @@ def _identity(card: dict[str, Any]) -> dict[str, Any]:
     # Where the base lies is no matter, its weights are.
     flat |= {"base": card["base"]["files"], "data": training["data_sha256"]}
     flat |= training["hyperparameters"]
+    # Each process takes its part of every batch, so that their number decides the order of rows.
+    flat["processes"] = int(os.environ.get("WORLD_SIZE") or 1)
     # Through JSON, so that tuples compare equal to the lists that are read back.
     found: dict[str, Any] = json.loads(json.dumps(flat))
     return found
@@ -94,6 +97,7 @@ def _check_identity(folder: Path, card: dict[str, Any]) -> None:
             f"--resume: {folder} does not say what was trained: train without it"
         ) from None
     now = _identity(card)
+    before.setdefault("processes", 1)
     other = [name for name in now if now[name] != before.get(name)]
     if other:
         names = ", ".join(_difference(name, before.get(name), now[name]) for name in other)

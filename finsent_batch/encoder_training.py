@@ -27,8 +27,8 @@ from .labels import LABELS
 from .metrics import Floats, evaluate_predictions, fit_temperature
 from .mixture import epoch_rows
 from .model_card import save_settings, write_card
-from .models.bases import PACKAGED_BASE, resolve_base, weight_files
-from .models.directory import FORMAT_VERSION, TRAINING_LOG
+from .models.bases import PACKAGED_BASE, base_name, resolve_base, weight_files
+from .models.directory import CARD_FILE, FORMAT_VERSION, TRAINING_LOG
 from .models.files import FileHashes, share_weights
 from .planning import Progress
 from .scorers import FROM_DISK
@@ -118,6 +118,8 @@ def _save(config: TrainConfig, model: Any, tokenizer: Any) -> None:
     for parameter in model.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.half()
+    # Half of one model and half of another would be scored with; without its card it is none.
+    (config.output / CARD_FILE).unlink(missing_ok=True)
     model.save_pretrained(config.output)
     tokenizer.save_pretrained(config.output)
     file = config.output / "adapter_config.json"
@@ -142,7 +144,7 @@ def _card(
         "family": "sequence_classifier",
         "preset": config.preset,
         "base": {
-            "id": config.base or PACKAGED_BASE,
+            "id": base_name(config.base or PACKAGED_BASE),
             "files": {f.name: hashes.sha256(f) for f in weight_files(base)},
         },
         "pooling": config.pooling,

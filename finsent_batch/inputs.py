@@ -52,6 +52,8 @@ def resolve_pairs(config: ScoreConfig) -> list[Pair]:
     """
     if config.append:
         _check_append(config)
+    if not config.input.strip():
+        raise UsageError("the input's name is empty: name a file, a folder or a quoted glob")
     if "://" in config.input:
         raise UsageError(
             f"{config.input}: inputs are files and folders of this machine, or s3:// addresses"
@@ -127,6 +129,8 @@ def _single(config: ScoreConfig, path: Path) -> Pair:
         )
     if not path.exists():
         raise MissingInputError(f"{path} does not exist: check the path")
+    if not path.is_file():
+        raise UsageError(f"{path} is no regular file: write what it gives to one, and score that")
     if suffix == ".duckdb" and config.table is None:
         raise UsageError(f"{path}: name a table with --table; it has: {table_names(path)}")
     if suffix != ".duckdb" and config.table is not None:

@@ -43,7 +43,8 @@ def merge(model: str, output: Path, *, overwrite: bool = False) -> list[Path]:
             f"{model} is no adapter of a causal model: merge is for what "
             "train --preset llama2-7b writes"
         )
-    if any((output / name).exists() for name in ("config.json", CARD_FILE)) and not overwrite:
+    held = ("config.json", "adapter_config.json", CARD_FILE)
+    if any((output / name).exists() for name in held) and not overwrite:
         raise CannotCreateError(f"{output} holds a model: use --overwrite or another -o")
     if output.resolve() in (spec.folder.resolve(), spec.base.resolve()):
         raise CannotCreateError(f"{output} is what this merge reads: use another -o")
@@ -72,6 +73,7 @@ def merge(model: str, output: Path, *, overwrite: bool = False) -> list[Path]:
 def _remove_weights(folder: Path) -> None:
     """Remove a checkpoint's weights, and the card without which half of one is no model."""
     (folder / CARD_FILE).unlink(missing_ok=True)
+    (folder / "adapter_config.json").unlink(missing_ok=True)
     for file in folder.glob("*.safetensors*"):
         file.unlink()
 

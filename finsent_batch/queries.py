@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 import duckdb
 import polars as pl
@@ -105,6 +106,29 @@ def run_sql(statement: str, store: StoreConfig, *, published: str | None = None)
 
 
 _READS_ONLY = "--sql only reads, and {} would not: write one SELECT, or use your own database"
+
+
+def check_query_output(output: Path, store: StoreConfig, published: str | None) -> None:
+    """Check that a query's result replaces neither the store nor what runs read or wrote.
+
+    Raises:
+        UsageError: it would.
+    """
+    target = output.resolve()
+    if target == store.path.resolve():
+        raise UsageError(f"output {output} is the store: give the result a file of its own")
+    if published is not None:
+        known = [published.partition("::")[0]]
+    elif store.path.exists():
+        with query_session(store, None, None, {}) as connection:
+            rows = connection.execute("SELECT input, output FROM run_files").fetchall()
+        known = [name for row in rows for name in row]
+    else:
+        known = []
+    if target in {Path(name).resolve() for name in known}:
+        raise UsageError(
+            f"output {output} is a run's input or output: give the result a file of its own"
+        )
 
 
 def check_reads_only(statement: str) -> None:

@@ -8,6 +8,7 @@ import platform
 import sys
 import threading
 import time
+import traceback
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,6 +56,8 @@ class Report:
     """The most GPU memory the actor has held, in MB; 0 without a GPU."""
     failure: str | None
     """Why there are no answers, in one line that names the node."""
+    bug: str | None
+    """Where no reason was foreseen, the traceback."""
 
 
 _SCHEMA = pa.schema(
@@ -68,6 +71,7 @@ _SCHEMA = pa.schema(
         ("actor", pa.string()),
         ("vram_mb", pa.float64()),
         ("failure", pa.string()),
+        ("bug", pa.string()),
     ]
 )
 
@@ -86,19 +90,19 @@ def reports_of(table: pa.Table) -> list[Report]:
         for i in range(batch.num_rows):
             row = {name: batch[name][i] for name in _SCHEMA.names}
             values = row["probabilities"].values.to_numpy().reshape(-1, 3)
-            failure = row["failure"].as_py()
+            failed = row["failure"].as_py() or row["bug"].as_py()
             scored = ScoredBatch(
                 positions=np.arange(len(values), dtype=np.int64),
                 probabilities=values,
                 truncated=row["truncated"].values.to_numpy(zero_copy_only=False),
                 tokens=row["tokens"].as_py(),
             )
-            told = {name: row[name].as_py() for name in ("start", "path", "actor", "vram_mb")}
+            names = ("start", "path", "actor", "vram_mb", "failure", "bug")
+            told = {name: row[name].as_py() for name in names}
             reports.append(
                 Report(
-                    scored=None if failure else scored,
+                    scored=None if failed else scored,
                     ready_at=time.monotonic() - row["ready_seconds"].as_py(),
-                    failure=failure,
                     **told,
                 )
             )
@@ -163,6 +167,8 @@ class ScoringActor:
                     tokens += batch.tokens
         except FinsentError as error:
             return self._answer(start, failure=f"on node {platform.node()}: {error}")
+        except Exception:  # noqa: BLE001 - Ray would tell neither what it was nor where
+            return self._answer(start, bug=f"on node {platform.node()}: {traceback.format_exc()}")
         return self._answer(start, probabilities, truncated, tokens)
 
     def _take_share(self) -> None:
@@ -178,6 +184,7 @@ class ScoringActor:
         truncated: np.ndarray | None = None,
         tokens: int = 0,
         failure: str | None = None,
+        bug: str | None = None,
     ) -> pa.Table:
         torch = sys.modules.get("torch")
         vram = 0.0
@@ -188,10 +195,11 @@ class ScoringActor:
             "probabilities": [] if probabilities is None else probabilities.ravel(),
             "truncated": [] if truncated is None else truncated,
             "tokens": tokens,
-            "path": "" if failure else self._scorer.path,
+            "path": "" if failure or bug else self._scorer.path,
             "ready_seconds": time.monotonic() - self._ready,
             "actor": f"{platform.node()}:{os.getpid()}",
             "vram_mb": round(vram, 1),
             "failure": failure,
+            "bug": bug,
         }
         return pa.table({name: [value] for name, value in row.items()}, schema=_SCHEMA)

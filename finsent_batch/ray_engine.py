@@ -6,13 +6,10 @@ small at the end, where an actor would otherwise hold the others up (guided
 self-scheduling, Polychronopoulos and Kuck 1987).
 """
 
-import logging
-import queue
-import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any, Self
+from typing import Any
 
 import pyarrow as pa
 
@@ -21,20 +18,14 @@ from .engines import CHUNK_HEADLINES, Commit, Scored, commit_scores
 from .errors import FinsentError, UnavailableError
 from .failpoints import failpoint
 from .planning import Plan, Progress, pending_rows
-from .ray_actor import Assignment, Report, ScoringActor, block_table, reports_of
+from .ray_actor import Assignment, Report, ScoringActor, block_table
 from .ray_cluster import connected
-from .store import Store, first_line
-
-logger = logging.getLogger(__name__)
+from .ray_reader import Reader
+from .store import Store
 
 SMALLEST_BLOCK = 128
 # A block is at most this part of an actor's share of what is left.
 _PARTS = 4
-# How often a stop is looked for while nothing arrives, and when a silence is explained.
-_POLL_SECONDS = 0.2
-_SILENCE_SECONDS = 60.0
-# How long leaving may wait for Ray's threads.
-_LEAVE_SECONDS = 10.0
 # A block whose actor died is given to another so often; then it is taken for the reason.
 _RETRIES = 3
 
@@ -62,7 +53,11 @@ def run_ray(
     begun = time.monotonic()
     with connected(config, assignment.device) as cluster:
         blocks = dict(block_sizes(plan.pending, cluster.room))
-        with _Reader(_dataset(store, blocks, assignment, cluster.room)) as reader:
+        try:
+            dataset = _dataset(_Blocks(store, blocks, stop), assignment, cluster.room)
+        except _StoppedError:
+            return total
+        with Reader(dataset) as reader:
             for group in _timed_groups(reader.reports(stop), commit):
                 fresh = [report for report in group if blocks.pop(report.start, 0)]
                 if not actors:
@@ -86,16 +81,39 @@ def block_sizes(pending: int, actors: int) -> Iterator[tuple[int, int]]:
         start += count
 
 
-def _dataset(store: Store, blocks: dict[int, int], assignment: Assignment, actors: int) -> Any:
+class _StoppedError(Exception):
+    """A stop was asked for before anything was scored."""
+
+
+class _Blocks:
+    """The pending headlines as blocks for actors, read from the store each time they are asked for.
+
+    Raises:
+        _StoppedError: while they are gone through, when `stop()` is true.
+    """
+
+    def __init__(self, store: Store, sizes: dict[int, int], stop: Callable[[], bool]) -> None:
+        self._store = store
+        self._sizes = sizes
+        self._stop = stop
+
+    def __len__(self) -> int:
+        return len(self._sizes)
+
+    def __iter__(self) -> Iterator[pa.Table]:
+        for start, count in self._sizes.items():
+            if self._stop():
+                raise _StoppedError
+            rows = pending_rows(self._store, start, count)
+            yield block_table(start, rows["headline"].combine_chunks())
+
+
+def _dataset(blocks: _Blocks, assignment: Assignment, actors: int) -> Any:
     """Return the Ray dataset of `Report` rows; nothing runs until it is read."""
     import ray
 
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
-    put: Any = [
-        ray.put(block_table(start, pending_rows(store, start, count)["headline"].combine_chunks()))
-        for start, count in blocks.items()
-    ]
     pool = ray.data.ActorPoolStrategy(
         # The run begins with the first that is ready, and goes on with whichever are left.
         size=min(actors, len(blocks)),
@@ -107,7 +125,8 @@ def _dataset(store: Store, blocks: dict[int, int], assignment: Assignment, actor
     with warnings.catch_warnings():
         # max_task_retries is to get another name in Ray 2.64, which pyproject.toml excludes.
         warnings.simplefilter("ignore")
-        return ray.data.from_arrow_refs(put).map_batches(
+        # from_arrow_refs would have the cluster's CPUs look at each block, and wait for them.
+        return ray.data.from_blocks(blocks).map_batches(
             ScoringActor,
             fn_constructor_args=(assignment,),
             batch_size=1,
@@ -117,84 +136,6 @@ def _dataset(store: Store, blocks: dict[int, int], assignment: Assignment, actor
             num_gpus=1 if assignment.device == "cuda" else 0,
             max_task_retries=_RETRIES,
         )
-
-
-class _Reader:
-    """Reads what a dataset yields in a thread of its own, so that a stop need not wait for it.
-
-    As a context manager inside of the connection to Ray: none of Ray Data's threads may
-    ask Ray for something while it is left, as that can take the process with it.
-    """
-
-    def __init__(self, dataset: Any) -> None:
-        self._dataset = dataset
-        self._arrived: queue.Queue[Report | Exception | None] = queue.Queue()
-        self._left = threading.Event()
-        self._thread = threading.Thread(target=self._read, name="ray-results", daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._left.set()
-        deadline = time.monotonic() + _LEAVE_SECONDS
-        while self._thread.is_alive() and time.monotonic() < deadline:
-            self._end_execution()
-            self._thread.join(_POLL_SECONDS)
-
-    def _end_execution(self) -> None:
-        """Kill the dataset's actors; the reading then ends as if all had come.
-
-        Ray Data ends an execution when its reader leaves, but has no public call for one
-        whose reader waits for a block. The execution is a thread, named after the dataset.
-        """
-        name = f"StreamingExecutor-{self._dataset.get_dataset_id()}"
-        for thread in threading.enumerate():
-            end = getattr(thread, "shutdown", None)
-            if thread.name == name and end is not None:
-                end(force=True)
-                thread.join(_LEAVE_SECONDS)
-
-    def reports(self, stop: Callable[[], bool]) -> Iterator[Report | None]:
-        """Yield reports as they come, and None every now and then in between, until `stop()`.
-
-        Raises:
-            UnavailableError: an actor reports a failure, or Ray gives up.
-        """
-        silent_since: float | None = time.monotonic()
-        while not stop():
-            try:
-                found = self._arrived.get(timeout=_POLL_SECONDS)
-            except queue.Empty:
-                if silent_since and time.monotonic() - silent_since > _SILENCE_SECONDS:
-                    logger.warning("no actor has answered yet: a model is loading, or Ray is busy")
-                    silent_since = None
-                yield None
-                continue
-            silent_since = None
-            if found is None:
-                return
-            if isinstance(found, Exception):
-                raise _as_unavailable(found) from found
-            if found.failure:
-                raise UnavailableError(found.failure)
-            yield found
-
-    def _read(self) -> None:
-        import ray
-
-        try:
-            # Not iter_batches: its threads fetch ahead and outlive the reading.
-            for bundle in self._dataset.iter_internal_ref_bundles():
-                for table in ray.get(bundle.block_refs):
-                    for report in reports_of(table):
-                        self._arrived.put(report)
-                if self._left.is_set():
-                    return
-            self._arrived.put(None)
-        except Exception as error:  # noqa: BLE001 - raised in the thread that waits for it
-            self._arrived.put(error)
 
 
 def _timed_groups(reports: Iterator[Report | None], commit: Commit) -> Iterator[list[Report]]:
@@ -230,18 +171,3 @@ def _commit_reports(store: Store, reports: list[Report], commit: Commit, total: 
     total.path = reports[-1].path
     vram = max(report.vram_mb for report in reports)
     total.peak_vram_mb = max(vram, total.peak_vram_mb or 0.0) or None
-
-
-def _as_unavailable(error: Exception) -> Exception:
-    """Return what went wrong on Ray as one line; the whole of it is this error's cause."""
-    import ray
-
-    if not isinstance(error, ray.exceptions.RayError | ray.data.exceptions.SystemException):
-        return error
-    root: BaseException = error
-    while (deeper := getattr(root, "cause", None) or root.__cause__) is not None:
-        root = deeper
-    return UnavailableError(
-        f"scoring on Ray failed ({type(root).__name__}: {first_line(root)}): what was committed is "
-        "kept, run the same command to go on"
-    )

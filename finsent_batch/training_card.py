@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from .config import CAUSAL_PRESETS, TrainConfig
 from .labels import LABELS
-from .models.bases import weight_files
+from .models.bases import base_name, weight_files
 from .models.directory import FORMAT_VERSION
 from .models.files import FileHashes
 from .models.spec import CAUSAL, ModelSpec
@@ -58,7 +58,7 @@ def causal_card(
         "family": CAUSAL,
         "preset": config.preset,
         "base": {
-            "id": config.base,
+            "id": base_name(config.base or ""),
             "files": {f.name: hashes.sha256(f) for f in weight_files(spec.base)},
         },
         "quantisation": config.quantisation,

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from .config import TrainConfig
-from .errors import BadDataError, CannotCreateError, MissingInputError
+from .errors import BadDataError, CannotCreateError, MissingInputError, UsageError
 from .labelled import (
     AGREEMENT,
     SPLITS,
@@ -46,13 +46,19 @@ def load_splits(folders: tuple[Path, ...]) -> Labelled:
     Neither in two of a folder, nor in one split of a folder and another of the next.
 
     Raises:
+        UsageError: two folders have one name.
         MissingInputError: a folder lacks a split.
         BadDataError: a file is no labelled data, two splits share a headline, or training
             lacks a label.
     """
+    names = [folder.absolute().name for folder in folders]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise UsageError(
+            f"two --data folders are called {twice[0]}, and rows are told apart by that: rename one"
+        )
     digest = hashlib.sha256()
     frames: dict[str, list[pl.DataFrame]] = {split: [] for split in SPLITS}
-    for folder in folders:
+    for folder, name in zip(folders, names, strict=True):
         for split in SPLITS:
             file = folder / f"{split}.parquet"
             if not file.exists():
@@ -60,9 +66,9 @@ def load_splits(folders: tuple[Path, ...]) -> Labelled:
                     f"{file} does not exist: make it with finsent-batch prepare"
                 )
             frame = _read_split(file)
-            digest.update(f"{folder.name}/{split}\n".encode())
+            digest.update(f"{name}/{split}\n".encode())
             digest.update(frame.write_csv().encode())
-            frames[split].append(frame.with_columns(pl.lit(folder.name).alias("folder")))
+            frames[split].append(frame.with_columns(pl.lit(name).alias("folder")))
     splits = {split: pl.concat(parts, how="diagonal") for split, parts in frames.items()}
     check_leakage(list(splits.items()))
     missing = [label for label in LABELS if label not in set(splits["train"]["label"])]
@@ -117,4 +123,4 @@ def split_notes(folder: Path) -> dict[str, Any]:
     """Return what `prepare` wrote of a folder: its sources, recipe and counts."""
     file = folder / "split.json"
     notes = json.loads(file.read_text("utf-8")) if file.exists() else {}
-    return {"folder": folder.name, **notes}
+    return {"folder": folder.absolute().name, **notes}

@@ -151,11 +151,15 @@ def predictions_files(store: Store) -> list[str]:
 
 
 def evaluated_headlines_sql(predictions_paths: Sequence[str]) -> str:
-    """Return the SELECT behind `evaluated_headlines`; a file belongs to its last evaluation."""
+    """Return the SELECT behind `evaluated_headlines`: of each model and data the last evaluation.
+
+    A file belongs to the last evaluation that wrote it.
+    """
     nothing = ", ".join(f"CAST(NULL AS {k}) AS {n}" for n, k in EVALUATED_COLUMNS.items())
     taken = ", ".join(f"predictions.{name}" for name in EVALUATED_COLUMNS)
     predictions = f"SELECT CAST(NULL AS VARCHAR) AS filename, {nothing} WHERE false"
     files = ", ".join(quote_literal(literal_path(file)) for file in predictions_paths)
+    there = ", ".join(quote_literal(file) for file in predictions_paths) or "NULL"
     if files:
         predictions += f"""
         UNION ALL BY NAME
@@ -166,8 +170,12 @@ def evaluated_headlines_sql(predictions_paths: Sequence[str]) -> str:
     FROM ({predictions}) AS predictions
     JOIN (
         SELECT * FROM (
-            SELECT evaluated_at, model, model_fingerprint, data,
-                json_extract_string(metrics, '$.predictions') AS file
-            FROM evaluations)
-        QUALIFY row_number() OVER (PARTITION BY file ORDER BY evaluated_at DESC) = 1
+            SELECT * FROM (
+                SELECT evaluated_at, model, model_fingerprint, data,
+                    json_extract_string(metrics, '$.predictions') AS file
+                FROM evaluations)
+            QUALIFY row_number() OVER (PARTITION BY file ORDER BY evaluated_at DESC) = 1)
+        WHERE file IN ({there})
+        QUALIFY row_number() OVER (
+            PARTITION BY model, model_fingerprint, data ORDER BY evaluated_at DESC) = 1
     ) AS latest ON predictions.filename = latest.file"""

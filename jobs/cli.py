@@ -169,7 +169,7 @@ def run(arguments: list[str] | None = None) -> int:
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
         help_line = f"; see {context.command_path} --help" if context else ""
-        _say(error.format_message().rstrip(".") + help_line)
+        _say(error.format_message().rstrip(".") + _place_of(error) + help_line)
         return error.exit_code
     except click.Abort:
         _say("interrupted")
@@ -188,6 +188,15 @@ def run(arguments: list[str] | None = None) -> int:
 def main() -> None:
     """Entry point of the console script."""
     sys.exit(run())
+
+
+def _place_of(error: click.ClickException) -> str:
+    """Return where an option goes that a command does not have, but all of them do."""
+    if not isinstance(error, click.NoSuchOption):
+        return ""
+    if not any(error.option_name in parameter.opts for parameter in cli.params):
+        return ""
+    return f": {error.option_name} goes before the command"
 
 
 def _run_of(error: FinsentError) -> dict[str, str]:

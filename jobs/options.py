@@ -1,5 +1,6 @@
 """Options that several jobs share."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -83,4 +84,18 @@ def parse_pairs(values: tuple[str, ...], option: str) -> tuple[tuple[str, str], 
 
 def file_path(*, dir_okay: bool = False) -> click.Path:
     """Return the type of a path option; existence is checked by the library."""
-    return click.Path(dir_okay=dir_okay, path_type=Path)
+    return _NamedPath(dir_okay=dir_okay, path_type=Path)
+
+
+class _NamedPath(click.Path):
+    """A path that is not empty: that of a variable without a value would be the working folder."""
+
+    def convert(
+        self,
+        value: str | os.PathLike[str],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> Any:
+        if not os.fspath(value):
+            self.fail("the name is empty", param, ctx)
+        return super().convert(value, param, ctx)

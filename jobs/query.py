@@ -55,7 +55,7 @@ def query(
     finsent-batch query label_mix --from news.scored.parquet
     finsent-batch query --sql "SELECT source, avg(sentiment_score) FROM scored_headlines GROUP BY 1"
     """
-    from finsent_batch.queries import run_query, run_sql, to_polars
+    from finsent_batch.queries import check_query_output, run_query, run_sql, to_polars
 
     if statement is not None and (name is not None or params):
         raise click.UsageError("--sql is a query by itself: leave out NAME and --param")
@@ -63,6 +63,8 @@ def query(
         _list_queries()
         return
     chosen = _choose_format(format_, output)
+    if output is not None:
+        check_query_output(output, obj.store, published)
     if statement is not None:
         frame = to_polars(run_sql(statement, obj.store, published=published))
     else:

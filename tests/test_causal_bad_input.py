@@ -117,6 +117,12 @@ def test_what_training_reads_is_not_written_to(
     for output in ("m", base):
         done = run("merge", "m", "-o", output, "--overwrite")
         assert (done.code, "is what this merge reads" in done.err) == (73, True), done.err
+    shutil.copytree(tmp_path / "m", tmp_path / "other")
+    (tmp_path / "other" / "finsent.json").unlink()
+    done = run("merge", "m", "-o", "other")
+    assert (done.code, "holds a model" in done.err) == (73, True), "an adapter is one as well"
+    assert run("merge", "m", "-o", "other", "--overwrite").code == 0
+    assert not (tmp_path / "other" / "adapter_config.json").exists()
     assert weights(tmp_path / "m") == adapter
     assert {f.name: f.read_bytes() for f in base.iterdir()} == before
 

@@ -133,6 +133,11 @@ def test_only_the_same_training_is_resumed(
     assert "seed was 0, not 1" in refused("--seed", 1)
     assert "quantisation was nf4, not None" in refused("--quantisation", "none")
     assert "other base" in refused(base=causal_base(seed=1))
+    written = unfinished / "checkpoints" / "training.json"
+    identity = written.read_text()
+    written.write_text(json.dumps(json.loads(identity) | {"processes": 2}))
+    assert "processes was 2, not 1" in refused()
+    written.write_text(identity)
     rows = pl.read_parquet(split / "train.parquet")
     rows[:-1].write_parquet(split / "train.parquet")
     assert "(other data)" in refused()

@@ -1,6 +1,7 @@
 """QLoRA training of a tiny causal base: through the command line, killed, resumed, merged."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,13 +28,15 @@ def test_an_adapter_is_trained_scored_evaluated_and_merged(
     tmp_path: Path,
 ) -> None:
     base = causal_base()
-    given = arguments(split, base, tmp_path / "adapter")
+    # Named from here, but found from anywhere.
+    given = arguments(split, Path(os.path.relpath(base, tmp_path)), tmp_path / "adapter")
     if not quantised:
         given += ["--quantisation", "none"]
     done = run(*given)
     assert done.code == 0, done.err
     card = json.loads((tmp_path / "adapter" / "finsent.json").read_text())
     assert card["family"] == "label_tokens"
+    assert card["base"]["id"] == str(base.resolve())
     assert card["quantisation"] == ("nf4" if quantised else None)
     assert card["training"]["hyperparameters"]["lora_r"] == 4
     assert card["temperature"] > 0
@@ -46,7 +49,7 @@ def test_an_adapter_is_trained_scored_evaluated_and_merged(
     assert done.code == 0, done.err
     found = json.loads((tmp_path / "report" / "metrics.json").read_text())
     assert found["accuracy"] == card["metrics"]["test/split"]["accuracy"]
-    assert found["against"]["model"] == str(base)
+    assert found["against"]["model"] == str(base.resolve())
     assert (tmp_path / "report" / "predictions.csv").exists()
     again = json.loads((tmp_path / "adapter" / "finsent.json").read_text())
     assert "evaluate/test.parquet" in again["metrics"]

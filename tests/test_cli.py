@@ -119,6 +119,9 @@ def test_version(run):
         (["score"], "Missing argument 'INPUT'"),
         (["score", "x.csv", "--device", "tpu"], "'tpu' is not one of 'auto', 'cpu', 'cuda'"),
         (["score", "x.csv", "--nothing"], "No such option '--nothing'"),
+        (["score", "x.csv", "--store", "s.duckdb"], "--store goes before the command; see"),
+        (["score", ""], "the input's name is empty"),
+        (["score", "x.csv", "-o", ""], "'-o' / '--output': the name is empty"),
         (["--log-format", "xml", "runs"], "'xml' is not one of 'text', 'json'"),
     ],
 )

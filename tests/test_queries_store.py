@@ -221,6 +221,16 @@ def test_predictions_that_were_written_over_belong_to_the_last_evaluation(evalua
     assert ask(evaluated, "confusion")["model"].unique().to_list() == ["later"]
 
 
+def test_an_evaluation_that_is_repeated_elsewhere_counts_once(evaluated, tmp_path):
+    frame_of(PREDICTIONS[:3]).write_parquet(tmp_path / "again.parquet")
+    record(evaluated, tmp_path / "again.parquet", hour=2)
+    counts = ask(evaluated, "accuracy_by_class")["headlines"].to_list()
+    assert counts == [2, 1, 0], "the later one's"
+    (tmp_path / "again.parquet").unlink()
+    counts = ask(evaluated, "accuracy_by_class")["headlines"].to_list()
+    assert counts == [2, 1, 2], "the earlier one is what is left"
+
+
 def test_predictions_that_are_gone(evaluated, tmp_path):
     (tmp_path / "predictions.parquet").unlink()
     with pytest.raises(MissingInputError, match=r"no predictions that still exist: run finsent"):

@@ -186,6 +186,25 @@ def test_a_store_in_which_nothing_was_published(run, tmp_path):
     assert "query run_history has no parameter 'date_column'; there are: limit" in done.err
 
 
+def test_a_result_replaces_neither_the_store_nor_what_runs_read_and_wrote(
+    run, score, feed, tmp_path
+):
+    score("feed.parquet")
+    names = ("finsent.duckdb", "feed.parquet", "feed.scored.parquet")
+    before = {name: (tmp_path / name).read_bytes() for name in names}
+    for name, said in zip(
+        names, ("is the store", "input or output", "input or output"), strict=True
+    ):
+        more = ("-o", tmp_path / name, "--format", "parquet")
+        for given in ((), ("--from", "feed.scored.parquet")):
+            if given and name == "feed.parquet":
+                continue
+            done = run("query", "label_mix", *more, *given)
+            assert (done.code, said in done.err) == (2, True), done.err
+            assert done.err.count("\n") == 1
+    assert {name: (tmp_path / name).read_bytes() for name in names} == before
+
+
 def test_by_default_the_published_rows_of_the_store_s_runs_are_read(run, score, feed):
     found = score("feed.parquet")
     labels = run("query", "label_mix", "--format", "json").json

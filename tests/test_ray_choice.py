@@ -90,14 +90,15 @@ def test_a_block_that_comes_twice_is_committed_once(run, wordy, tiny_model, tmp_
     pl.DataFrame({"headline": wordy(300)}).write_parquet(tmp_path / "feed.parquet")
     blocks = []
 
-    def dataset(store, sizes, assignment, actors):
-        blocks.extend(sizes.items())
+    def dataset(given, assignment, actors):
+        blocks.extend((t["start"][0].as_py(), len(t["headlines"][0])) for t in given)
 
     def reports(stop):
         for start, count in [blocks[0], *blocks, blocks[-1]]:
             probabilities = np.full((count, 3), 1 / 3, np.float32)
             yield Report(
-                start=start, path="packed", ready_at=0.0, actor="a", vram_mb=0.0, failure=None,
+                start=start, path="packed", ready_at=0.0, actor="a", vram_mb=0.0,
+                failure=None, bug=None,
                 scored=ScoredBatch(positions=np.arange(count), probabilities=probabilities,
                                    truncated=np.zeros(count, np.bool_), tokens=count),
             )  # fmt: skip
@@ -106,7 +107,7 @@ def test_a_block_that_comes_twice_is_committed_once(run, wordy, tiny_model, tmp_
     monkeypatch.setattr(ray_engine, "connected", lambda *_: nullcontext(cluster))
     monkeypatch.setattr(ray_engine, "_dataset", dataset)
     reader = SimpleNamespace(reports=reports)
-    monkeypatch.setattr(ray_engine, "_Reader", lambda _: nullcontext(reader))
+    monkeypatch.setattr(ray_engine, "Reader", lambda _: nullcontext(reader))
     model = ("--model", tiny_model, "--weights", "fp32", "--engine", "ray")
     done = run("score", "feed.parquet", *model, "--commit-seconds", "0", "--summary", "json")
     assert done.code == 0, done.err

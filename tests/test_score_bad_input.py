@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -255,3 +256,10 @@ def test_a_failed_run_still_gives_its_summary(run, tmp_path, tiny_model):
     pl.DataFrame({"headline": ["oil"], "sentiment": ["x"]}).write_parquet(tmp_path / "n.parquet")
     done = run("score", "n.parquet", "--model", tiny_model, "--summary", "json")
     assert (done.code, done.json["exit_code"]) == (65, 65)
+
+
+def test_a_named_pipe_is_refused(run, tmp_path):
+    """Reading one waits for whoever writes, where no signal would be looked at."""
+    os.mkfifo(tmp_path / "p.csv")
+    done = run("score", "p.csv")
+    assert (done.code, "is no regular file" in done.err) == (2, True), done.err

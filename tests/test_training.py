@@ -115,6 +115,13 @@ def test_a_headline_in_two_splits_stops_training(
     assert "1 headlines stand in both train and test" in done.err
 
 
+def test_two_folders_of_one_name_are_not_mixed_up(
+    run: Callable[..., Result], split: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    done = train(run, tiny_model, "model", "--data", tmp_path / "elsewhere" / split.name)
+    assert (done.code, "two --data folders are called split" in done.err) == (2, True), done.err
+
+
 def test_a_folder_without_splits_is_named(
     run: Callable[..., Result], tiny_model: Path, tmp_path: Path
 ) -> None:

@@ -35,6 +35,15 @@ def resolve_base(identifier: str) -> Path:
     return folder if folder.is_dir() else from_hub(identifier)
 
 
+def base_name(identifier: str) -> str:
+    """Return what a model's card calls its base: a directory by its whole path.
+
+    A relative one would be looked for in the working folder of whoever scores.
+    """
+    folder = Path(identifier).expanduser()
+    return str(folder.resolve()) if folder.is_dir() else identifier
+
+
 def weight_files(folder: Path) -> list[Path]:
     """Return a model folder's safetensors files, sorted by name.
 
@@ -90,7 +99,7 @@ def from_hub(name: str) -> Path:
     Raises:
         MissingInputError: no such id, it is gated, or it cannot be downloaded.
     """
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
+    if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name):
         raise MissingInputError(
             f"no model {name!r}: name {DEFAULT_MODEL}, a model directory, or a Hub id such as "
             "ProsusAI/finbert"
