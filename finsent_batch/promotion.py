@@ -16,6 +16,7 @@ from .default_model import Promotion, current_promotion, settle_model
 from .engines import utc_now
 from .errors import UsageError
 from .evaluation import evaluate
+from .models.directory import whole_name
 from .planning import Progress
 from .runs import no_progress
 from .store import Store
@@ -52,9 +53,8 @@ def promote(config: PromoteConfig, *, progress: Progress = no_progress) -> Promo
             ),
             progress=progress,
         )
-    folder = Path(config.model.model).expanduser()
     promotion = Promotion(
-        model=str(folder.resolve()) if folder.is_dir() else config.model.model,
+        model=whole_name(config.model.model),
         model_fingerprint=result.metrics["model_fingerprint"],
         weights=result.metrics["weights"],
     )

@@ -5,12 +5,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 
 from .engines import Commit, Scored, run_local
 from .errors import UnavailableError
 from .failpoints import failpoint
 from .hardware import gpu_count
+from .models.directory import whole_name
 from .planning import Plan, Progress
 from .ray_actor import Assignment
 from .ray_cluster import INSTALL, ray_installed
@@ -77,10 +77,8 @@ def _here(run: Run, plan: Plan, commit: Commit, progress: Progress) -> Scored:
 
 
 def _on_ray(run: Run, plan: Plan, commit: Commit, progress: Progress) -> Scored:
-    model = run.config.model
-    if Path(model.model).expanduser().is_dir():
-        # Actors do not work in this process's folder.
-        model = replace(model, model=str(Path(model.model).expanduser().resolve()))
+    # Actors do not work in this process's folder.
+    model = replace(run.config.model, model=whole_name(run.config.model.model))
     assignment = Assignment(
         model=model,
         device=run.device,

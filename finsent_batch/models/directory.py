@@ -4,6 +4,7 @@ Nothing here loads weights or imports torch; a fully cached run needs only
 what this module tells.
 """
 
+import logging
 import math
 from pathlib import Path
 from typing import Any, Final
@@ -12,9 +13,11 @@ from ..config import DEFAULT_MODEL, ModelConfig
 from ..errors import ConfigError, MissingInputError
 from ..labels import LABELS, label_index
 from ..prompts import DEFAULT_PROMPT, Prompt
-from .bases import from_hub, read_json, resolve_base, weight_files
+from .bases import base_name, from_hub, read_json, resolve_base, weight_files
 from .files import check_safetensors
 from .spec import CAUSAL, CLASSIFIER, ModelSpec
+
+logger = logging.getLogger(__name__)
 
 FORMAT_VERSION: Final = 1
 CARD_FILE: Final = "finsent.json"
@@ -28,13 +31,16 @@ CAUSAL_MAX_LENGTH: Final = 1024
 def open_model(name: str, *, quantise: bool = False) -> ModelSpec:
     """Find the model a user names: `mini`, a directory, or a Hub id.
 
+    `mini` is the embedded one wherever a command runs; a directory of that name is `./mini`.
     `quantise` is for a causal base without an adapter: score it in 4 bits.
 
     Raises:
         MissingInputError: no such directory, or the Hub cannot give it.
         ConfigError: it cannot score three sentiments, or not safely.
     """
-    if name == DEFAULT_MODEL and not Path(name).is_dir():
+    if name == DEFAULT_MODEL:
+        if (Path(name) / CARD_FILE).exists():
+            logger.warning("model mini is the embedded one; the folder of that name is ./mini")
         return _open_adapter(name, Path(__file__).parent / "mini")
     folder = Path(name).expanduser()
     if not folder.is_dir():
@@ -49,6 +55,11 @@ def open_model(name: str, *, quantise: bool = False) -> ModelSpec:
             "train it with finsent-batch train"
         )
     return _open_plain(name, folder, quantise=quantise)
+
+
+def whole_name(name: str) -> str:
+    """Return a model's name as it means the same in every working folder."""
+    return name if name == DEFAULT_MODEL else base_name(name)
 
 
 def open_configured(config: ModelConfig) -> ModelSpec:
