@@ -12,6 +12,7 @@ loss over the whole text.
 
 import argparse
 import json
+import sys
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -75,7 +76,10 @@ def main() -> None:
     # A process each: what one way leaves on the GPU would count for the next.
     with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as pool:
         given_all = [(given.base, given.split, given.epochs, way) for way in given.ways]
-        rows = list(pool.map(measure, *zip(*given_all, strict=True)))
+        rows = []
+        for row in pool.map(measure, *zip(*given_all, strict=True)):
+            print(*row, file=sys.stderr, flush=True)  # a later way may run out of memory
+            rows.append(row)
     for row in rows:
         row.append(row[3] / rows[-1][3])
     columns = ["way", "epochs", "training s", "samples/s", "whole command s", "peak GB",

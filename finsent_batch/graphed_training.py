@@ -79,9 +79,12 @@ class GraphedTrainer(SFTTrainer):
         try:
             self._steps[shape] = RecordedStep(self, model, inputs)
         except RuntimeError as error:
-            # Nothing has run: a recording only notes what it is to launch.
-            logger.warning("training steps are not recorded, and slower: %s", _first_line(error))
+            # Nothing has run: a recording only notes what it is to launch. What ended it comes
+            # before what its end then said.
+            reason = _first_line(error.__context__ or error)
+            logger.warning("training steps are not recorded, and slower: %s", reason)
             self._recordable = False
+            self._steps.clear()  # they draw from the random state that was put aside
         return self._recordable
 
     def _attach_gradients(self) -> None:
@@ -122,8 +125,17 @@ class RecordedStep:
     def _recording(self, trainer: GraphedTrainer, model: Any) -> Callable[[], Any]:
         graph = torch.cuda.CUDAGraph()
         torch.cuda.synchronize()
-        with torch.cuda.graph(graph, pool=trainer.pool), trainer.compute_loss_context_manager():
-            self._loss = self.forward_and_backward(model)
+        stream = torch.cuda.current_stream()
+        random = torch.cuda.default_generators[torch.cuda.current_device()]
+        before = random.clone_state()
+        try:
+            with torch.cuda.graph(graph, pool=trainer.pool), trainer.compute_loss_context_manager():
+                self._loss = self.forward_and_backward(model)
+        except RuntimeError:
+            # PyTorch leaves both as in a recording, and the next dropout would raise.
+            torch.cuda.set_stream(stream)
+            random.graphsafe_set_state(before)
+            raise
         return graph.replay
 
     def forward_and_backward(self, model: Any) -> torch.Tensor:
@@ -150,5 +162,5 @@ class RecordedStep:
         return self._loss.clone()
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     return str(error).strip().partition("\n")[0] or type(error).__name__

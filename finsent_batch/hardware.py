@@ -161,10 +161,14 @@ def main_memory() -> int:
 
 
 def gpu_memory() -> int:
-    """Return the first GPU's memory in bytes."""
+    """Return the bytes of the first GPU's memory that this process may take: all, without a limit.
+
+    Not what is free: answers would depend on who else is there.
+    """
     import torch
 
-    return int(torch.cuda.get_device_properties(0).total_memory)
+    total = torch.cuda.get_device_properties(0).total_memory
+    return int(total * torch.cuda.get_per_process_memory_fraction(0))
 
 
 def gpu_capability() -> tuple[int, int]:

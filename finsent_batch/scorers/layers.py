@@ -1,13 +1,10 @@
 """Decoder layers arranged for scoring: fewer, larger products and little between them.
 
 The query, key and value products of a Llama-like layer are one, gate and up are
-one, and on a GPU what lies between products is one kernel each: norms compiled,
-rotation and SwiGLU in Triton, for fp8 with the quantisation of what they give.
-The arithmetic is transformers' own, layer by layer.
+one, and on a GPU what lies between products is one Triton kernel each, for fp8 with
+the quantisation of what it gives. The arithmetic is transformers' own, layer by layer.
 """
 
-from collections.abc import Callable
-from functools import cache
 from typing import Any, Final
 
 import torch
@@ -52,14 +49,14 @@ class ScoringLayer:
         Given `last`, indices of tokens, only theirs go on after attention: (n, hidden).
         """
         before, after = self._norms
-        hidden, entering = _run(_added_and_normed, *states, before, self._qkv.kind)
+        hidden, entering = _added_and_normed(*states, before, self._qkv.kind)
         query, key, value = self._states(self._qkv(entering, hidden.dtype), rotary)
         mixed = attend(packing, self.index, query, key, value, self._scale)
         if last is not None:
             mixed, hidden = mixed[last], hidden[last]
         mixed = mixed.reshape(len(mixed), -1)
-        added = self._output(_run(_prepared, mixed, self._output.kind), hidden.dtype)
-        hidden, entering = _run(_added_and_normed, hidden, added, after, self._gate_up.kind)
+        added = self._output(_prepared(mixed, self._output.kind), hidden.dtype)
+        hidden, entering = _added_and_normed(hidden, added, after, self._gate_up.kind)
         gated = self._gate_up(entering, hidden.dtype)
         entering = _activated(gated, self._down.kind)
         return hidden, self._down(entering, hidden.dtype)
@@ -86,25 +83,33 @@ class ScoringLayer:
         return query, key, parts[2]
 
 
-def _rms(hidden: torch.Tensor, weight: torch.Tensor, epsilon: float) -> torch.Tensor:
+def _rms(hidden: torch.Tensor, norm: Any) -> torch.Tensor:
     """Root-mean-square norm (Zhang and Sennrich 2019), in fp32 as transformers has it."""
     wide = hidden.float()
-    scale = torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + epsilon)
-    return weight.to(hidden.dtype) * (wide * scale).to(hidden.dtype)
+    scale = torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + norm.variance_epsilon)
+    normed: torch.Tensor = norm.weight.to(hidden.dtype) * (wide * scale).to(hidden.dtype)
+    return normed
 
 
 def _added_and_normed(
-    hidden: torch.Tensor,
-    added: torch.Tensor,
-    weight: torch.Tensor,
-    epsilon: float,
-    kind: type[Linear],
+    hidden: torch.Tensor, added: torch.Tensor, norm: Any, kind: type[Linear]
 ) -> tuple[torch.Tensor, Input]:
-    total = hidden + added
-    return total, kind.prepare(_rms(total, weight, epsilon))
+    if not hidden.is_cuda:
+        total = hidden + added
+        return total, kind.prepare(_rms(total, norm))
+    from .kernels import add_norm, add_norm_fp8
+
+    numbers = norm.weight, norm.variance_epsilon
+    if _in_fp8(hidden, kind):
+        return add_norm_fp8(hidden, added, *numbers)
+    return add_norm(hidden, added, *numbers)
 
 
 def _prepared(x: torch.Tensor, kind: type[Linear]) -> Input:
+    if x.is_cuda and _in_fp8(x, kind):
+        from .kernels import quantise_fp8
+
+        return quantise_fp8(x)
     return kind.prepare(x)
 
 
@@ -114,9 +119,12 @@ def _activated(gate_up: torch.Tensor, kind: type[Linear]) -> Input:
         return _swiglu(gate_up, kind)
     from .kernels import swiglu, swiglu_fp8
 
-    if kind is Fp8Linear and gate_up.dtype != torch.float32:
-        return swiglu_fp8(gate_up)
-    return swiglu(gate_up)
+    return swiglu_fp8(gate_up) if _in_fp8(gate_up, kind) else swiglu(gate_up)
+
+
+def _in_fp8(x: torch.Tensor, kind: type[Linear]) -> bool:
+    """Return whether a product takes `x` in fp8; what is computed in fp32 stays so."""
+    return kind is Fp8Linear and x.dtype != torch.float32
 
 
 def _swiglu(gate_up: torch.Tensor, kind: type[Linear]) -> Input:
@@ -136,20 +144,3 @@ def _rotated(
         return x * cosine + torch.cat((-second, first), dim=-1) * sine
 
     return turned(query), turned(key)
-
-
-def _run(work: Callable[..., Any], first: torch.Tensor, *rest: Any) -> Any:
-    """Call `work`, compiled where the tensor is on a GPU; norms are passed as their numbers."""
-    given: list[Any] = []
-    for value in rest:
-        if isinstance(value, torch.nn.Module):
-            given += [value.weight, value.variance_epsilon]
-        else:
-            given.append(value)
-    return (_compiled(work) if first.is_cuda else work)(first, *given)
-
-
-@cache
-def _compiled(work: Callable[..., Any]) -> Callable[..., Any]:
-    # Batches differ in tokens: one kernel for all sizes.
-    return torch.compile(work, dynamic=True)
