@@ -110,10 +110,13 @@ def named(published: str) -> Publication:
 
     Raises:
         MissingInputError: no such file.
+        UsageError: a folder.
     """
     path, _, table = published.partition("::")
     if not Path(path).exists():
         raise MissingInputError(f"{path} does not exist: check --from")
+    if Path(path).is_dir():
+        raise UsageError(f"--from {path} is a folder: name one scored file in it")
     return Publication(path=path, table=table or None)
 
 

@@ -14,6 +14,13 @@ from .query_session import VIEW_PARAMETERS, query_session
 from .sql_text import Query, load_query, nearest, quote_identifier, quote_literal
 from .store import first_line
 
+_KINDS = {
+    "INTEGER": ("UINTEGER", "a whole number of 0 or more"),
+    "DOUBLE": ("DOUBLE", "a number"),
+    "DATE": ("DATE", "a date such as 2014-01-31"),
+}
+"""By the type in a query's header: what a value is read as, and how its user is told."""
+
 
 def run_query(
     name: str,
@@ -31,7 +38,7 @@ def run_query(
 
     Raises:
         UsageError: unknown query.
-        ParameterError: a parameter is missing, unknown or of the wrong type.
+        ParameterError: a parameter is missing, unknown, of the wrong type, or names no column.
         MissingInputError: nothing was published or evaluated, or the files are gone.
         TryAgainError: a job is writing to the store.
     """
@@ -56,15 +63,9 @@ def run_query_arrow(
     times = query.reads("news_time")
     with query_session(store, published, view, columns, needs_times=times) as connection:
         _set_parameters(connection, query, own, about)
+        _check_columns(connection, query, own)
         try:
             return _fetch(connection, query.text)
-        except duckdb.BinderException as error:
-            if not own:
-                raise
-            given = ", ".join(f"{name}={value}" for name, value in own)
-            raise ParameterError(
-                f"query {query.name} with {given}: {first_line(error)}", header=query.header
-            ) from None
         except duckdb.Error as error:
             if view is None:
                 raise
@@ -183,14 +184,15 @@ def _set_parameters(
                 + (nearest(name, known.split(", ")) if known else "it takes none"),
                 header=query.header,
             )
-        kind = declared[name].type
+        declared_type = declared[name].type
+        kind, told = _KINDS.get(declared_type, (declared_type, declared_type))
         try:
             connection.execute(
                 f"SET VARIABLE {quote_identifier(name)} = CAST({quote_literal(value)} AS {kind})"
             )
         except duckdb.Error:
             raise ParameterError(
-                f"--param {name}={value}: not a {kind} ({declared[name].description})",
+                f"--param {name}={value}: not {told} ({declared[name].description})",
                 header=query.header,
             ) from None
     given = {name for name, _ in parameters}
@@ -198,5 +200,21 @@ def _set_parameters(
         if parameter.required and name not in given:
             raise ParameterError(
                 f"query {query.name} needs --param {name}=… ({parameter.description})",
+                header=query.header,
+            )
+
+
+def _check_columns(
+    connection: duckdb.DuckDBPyConnection, query: Query, parameters: Sequence[tuple[str, str]]
+) -> None:
+    """Refuse a parameter of the query's own that names no column of the published rows."""
+    for name, value in parameters:
+        if not name.endswith("_column"):
+            continue
+        there = [row[0] for row in connection.execute("DESCRIBE scored_headlines").fetchall()]
+        if value.lower() not in map(str.lower, there):
+            raise ParameterError(
+                f"--param {name}={value}: the published rows have no such column; they have: "
+                + ", ".join(there),
                 header=query.header,
             )

@@ -51,8 +51,20 @@ def _values(prefix: str, ctx: click.Context) -> list[list[object]]:
         source = ctx.get_parameter_source(name)
         value = ctx.params.get(name)
         values = value if isinstance(value, tuple) else () if value is None else (value,)
-        shown = ", ".join(map(str, values)) or "not set"
+        shown = ", ".join(map(str, values)) or _refused(parameter, ctx) or "not set"
         rows.append(
             [prefix + option, shown, _WORDS.get(source, "default") if source else "default"]
         )
     return rows
+
+
+def _refused(option: click.Option, ctx: click.Context) -> str:
+    """Return why an option does not take its variable's value, which resilient parsing drops."""
+    value = option.resolve_envvar_value(ctx)
+    if value is None:
+        return ""
+    try:
+        option.type_cast_value(ctx, option.value_from_envvar(ctx))
+    except click.BadParameter as error:
+        return f"refused: {error.message}"
+    return ""

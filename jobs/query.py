@@ -60,6 +60,8 @@ def query(
     if statement is not None and (name is not None or params):
         raise click.UsageError("--sql is a query by itself: leave out NAME and --param")
     if statement is None and name is None:
+        if params or published is not None or format_ is not None or output is not None:
+            raise click.UsageError("name a query, or write one with --sql: query alone lists them")
         _list_queries()
         return
     chosen = _choose_format(format_, output)

@@ -53,6 +53,13 @@ def test_every_setting_is_shown_with_its_default(run):
     assert {source for _, source in rows.values()} == {"default"}
 
 
+def test_a_variable_that_an_option_refuses_is_shown_with_the_reason(run, monkeypatch):
+    monkeypatch.setenv("FINSENT_SCORE_LIMIT", "ten")
+    value, source = shown(run("config", "show", "score"))["score.limit"]
+    assert value.startswith("refused: 'ten' is not a valid integer")
+    assert source == "environment"
+
+
 def test_defaults_of_the_command_line_are_those_of_the_library(run):
     rows = shown(run("config", "show"))
     compared = 0

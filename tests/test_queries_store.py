@@ -262,6 +262,6 @@ def test_predictions_and_labelled_scored_rows_may_be_named(tmp_path, scored_tabl
 
 
 def test_a_parameter_of_the_wrong_type_shows_the_header(evaluated):
-    with pytest.raises(ParameterError, match="not a INTEGER") as caught:
+    with pytest.raises(ParameterError, match="not a whole number") as caught:
         ask(evaluated, "calibration", bins="many")
     assert "param bins INTEGER" in caught.value.header

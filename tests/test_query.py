@@ -126,7 +126,7 @@ PUBLISHED = ["--from", "news.parquet"]
         (
             ["daily_sentiment", *PUBLISHED, "--param", "since=yesterday"],
             2,
-            "--param since=yesterday: not a DATE (first day, default all)",
+            "--param since=yesterday: not a date such as 2014-01-31 (first day, default all)",
         ),
         (
             ["daily_sentiment", *PUBLISHED, "--param", "sinse=2024-05-01"],
@@ -141,10 +141,10 @@ PUBLISHED = ["--from", "news.parquet"]
         (
             ["sentiment_by", *PUBLISHED, "--param", "by_column=ticker"],
             2,
-            "query sentiment_by with by_column=ticker: ",
+            "--param by_column=ticker: the published rows have no such column; they have: ",
         ),
-        (["labelled", *PUBLISHED, "--param", "limit=few"], 2, "--param limit=few: not a INTEGER"),
-        (["labelled", *PUBLISHED, "--param", "limit=-1"], 2, "query labelled with limit=-1"),
+        (["labelled", *PUBLISHED, "--param", "limit=few"], 2, "limit=few: not a whole number of 0"),
+        (["labelled", *PUBLISHED, "--param", "limit=-1"], 2, "limit=-1: not a whole number of 0"),
         (["labelled", *PUBLISHED, "--param", "limit"], 2, "'limit' is not KEY=VALUE"),
         (
             ["labelled", *PUBLISHED, "--param", "date_column=day"],
@@ -157,6 +157,8 @@ PUBLISHED = ["--from", "news.parquet"]
             'column "headline" of news.parquet holds no times',
         ),
         (["quarantine", *PUBLISHED], 2, "query quarantine reads the store, not published rows"),
+        (["label_mix", "--from", "."], 2, "--from . is a folder: name one scored file in it"),
+        (["--format", "json"], 2, "name a query, or write one with --sql"),
         (["label_mix", "--from", "gone.parquet"], 66, "gone.parquet does not exist: check --from"),
         (["label_mix", "--from", "plain.csv"], 65, "plain.csv has no column 'sentiment'"),
         (["label_mix", "--from", "bad.parquet"], 65, "bad.parquet cannot be read"),
