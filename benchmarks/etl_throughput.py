@@ -28,7 +28,8 @@ from finsent_batch.models.directory import open_model
 from finsent_batch.planning import make_plan
 from finsent_batch.runs import StopRequest, no_progress
 from finsent_batch.scoring import opened_run
-from finsent_batch.sources import ParquetSource, choose_text_column
+from finsent_batch.source_columns import choose_text_column
+from finsent_batch.sources import ParquetSource
 
 
 def repeated(year: Path, rows: int, file: Path) -> Path:

@@ -24,7 +24,7 @@ import polars as pl
 import torch
 from report import emit
 
-from finsent_batch.config import TrainConfig
+from finsent_batch.train_config import TrainConfig
 from finsent_batch.training import train
 
 WAYS: dict[str, dict[str, Any]] = {

@@ -16,7 +16,8 @@ from .results import output_schema
 from .runs import Job, StopRequest, no_progress
 from .scoring import execute, opened_run
 from .sinks import ArrowSink
-from .sources import ArrowSource, choose_text_column
+from .source_columns import choose_text_column
+from .sources import ArrowSource
 
 
 def score_frame(

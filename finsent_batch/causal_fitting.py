@@ -17,7 +17,6 @@ from trl.trainer.sft_trainer import SFTTrainer
 
 from .causal_data import PackedCollator
 from .checkpoints import CHECKPOINTS, last_checkpoint, state_of
-from .config import TrainConfig
 from .errors import UsageError
 from .fitting import Report, one_gpu, reports
 from .graphed_training import GraphedTrainer
@@ -28,6 +27,7 @@ from .planning import Progress
 from .ranks import Ranks, SharedOrder
 from .runs import StopRequest
 from .scorers.causal import load_base
+from .train_config import TrainConfig
 from .training_callbacks import (
     KEPT_EPOCH,
     KeepEpoch,

@@ -19,7 +19,6 @@ from transformers import AutoTokenizer, set_seed
 from .causal_data import Answers, PackedCollator, balanced, training_set
 from .causal_fitting import adapted, base_model, fit_causal
 from .checkpoints import CHECKPOINTS, start_checkpoints
-from .config import TrainConfig
 from .errors import UsageError
 from .graphed_training import LENGTHS, graphable
 from .hardware import resolve_device
@@ -42,6 +41,7 @@ from .scorers.causal import compute_dtype
 from .scorers.decoders import packable
 from .scorers.label_tokens import LabelTokenScorer
 from .scorers.prompt_tokens import PromptTokens, load_backend, load_prompt_tokens
+from .train_config import TrainConfig
 from .training_callbacks import check_finite
 from .training_card import causal_card
 from .training_data import Labelled, check_output, held_out, load_splits

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from .atomic import replacing
-from .config import TrainConfig
 from .errors import CannotCreateError, ConfigError
+from .train_config import TrainConfig
 
 CHECKPOINTS: Final = "checkpoints"
 _IDENTITY: Final = "training.json"

@@ -5,9 +5,16 @@ from pathlib import Path
 import duckdb
 
 from .atomic import is_disk_full
-from .errors import BadDataError, MissingInputError, StorageError, TryAgainError, UsageError
+from .errors import (
+    BadDataError,
+    MissingInputError,
+    StorageError,
+    TryAgainError,
+    UsageError,
+    first_line,
+)
 from .sql_text import quote_identifier, quote_literal
-from .store import first_line, is_damage, lock_holder
+from .store_connection import is_damage, lock_holder
 
 _ATTACHED = "attached_"
 

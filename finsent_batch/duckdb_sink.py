@@ -11,12 +11,11 @@ import pyarrow as pa
 
 from .atomic import create_database, disk_reason, is_disk_full, remove_database
 from .duckdb_files import attached
-from .errors import CannotCreateError, StorageError
+from .errors import CannotCreateError, StorageError, first_line
 from .failpoints import failpoint
 from .marks import MARK_KEY, Mark
 from .sinks import check_duckdb_columns, decodable
 from .sql_text import quote_identifier, quote_literal
-from .store import first_line
 from .streams import registered
 
 

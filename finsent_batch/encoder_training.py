@@ -20,7 +20,6 @@ from transformers import (
     set_seed,
 )
 
-from .config import TrainConfig
 from .fitting import count_cut, fit, logits_of
 from .hardware import available_cores
 from .labels import LABELS
@@ -33,6 +32,7 @@ from .models.files import FileHashes, share_weights
 from .planning import Progress
 from .scorers import FROM_DISK
 from .scorers.classifier import new_classifier
+from .train_config import TrainConfig
 from .training_callbacks import check_finite
 from .training_card import hyperparameters, package_versions
 from .training_data import Labelled, check_output, held_out, load_splits, split_notes

@@ -10,16 +10,17 @@ from .config import ScoreConfig
 from .default_model import settle_model
 from .errors import TryAgainError
 from .hardware import resolve_device
-from .inputs import Pair, check_target, open_sink, open_source
+from .inputs import Pair
 from .models.directory import open_configured
 from .models.files import FileHashes
 from .object_store import found_pairs
+from .opening import check_target, open_sink, open_source
 from .planning import Plan, Progress, make_plan
 from .results import output_schema
 from .runs import no_progress
 from .scorers import Scorer
 from .scorers.loading import load_scorer
-from .sources import choose_text_column
+from .source_columns import choose_text_column
 from .store import Store
 from .summary import DryRun
 

@@ -3,9 +3,8 @@
 import duckdb
 
 from .atomic import disk_reason, is_disk_full
-from .errors import BadDataError, ConfigError, FinsentError, StorageError
+from .errors import BadDataError, ConfigError, FinsentError, StorageError, first_line
 from .runs import StopRequest
-from .store import first_line
 
 
 def as_expected(error: BaseException, stop: StopRequest) -> BaseException:

@@ -20,12 +20,12 @@ from transformers import (
     TrainingArguments,
 )
 
-from .config import TrainConfig
 from .labels import LABELS
 from .metrics import Floats
 from .mixture import soft_targets
 from .planning import Progress
 from .scorers.batching import length_sorted_batches, pad
+from .train_config import TrainConfig
 
 logger = logging.getLogger(__name__)
 

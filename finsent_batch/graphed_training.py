@@ -14,7 +14,7 @@ from torch.nn import functional
 from trl.trainer.sft_trainer import SFTTrainer
 
 from .causal_data import IGNORED
-from .config import TrainConfig
+from .train_config import TrainConfig
 
 logger = logging.getLogger(__name__)
 

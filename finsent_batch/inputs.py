@@ -7,16 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .config import ScoreConfig
-from .csv_source import BadRow, stage_csv
-from .duckdb_append import AppendingSink
 from .duckdb_files import table_names
-from .duckdb_sink import DuckDBSink
-from .errors import BadDataError, CannotCreateError, MissingInputError, UsageError
-from .marks import FileMarks
+from .errors import BadDataError, MissingInputError, UsageError
 from .output_files import check_inside
-from .sinks import CsvSink, ParquetSink, Sink
-from .sources import DuckDBSource, ParquetSource, Source
-from .store import Store
 from .suffixes import stem_of, suffix_of
 
 FILE_SUFFIXES = (".csv", ".csv.gz", ".parquet")
@@ -205,60 +198,3 @@ def _many(config: ScoreConfig, base: Path, files: list[Path], folder: Path) -> l
                 "score them one by one with -o"
             )
     return pairs
-
-
-def open_source(store: Store, pair: Pair, config: ScoreConfig) -> tuple[Source, tuple[BadRow, ...]]:
-    """Open one input; CSV is parsed here, and its bad rows are returned beside it."""
-    if pair.table is not None:
-        source = DuckDBSource(store.connection, pair.input, pair.table, limit=config.limit)
-        return source, ()
-    if suffix_of(pair.input) == ".parquet":
-        return ParquetSource(pair.input, identity=pair.address, limit=config.limit), ()
-    staged = stage_csv(
-        pair.input,
-        store.work_folder(),
-        encoding=config.encoding,
-        max_bad_rows=config.max_bad_rows,
-    )
-    source_file = ParquetSource(staged.file, identity=pair.named, limit=config.limit)
-    return source_file, staged.bad_rows
-
-
-def open_sink(store: Store, pair: Pair) -> Sink:
-    """Return the sink of one output; nothing is created yet."""
-    if pair.output_table is not None:
-        sink = AppendingSink if pair.append else DuckDBSink
-        return sink(store.connection, pair.output, pair.output_table)
-    if suffix_of(pair.output) == ".parquet":
-        return ParquetSink(pair.output)
-    return CsvSink(pair.output, FileMarks(store))
-
-
-def check_target(sink: Sink, source: Source, *, overwrite: bool) -> None:
-    """Refuse to replace what this program did not make from this same input.
-
-    Raises:
-        CannotCreateError: something else stands there, the place is not writable, or
-            the output's format has no room for a column.
-        TryAgainError: another process has it open, so that it can be neither checked nor
-            written now.
-    """
-    if isinstance(sink, AppendingSink):
-        sink.check_appendable()
-    sink.check_columns(source.schema, source.types)
-    if not isinstance(sink, AppendingSink) and not overwrite and sink.exists():
-        mark = sink.mark()
-        if mark is None or (mark["input"], mark["input_table"]) != (source.path, source.table):
-            what = f"table {sink.table!r} in {sink.path}" if sink.table else sink.path
-            made_from = (
-                " (collects inputs with --append)"
-                if mark and mark.get("append")
-                else f" (made from {mark['input']})"
-                if mark
-                else ""
-            )
-            raise CannotCreateError(
-                f"{what} exists{made_from} and is no output of this input: "
-                "name another with -o, or replace it with --overwrite"
-            )
-    sink.check_writable()

@@ -18,7 +18,7 @@ from .config import LABEL_COLUMNS, TEXT_COLUMNS
 from .errors import BadDataError, MissingInputError, UsageError
 from .headlines import normalise
 from .labels import LABELS, label_index
-from .sources import check_column_names
+from .source_columns import check_column_names
 from .suffixes import suffix_of
 
 SPLITS = ("train", "valid", "test")

@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-from .config import TrainConfig
 from .errors import UsageError
+from .train_config import TrainConfig
 
 _UNITS = {"MB": 10**6, "GB": 10**9, "MIB": 2**20, "GIB": 2**30}
 # Bytes of activations kept for the backward pass, per token and layer, for each unit of hidden and

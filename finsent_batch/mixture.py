@@ -6,10 +6,10 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from .config import TrainConfig
 from .labelled import duplicate_key
 from .labels import LABELS
 from .opposites import opposite_headline
+from .train_config import TrainConfig
 
 # Where annotators disagreed the majority's label is a guess of that quality, and training on it
 # as certain teaches noise: its probability is the middle of the range that the file stands for.

@@ -18,9 +18,8 @@ from pyarrow import fs
 
 from .atomic import is_disk_full
 from .config import ScoreConfig
-from .errors import MissingInputError, StorageError, TryAgainError, UsageError
+from .errors import MissingInputError, StorageError, TryAgainError, UsageError, first_line
 from .inputs import FILE_SUFFIXES, Pair, is_input, resolve_pairs
-from .store import first_line
 
 logger = logging.getLogger(__name__)
 

@@ -9,9 +9,9 @@ import duckdb
 
 from .duckdb_append import INPUT_COLUMN, AppendingSink, input_name
 from .duckdb_files import attached, tables_of
-from .errors import BadDataError, MissingInputError, UsageError
+from .errors import BadDataError, MissingInputError, UsageError, first_line
 from .sql_text import quote_identifier, quote_literal
-from .store import Store, first_line
+from .store import Store
 from .suffixes import suffix_of
 
 

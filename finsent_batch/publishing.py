@@ -18,7 +18,8 @@ from .marks import Mark
 from .planning import HAS_TEXT, IS_EMPTY, Plan, PlannedSource, Progress
 from .results import CONFIDENT_COLUMN, output_schema, result_schema
 from .sinks import Sink
-from .store import STORE_CATALOG, Store
+from .store import Store
+from .store_connection import STORE_CATALOG
 
 _STATUS = f"""CASE WHEN state = {IS_EMPTY} THEN 'empty' WHEN state <> {HAS_TEXT} THEN 'invalid'
     WHEN truncated THEN 'truncated' WHEN p_positive IS NOT NULL THEN 'scored'

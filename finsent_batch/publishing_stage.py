@@ -7,8 +7,8 @@ from . import __version__
 from .distributions import add_histograms
 from .engines import utc_now
 from .errors import TryAgainError
-from .inputs import check_target
 from .marks import Mark
+from .opening import check_target
 from .planning import Plan, PlannedSource, Progress
 from .publishing import publish
 from .retries import retried

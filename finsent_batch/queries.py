@@ -9,10 +9,9 @@ import polars as pl
 import pyarrow as pa
 
 from .config import StoreConfig
-from .errors import BadDataError, ParameterError, UsageError
+from .errors import BadDataError, ParameterError, UsageError, first_line
 from .query_session import VIEW_PARAMETERS, query_session
 from .sql_text import Query, load_query, nearest, quote_identifier, quote_literal
-from .store import first_line
 
 _KINDS = {
     "INTEGER": ("UINTEGER", "a whole number of 0 or more"),

@@ -16,13 +16,12 @@ import numpy as np
 import pyarrow as pa
 
 from .config import ModelConfig
-from .errors import ConfigError, FinsentError
+from .errors import ConfigError, FinsentError, first_line
 from .hardware import limit_cores
 from .models.directory import open_configured
 from .models.files import FileHashes
 from .scorers import ScoredBatch, Scorer
 from .scorers.loading import load_scorer
-from .store import first_line
 
 
 @dataclass(frozen=True, kw_only=True)

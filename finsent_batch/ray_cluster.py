@@ -18,9 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from .config import ScoreConfig
-from .errors import UnavailableError, UsageError
+from .errors import UnavailableError, UsageError, first_line
 from .hardware import available_cores, gpu_count
-from .store import first_line
 
 logger = logging.getLogger(__name__)
 

@@ -7,9 +7,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, Self
 
-from .errors import InterruptedRunError, UnavailableError
+from .errors import InterruptedRunError, UnavailableError, first_line
 from .ray_actor import Report, reports_of
-from .store import first_line
 
 logger = logging.getLogger(__name__)
 

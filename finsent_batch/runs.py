@@ -11,12 +11,12 @@ from . import __version__
 from .config import ScoreConfig
 from .csv_source import BadRow
 from .engines import utc_now
-from .errors import InterruptedRunError
+from .errors import InterruptedRunError, first_line
 from .models.spec import ModelSpec
 from .planning import IS_UNDECODABLE, Progress
 from .sinks import Sink
 from .sources import Source
-from .store import Store, first_line
+from .store import Store
 from .summary import Summary
 
 logger = logging.getLogger(__name__)

@@ -11,18 +11,19 @@ from .default_model import settle_model
 from .errors import FinsentError, TryAgainError
 from .failures import as_expected
 from .hardware import resolve_device
-from .inputs import Pair, check_target, open_sink, open_source
+from .inputs import Pair
 from .models.directory import open_configured
 from .models.files import FileHashes
 from .models.spec import ModelSpec
 from .notices import check_notices, give_notices
 from .object_store import found_pairs
+from .opening import check_target, open_sink, open_source
 from .planning import Progress, make_plan
 from .publishing_stage import publish_jobs
 from .results import output_schema
 from .runs import Job, Run, StopRequest, close_books, no_progress, open_books
 from .scoring_stage import score_pending, timed
-from .sources import choose_text_column
+from .source_columns import choose_text_column
 from .store import Store
 from .summary import Summary, summary_of_failure
 

@@ -18,11 +18,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from .atomic import cannot_write, opened_temporary, replacing, temporary_of
-from .errors import DISK_FULL, BadDataError, CannotCreateError
+from .errors import DISK_FULL, BadDataError, CannotCreateError, first_line
 from .marks import MARK_KEY, FileMarks, Mark
 from .parquet_types import parquet_batch, parquet_schema
 from .sql_text import quote_literal
-from .store import first_line
 from .streams import registered
 
 # Stands for an empty column name, which DuckDB does not know, in a CSV header being

@@ -16,11 +16,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from .atomic import is_disk_full
-from .config import TEXT_COLUMNS
 from .duckdb_files import attached, copy_view, tables_of
-from .errors import BadDataError, MissingInputError, StorageError, TryAgainError
+from .errors import BadDataError, MissingInputError, StorageError, TryAgainError, first_line
+from .source_columns import check_column_names
 from .sql_text import quote_identifier
-from .store import first_line
 
 BATCH_ROWS = 65_536
 # What reading a damaged Parquet file can raise; names that are not UTF-8 give the last.
@@ -192,52 +191,6 @@ def _first_rows(batches: Iterator[pa.RecordBatch], limit: int | None) -> Iterato
             left -= min(left, batch.num_rows)
             if left == 0:
                 return
-
-
-def check_column_names(names: list[str], where: object) -> None:
-    """Refuse names that differ in nothing but case: DuckDB and SQL cannot tell them apart.
-
-    Raises:
-        BadDataError: two columns share a name.
-    """
-    seen: dict[str, str] = {}
-    for name in names:
-        other = seen.get(name.casefold())
-        if other is not None:
-            raise BadDataError(
-                f"{where} has the column {name!r} more than once"
-                + ("" if other == name else f" (also as {other!r})")
-                + ": rename one"
-            )
-        seen[name.casefold()] = name
-
-
-def choose_text_column(schema: pa.Schema, wanted: str | None, where: object) -> str:
-    """Return the name of the headline column, checked to hold text.
-
-    Raises:
-        BadDataError: no such column, or it holds something other than text.
-    """
-    names = schema.names
-    if wanted is None:
-        wanted = next((name for name in TEXT_COLUMNS if name in names), None)
-        if wanted is None:
-            raise BadDataError(
-                f"{where} has none of the columns {', '.join(TEXT_COLUMNS)}: "
-                f"name one with --text-column; it has: {', '.join(names)}"
-            )
-    if wanted not in names:
-        raise BadDataError(f"{where} has no column {wanted!r}; it has: {', '.join(names)}")
-    kind = schema.field(wanted).type
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    text = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_null)
-    if not any(is_kind(kind) for is_kind in text):
-        raise BadDataError(
-            f"column {wanted!r} of {where} holds {kind}, not text: "
-            "name the headline column with --text-column"
-        )
-    return wanted
 
 
 def text_batches(source: Source, column: str) -> Iterator[tuple[pa.Array, pa.Array]]:

@@ -5,8 +5,9 @@ import os
 import duckdb
 
 from .config import StoreConfig
-from .errors import BadDataError
-from .store import STORE_CATALOG, Store, first_line
+from .errors import BadDataError, first_line
+from .store import Store
+from .store_connection import STORE_CATALOG
 
 _CHECKS = {
     "headline and model pairs scored more than once": """

@@ -4,7 +4,8 @@ import os
 from dataclasses import dataclass
 
 from .sql_text import quote_literal
-from .store import STORE_CATALOG, Store
+from .store import Store
+from .store_connection import STORE_CATALOG
 
 _COPY = "compacted"
 

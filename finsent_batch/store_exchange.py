@@ -10,11 +10,19 @@ import duckdb
 
 from .atomic import force_to_disk
 from .engines import utc_now
-from .errors import BadDataError, CannotCreateError, ConfigError, MissingInputError, StorageError
+from .errors import (
+    BadDataError,
+    CannotCreateError,
+    ConfigError,
+    MissingInputError,
+    StorageError,
+    first_line,
+)
 from .output_files import check_inside
 from .sql_text import quote_literal
-from .store import SCHEMA_VERSION, Store, first_line, is_damage
+from .store import Store
 from .store_check import inconsistencies
+from .store_connection import SCHEMA_VERSION, is_damage
 from .views import refresh_views
 
 MANIFEST = "store.json"

@@ -5,12 +5,12 @@ import os
 from dataclasses import replace
 from typing import Any
 
-from .config import CAUSAL_PRESETS, TrainConfig
 from .errors import UnavailableError, UsageError
 from .hardware import cuda_available
 from .libraries import quiet_bitsandbytes
 from .planning import Progress
 from .runs import StopRequest, no_progress
+from .train_config import CAUSAL_PRESETS, TrainConfig
 
 
 def train(

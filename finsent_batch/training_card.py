@@ -4,7 +4,6 @@ import importlib.metadata
 from dataclasses import asdict
 from typing import Any, Final
 
-from .config import CAUSAL_PRESETS, TrainConfig
 from .labels import LABELS
 from .models.bases import base_name, weight_files
 from .models.directory import FORMAT_VERSION
@@ -12,6 +11,7 @@ from .models.files import FileHashes
 from .models.spec import CAUSAL, ModelSpec
 from .prompts import DEFAULT_PROMPT
 from .scorers.prompt_tokens import PromptTokens
+from .train_config import CAUSAL_PRESETS, TrainConfig
 from .training_data import Labelled, split_notes
 
 _PACKAGES: Final = ("torch", "transformers", "peft", "accelerate", "datasets")

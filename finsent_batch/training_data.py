@@ -8,7 +8,6 @@ from typing import Any
 
 import polars as pl
 
-from .config import TrainConfig
 from .errors import BadDataError, CannotCreateError, MissingInputError, UsageError
 from .labelled import (
     AGREEMENT,
@@ -22,6 +21,7 @@ from .labelled import (
 from .labels import LABELS
 from .models.directory import CARD_FILE
 from .output_files import check_folder
+from .train_config import TrainConfig
 
 _FORMAT = LabelledFormat(owner="prepare's ")
 

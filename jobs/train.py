@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from finsent_batch.config import CAUSAL_PRESETS, TRAIN_PRESETS, TrainConfig
+from finsent_batch.train_config import CAUSAL_PRESETS, TRAIN_PRESETS, TrainConfig
 
 from .options import file_path
 from .terminal import print_table, progress_bar, stop_on_signals

@@ -213,9 +213,9 @@ def test_micro_batches_keep_the_effective_batch_and_fit(
 ) -> None:
     from transformers import AutoModelForCausalLM
 
-    from finsent_batch.config import TrainConfig
     from finsent_batch.errors import UsageError
     from finsent_batch.memory import activation_bytes, micro_batch, parse_size
+    from finsent_batch.train_config import TrainConfig
 
     model = AutoModelForCausalLM.from_pretrained(causal_base())
     config = TrainConfig.for_preset("llama2-7b", data=(), output=tmp_path)

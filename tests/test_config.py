@@ -6,6 +6,7 @@ import re
 import pytest
 
 from finsent_batch import config as settings
+from finsent_batch import train_config
 from finsent_batch.training import resolved
 
 
@@ -36,7 +37,8 @@ def feed(tmp_path, headlines, tiny_model):
 
 
 def test_defaults_live_in_frozen_keyword_only_dataclasses():
-    classes = [c for c in vars(settings).values() if dataclasses.is_dataclass(c)]
+    homes = vars(settings) | vars(train_config)
+    classes = [c for c in homes.values() if dataclasses.is_dataclass(c)]
     assert len(classes) >= 5
     for found in classes:
         assert found.__dataclass_params__.frozen
@@ -78,14 +80,14 @@ def test_defaults_of_the_command_line_are_those_of_the_library(run):
     assert compared >= 20
 
 
-@pytest.mark.parametrize("preset", list(settings.TRAIN_PRESETS))
+@pytest.mark.parametrize("preset", list(train_config.TRAIN_PRESETS))
 def test_settings_of_a_preset_are_those_of_the_library(run, preset):
     done = run("train", "--data", "d", "-o", "m", "--preset", preset, "--show-config")
     assert done.code == 0, done.err
     cells = [line.split("│")[1:3] for line in done.out.splitlines() if "│" in line]
     found = {name.strip(): value.strip() for name, value in cells}
     # What `auto` leaves to the machine is decided; test_train_settings.py says how.
-    config = resolved(settings.TrainConfig.for_preset(preset, data=("d",), output="m"))
+    config = resolved(train_config.TrainConfig.for_preset(preset, data=("d",), output="m"))
     for field in dataclasses.fields(config):
         if field.name not in ("data", "output"):
             assert found[field.name] == str(getattr(config, field.name))

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from finsent_batch.csv_source import stage_csv
 from finsent_batch.errors import FinsentError
 from finsent_batch.headlines import headline_key, normalise
-from finsent_batch.sources import ParquetSource, choose_text_column, text_batches
+from finsent_batch.source_columns import choose_text_column
+from finsent_batch.sources import ParquetSource, text_batches
 
 CODES = {0, 2, 65, 66, 69, 73, 74, 75, 78}
 same_folder = settings(

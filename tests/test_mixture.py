@@ -6,9 +6,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from finsent_batch.config import TrainConfig
 from finsent_batch.labelled import duplicate_key
 from finsent_batch.mixture import epoch_rows, row_weights, soft_targets
+from finsent_batch.train_config import TrainConfig
 
 ROWS = pl.DataFrame(
     {

@@ -16,14 +16,8 @@ from finsent_batch.errors import (
     TryAgainError,
     UsageError,
 )
-from finsent_batch.sources import (
-    ArrowSource,
-    DuckDBSource,
-    ParquetSource,
-    check_column_names,
-    choose_text_column,
-    text_batches,
-)
+from finsent_batch.source_columns import check_column_names, choose_text_column
+from finsent_batch.sources import ArrowSource, DuckDBSource, ParquetSource, text_batches
 
 
 @pytest.fixture

@@ -15,7 +15,8 @@ from finsent_batch.errors import (
     MissingInputError,
     TryAgainError,
 )
-from finsent_batch.store import SCHEMA_VERSION, Store
+from finsent_batch.store import Store
+from finsent_batch.store_connection import SCHEMA_VERSION
 
 NOON = datetime(2024, 6, 1, 12)
 

@@ -141,9 +141,9 @@ def test_a_full_disk_met_by_duckdb_is_said_in_one_line(nights):
 
 
 def test_a_store_that_is_replaced_while_it_is_opened_is_not_written_to(nights, monkeypatch):
-    from finsent_batch import store
+    from finsent_batch import store_connection
 
-    connect = store._connect
+    connect = store_connection._connect
 
     def replaced_meanwhile(path, **options):
         connection = connect(path, **options)
@@ -151,7 +151,7 @@ def test_a_store_that_is_replaced_while_it_is_opened_is_not_written_to(nights, m
         (path.parent / "new").replace(path)
         return connection
 
-    monkeypatch.setattr(store, "_connect", replaced_meanwhile)
+    monkeypatch.setattr(store_connection, "_connect", replaced_meanwhile)
     with pytest.raises(TryAgainError, match="replaced just now"):
         Store.open(StoreConfig(path=nights))
 

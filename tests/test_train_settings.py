@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from finsent_batch.config import TrainConfig
+from finsent_batch.train_config import TrainConfig
 from finsent_batch.training_card import hyperparameters
 
 from .conftest import Result

@@ -13,9 +13,9 @@ import psutil
 import pytest
 from safetensors.numpy import load_file
 
-from finsent_batch.config import TrainConfig
 from finsent_batch.errors import UsageError
 from finsent_batch.memory import micro_batch
+from finsent_batch.train_config import TrainConfig
 
 BIN = Path(sys.executable).parent
 TRAIN = BIN / "finsent-batch"

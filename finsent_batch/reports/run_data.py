@@ -10,11 +10,11 @@ import duckdb
 
 from ..config import DATE_COLUMNS, ReportConfig
 from ..distributions import add_histograms, population_stability_index, stability_by_chance
-from ..errors import FinsentError, UsageError
+from ..errors import FinsentError, UsageError, first_line
 from ..labels import LABELS
 from ..publications import publications_of
 from ..query_session import view_published
-from ..store import Store, first_line
+from ..store import Store
 
 _RUN = (
     "run_id", "status", "exit_code", "version", "started_at", "finished_at", "input", "output",

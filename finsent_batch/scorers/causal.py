@@ -9,12 +9,11 @@ from torch import nn
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 from transformers.utils import logging as transformers_logging
 
-from ..errors import BadDataError, ConfigError, MissingInputError, UnavailableError
+from ..errors import BadDataError, ConfigError, MissingInputError, UnavailableError, first_line
 from ..hardware import main_memory
 from ..libraries import load_bitsandbytes
 from ..models.bases import weight_files
 from ..models.spec import ModelSpec
-from ..store import first_line
 from . import WEIGHTS_FROM_DISK
 from .adapter import read_adapter
 from .quantized import converted
