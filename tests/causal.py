@@ -130,3 +130,13 @@ def write_card(folder: Path, base: Path, /, **changes: Any) -> None:
         "temperature": 1.3,
     }
     (folder / "finsent.json").write_text(json.dumps(card | changes))
+
+
+def refused(run, code, *arguments):
+    """Run `score feed.parquet` with a model; it must fail in one line, which is returned."""
+    done = run("score", "feed.parquet", *arguments)
+    assert done.code == code, done.err
+    assert done.out == ""
+    assert len(done.err.splitlines()) == 1, done.err
+    assert "Traceback" not in done.err
+    return done.err
