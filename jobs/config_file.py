@@ -42,15 +42,18 @@ def settings_of(command: click.Command) -> dict[str, click.Option]:
     }
 
 
+def commands_of(command: click.Command) -> dict[str, click.Command]:
+    """Return a group's commands that have settings, they themselves or commands of theirs."""
+    found = command.commands if isinstance(command, click.Group) else {}
+    return {name: sub for name, sub in found.items() if settings_of(sub) or commands_of(sub)}
+
+
 def _checked(
     command: click.Command, ctx: click.Context, values: dict[str, Any], file: str, table: str
 ) -> dict[str, Any]:
     options = settings_of(command)
-    commands = {
-        name: found
-        for name, found in (command.commands if isinstance(command, click.Group) else {}).items()
-        if settings_of(found) and name not in options
-    }
+    # [store.compact] would be a second `store`, the option's value.
+    commands = {n: found for n, found in commands_of(command).items() if n not in options}
     checked: dict[str, Any] = {}
     for key, value in values.items():
         option = options.get(key.replace("_", "-"))

@@ -3,7 +3,7 @@
 import click
 from click.core import ParameterSource
 
-from .config_file import settings_of
+from .config_file import commands_of, settings_of
 from .terminal import print_table
 
 _WORDS = {
@@ -35,13 +35,21 @@ def show(ctx: click.Context, command: str | None) -> None:
     if command is not None and command not in commands:
         raise click.UsageError(f"no command {command!r}; there are: {', '.join(commands)}")
     rows = _values("", root)
-    for name, found in commands.items():
-        if name == "config" or (command and name != command) or isinstance(found, click.Group):
-            continue
-        # Resilient parsing: required options without a value are shown, not refused.
-        sub = found.make_context(name, [], parent=root, resilient_parsing=True)
-        rows += _values(f"{name}.", sub)
+    for name, found in commands_of(root.command).items():
+        if command in (None, name):
+            rows += _values_of(name, found, f"{name}.", root)
     print_table(["option", "value", "from"], rows)
+
+
+def _values_of(
+    name: str, command: click.Command, prefix: str, parent: click.Context
+) -> list[list[object]]:
+    # Resilient parsing: required options without a value are shown, not refused.
+    ctx = command.make_context(name, [], parent=parent, resilient_parsing=True)
+    rows = _values(prefix, ctx)
+    for inner, found in commands_of(command).items():
+        rows += _values_of(inner, found, f"{prefix}{inner}.", ctx)
+    return rows
 
 
 def _values(prefix: str, ctx: click.Context) -> list[list[object]]:

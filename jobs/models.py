@@ -11,7 +11,7 @@ from .options import file_path, labelled_options, model_run_options, parse_pairs
 from .terminal import print_table, progress_bar
 
 
-@click.group(invoke_without_command=True, context_settings={"default_map": {}})
+@click.group(invoke_without_command=True)
 @click.pass_context
 def models(ctx: click.Context) -> None:
     """List the embedded model and every model the store has scores of; promote one.

@@ -55,6 +55,18 @@ def test_every_setting_is_shown_with_its_default(run):
     assert {source for _, source in rows.values()} == {"default"}
 
 
+def test_a_command_of_a_group_has_its_table(run, toml, monkeypatch):
+    file = toml('store = "a.duckdb"\n[models.promote]\ngate = ["accuracy>=0.9"]\n')
+    monkeypatch.setenv("FINSENT_STORE_COMPACT_KEEP_RUNS", "5")
+    rows = shown(run("--config", file, "config", "show"))
+    assert rows["models.promote.gate"] == ("accuracy>=0.9", "config file")
+    assert rows["store.compact.keep-runs"] == ("5", "environment")
+    assert rows["store"] == ("a.duckdb", "config file")
+    done = run("--config", toml("[models.promot]\n"), "config", "show")
+    assert done.code == 78
+    assert "unknown key 'promot' in [models]; known: promote" in done.err
+
+
 def test_a_variable_that_an_option_refuses_is_shown_with_the_reason(run, monkeypatch):
     monkeypatch.setenv("FINSENT_SCORE_LIMIT", "ten")
     value, source = shown(run("config", "show", "score"))["score.limit"]
