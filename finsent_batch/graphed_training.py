@@ -14,6 +14,7 @@ from torch.nn import functional
 from trl.trainer.sft_trainer import SFTTrainer
 
 from .causal_data import IGNORED
+from .errors import first_line
 from .train_config import TrainConfig
 
 logger = logging.getLogger(__name__)
@@ -81,7 +82,7 @@ class GraphedTrainer(SFTTrainer):
         except RuntimeError as error:
             # Nothing has run: a recording only notes what it is to launch. What ended it comes
             # before what its end then said.
-            reason = _first_line(error.__context__ or error)
+            reason = first_line(error.__context__ or error)
             logger.warning("training steps are not recorded, and slower: %s", reason)
             self._recordable = False
             self._steps.clear()  # they draw from the random state that was put aside
@@ -160,7 +161,3 @@ class RecordedStep:
         self._items.fill_(items)
         self._launch()
         return self._loss.clone()
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().partition("\n")[0] or type(error).__name__

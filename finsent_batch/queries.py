@@ -14,11 +14,11 @@ from .query_session import VIEW_PARAMETERS, query_session
 from .sql_text import Query, load_query, nearest, quote_identifier, quote_literal
 
 _KINDS = {
-    "INTEGER": ("UINTEGER", "a whole number of 0 or more"),
-    "DOUBLE": ("DOUBLE", "a number"),
-    "DATE": ("DATE", "a date such as 2014-01-31"),
+    "INTEGER": f"a whole number from 0 to {2**31 - 1}",
+    "DOUBLE": "a number",
+    "DATE": "a date such as 2014-01-31",
 }
-"""By the type in a query's header: what a value is read as, and how its user is told."""
+"""How a type in a query's header is said."""
 
 
 def run_query(
@@ -183,15 +183,17 @@ def _set_parameters(
                 + (nearest(name, known.split(", ")) if known else "it takes none"),
                 header=query.header,
             )
-        declared_type = declared[name].type
-        kind, told = _KINDS.get(declared_type, (declared_type, declared_type))
+        kind = declared[name].type
         try:
+            if kind == "INTEGER" and not re.fullmatch("[0-9]+", value):
+                raise ValueError  # DuckDB would round 1.5
             connection.execute(
                 f"SET VARIABLE {quote_identifier(name)} = CAST({quote_literal(value)} AS {kind})"
             )
-        except duckdb.Error:
+        except (ValueError, duckdb.Error):
             raise ParameterError(
-                f"--param {name}={value}: not {told} ({declared[name].description})",
+                f"--param {name}={value}: not {_KINDS.get(kind, kind)} "
+                f"({declared[name].description})",
                 header=query.header,
             ) from None
     given = {name for name, _ in parameters}

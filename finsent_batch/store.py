@@ -65,6 +65,7 @@ class Store:
             ConfigError: a newer version of this program wrote it.
             BadDataError: the file is no DuckDB database or is damaged.
             CannotCreateError: the folder is missing or not writable.
+            StorageError: the system does not let it be opened.
         """
         path = config.path.expanduser().resolve()
         if (read_only or not create) and not path.exists():

@@ -73,7 +73,7 @@ def connect_in_time(
     """Attach the store's file, made if need be, trying for `config.lock_wait` seconds.
 
     Raises:
-        TryAgainError, ConfigError, BadDataError, CannotCreateError: as `Store.open`.
+        TryAgainError, ConfigError, BadDataError, CannotCreateError, StorageError: as `Store.open`.
     """
     if not read_only:
         create_database(path)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from finsent_batch.errors import ParameterError
 
@@ -60,7 +61,7 @@ def query(
     if statement is not None and (name is not None or params):
         raise click.UsageError("--sql is a query by itself: leave out NAME and --param")
     if statement is None and name is None:
-        if params or published is not None or format_ is not None or output is not None:
+        if _said():
             raise click.UsageError("name a query, or write one with --sql: query alone lists them")
         _list_queries()
         return
@@ -78,6 +79,14 @@ def query(
                 click.echo(error.header, err=True)
             raise
     _emit(frame, chosen, output)
+
+
+def _said() -> bool:
+    """Return whether some option was given on the command line, not by file or environment."""
+    context = click.get_current_context()
+    return any(
+        context.get_parameter_source(name) is ParameterSource.COMMANDLINE for name in context.params
+    )
 
 
 def _list_queries() -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, PhiConfig, PhiForCausalLM
+from transformers import AutoModelForCausalLM, LlamaConfig, PhiConfig, PhiForCausalLM
 
 from finsent_batch.models.directory import open_model
 from finsent_batch.scorers.attention import NAME, Packing
@@ -80,6 +80,12 @@ def test_a_sliding_window_shorter_than_the_prompts_runs_padded(causal_base):
     wide = AutoModelForCausalLM.from_pretrained(causal_base("mistral", sliding_window=512)).config
     assert packable(wide, 512)
     assert not packable(wide, 513)
+
+
+def test_heads_that_the_kernels_do_not_take_run_padded():
+    usual = LlamaConfig(hidden_size=3200, num_attention_heads=25)
+    assert packable(usual, 512)
+    assert not packable(LlamaConfig(hidden_size=3200, num_attention_heads=32), 512)
 
 
 def test_the_prefix_is_shared_and_headlines_that_merge_with_its_end_go_without(causal_base):

@@ -112,3 +112,6 @@ def test_norms_in_fp8_are_quantised_as_pytorch_does(width):
     given, wanted = quantise_fp8(hidden), Fp8Linear.prepare(hidden)
     torch.testing.assert_close(given[1], wanted[1])
     assert (given[0].float() != wanted[0].float()).float().mean() < 0.01
+    hidden[3, 5] = math.nan
+    for found, _ in (quantise_fp8(hidden), add_norm_fp8(hidden, added, weight, 1e-5)[1]):
+        assert found.float().isnan().any(dim=1).nonzero().tolist() == [[3]]

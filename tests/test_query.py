@@ -36,6 +36,13 @@ def news(tmp_path, scored_table):
         connection.execute("CREATE TABLE news AS FROM frame")
 
 
+def test_settings_do_not_keep_the_queries_from_being_listed(run, monkeypatch):
+    monkeypatch.setenv("FINSENT_QUERY_FORMAT", "json")
+    done = run("query")
+    assert done.code == 0, done.err
+    assert "daily_sentiment" in done.out
+
+
 def test_without_a_name_the_queries_are_listed(run):
     done = run("query")
     assert done.code == 0
@@ -143,8 +150,14 @@ PUBLISHED = ["--from", "news.parquet"]
             2,
             "--param by_column=ticker: the published rows have no such column; they have: ",
         ),
-        (["labelled", *PUBLISHED, "--param", "limit=few"], 2, "limit=few: not a whole number of 0"),
-        (["labelled", *PUBLISHED, "--param", "limit=-1"], 2, "limit=-1: not a whole number of 0"),
+        (["labelled", *PUBLISHED, "--param", "limit=few"], 2, "limit=few: not a whole number"),
+        (["labelled", *PUBLISHED, "--param", "limit=-1"], 2, "limit=-1: not a whole number"),
+        (["labelled", *PUBLISHED, "--param", "limit=1.5"], 2, "limit=1.5: not a whole number"),
+        (
+            ["confidence_histogram", *PUBLISHED, "--param", "bins=3000000000"],
+            2,
+            "not a whole number from 0 to 2147483647 (how many bins, default 20)",
+        ),
         (["labelled", *PUBLISHED, "--param", "limit"], 2, "'limit' is not KEY=VALUE"),
         (
             ["labelled", *PUBLISHED, "--param", "date_column=day"],

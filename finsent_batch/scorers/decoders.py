@@ -148,11 +148,14 @@ class PackedDecoder:
 def packable(config: Any, longest: int) -> bool:
     """Return whether a model of this configuration runs packed on prompts of `longest` tokens.
 
-    Packed attention sees all of a prompt; a sliding window as long hides nothing.
+    Packed attention sees all of a prompt; a sliding window as long hides nothing. Its
+    kernels take heads whose size is a power of two.
     """
+    if config.model_type not in PACKABLE or config.hidden_act not in ACTIVATIONS:
+        return False
     window = getattr(config, "sliding_window", None) or longest
-    known = config.model_type in PACKABLE and config.hidden_act in ACTIVATIONS
-    return known and window >= longest
+    head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return bool(window >= longest and head.bit_count() == 1)
 
 
 def make_decoder(model: Any, tokens: PromptTokens, *, packed: bool | None = None) -> Decoder:

@@ -103,7 +103,10 @@ def swiglu(gate_up: torch.Tensor) -> torch.Tensor:
 def _store_fp8(values, out, scales, token, columns, width):
     scale = tl.maximum(tl.max(tl.abs(values), axis=0) / _FP8_LARGEST, 1e-12)
     tl.store(scales + token, scale)
-    quantised = tl.clamp(values / scale, -_FP8_LARGEST, _FP8_LARGEST)
+    # A value that is no number stays none: its text has to come out as invalid.
+    quantised = tl.clamp(
+        values / scale, -_FP8_LARGEST, _FP8_LARGEST, propagate_nan=tl.PropagateNan.ALL
+    )
     tl.store(out + token * width + columns, quantised.to(tl.float8e4nv), mask=columns < width)
 
 
