@@ -143,6 +143,11 @@ def _checked(config: ScoreConfig, path: Path, output: Path, output_table: str | 
             shown = str(name).encode("utf-8", "replace").decode()
             raise BadDataError(f"the name of {shown} is not valid in this locale: rename it")
     suffix = suffix_of(output)
+    if not suffix:
+        raise UsageError(
+            f"{output} has no suffix and is no folder: outputs are {', '.join(OUTPUT_SUFFIXES)}, "
+            "or a folder that is there"
+        )
     if suffix not in OUTPUT_SUFFIXES:
         raise UsageError(
             f"{output}: unknown output suffix {suffix!r}; outputs are {', '.join(OUTPUT_SUFFIXES)}"

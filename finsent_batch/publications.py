@@ -42,10 +42,14 @@ class Table:
 
 
 def latest_publications(store: Store) -> list[Publication]:
-    """Return one output for each input ever scored: the latest that still exists."""
+    """Return one output for each input ever scored: the latest that still exists.
+
+    A run with --limit, a trial, does not take the place of a whole one.
+    """
     rows = store.query("""
-        SELECT input, input_table, output, output_table FROM run_files
-        ORDER BY published_at DESC""")
+        SELECT f.input, input_table, f.output, output_table
+        FROM run_files AS f LEFT JOIN runs USING (run_id)
+        ORDER BY options->>'limit' IS NOT NULL, published_at DESC""")
     tables: dict[str, list[str]] = {}
     latest: dict[tuple[str, str | None], tuple[str, str | None]] = {}
     for path, table, output, output_table in rows:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from .engines import Commit, Scored, run_local
-from .errors import UnavailableError
+from .errors import BadDataError, UnavailableError
 from .failpoints import failpoint
 from .hardware import gpu_count
 from .models.directory import whole_name
@@ -21,11 +21,15 @@ from .summary import Summary
 
 logger = logging.getLogger(__name__)
 
+_TELLING = 10
+"""So many headlines without numbers, and none with, are the model's fault and not theirs."""
+
 
 def score_pending(run: Run, plan: Plan, progress: Progress) -> None:
     """Score what the plan left pending and put what that was into the summary.
 
     Raises:
+        BadDataError: the model gives no numbers, for no headline at all.
         FinsentError: the model cannot be loaded, or the engine is not available.
     """
     commit = Commit(
@@ -43,6 +47,11 @@ def score_pending(run: Run, plan: Plan, progress: Progress) -> None:
     summary.rows["unique_scored"] = scored.headlines
     summary.tokens = scored.tokens
     summary.headlines_per_second = round(scored.headlines / max(summary.seconds["score"], 1e-3), 1)
+    if scored.invalid >= _TELLING and not scored.headlines:
+        raise BadDataError(
+            f"{run.config.model.model} gave no numbers for any of {scored.invalid} headlines: its "
+            "weights are damaged, bring them back; nothing was written"
+        )
 
 
 def choose_engine(wanted: str, device: str, address: str | None = None) -> str:

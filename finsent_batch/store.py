@@ -74,6 +74,11 @@ class Store:
             raise CannotCreateError(f"the store's folder {path.parent} does not exist: create it")
         if path.is_dir():
             raise CannotCreateError(f"the store {path} is a folder: name a file with --store")
+        if not read_only and not os.access(path.parent, os.W_OK):
+            raise CannotCreateError(
+                f"the store's folder {path.parent} cannot be written, and DuckDB keeps its log "
+                "there: check permissions, or name another --store"
+            )
         created = not path.exists()
         number = 0 if created else path.stat().st_ino
         connection = connect_in_time(config, path, read_only=read_only, waiting=waiting)

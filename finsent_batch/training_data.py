@@ -107,7 +107,12 @@ def check_output(config: TrainConfig) -> None:
     held = (CARD_FILE,) if config.resume else (CARD_FILE, "config.json", "adapter_config.json")
     if any((config.output / name).exists() for name in held) and not config.overwrite:
         raise CannotCreateError(
-            f"{config.output} holds a model already: use --overwrite or another -o"
+            f"{config.output} holds a model already: "
+            + (
+                "--resume with --overwrite goes on with the training that replaces it"
+                if config.resume
+                else "use --overwrite or another -o"
+            )
         )
     inputs = [*config.data, *([] if config.base is None else [Path(config.base).expanduser()])]
     if config.output.resolve() in [folder.resolve() for folder in inputs]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from finsent_batch import __version__
 from finsent_batch.config import StoreConfig
@@ -26,6 +27,7 @@ from .doctor import doctor
 from .evaluate import evaluate
 from .merge import merge
 from .models import models
+from .options import Real
 from .prepare import prepare
 from .query import query
 from .report import report
@@ -97,7 +99,7 @@ class _Cli(click.Group):
 )
 @click.option(
     "--lock-wait",
-    type=click.FloatRange(min=0.0),
+    type=Real(min=0.0),
     default=StoreConfig.lock_wait,
     metavar="SECONDS",
     help="How long to wait for another run that holds the store.",
@@ -191,7 +193,11 @@ def main() -> None:
 
 
 def _place_of(error: click.ClickException) -> str:
-    """Return where an option goes that a command does not have, but all of them do."""
+    """Return where an option goes that all commands share, or which variable a value is from."""
+    if isinstance(error, click.BadParameter) and error.ctx is not None and error.param is not None:
+        source = error.ctx.get_parameter_source(str(error.param.name))
+        if source is ParameterSource.ENVIRONMENT:
+            return f" (from {error.param.envvar})"
     if not isinstance(error, click.NoSuchOption):
         return ""
     if not any(error.option_name in parameter.opts for parameter in cli.params):

@@ -57,7 +57,9 @@ def _checked(
     checked: dict[str, Any] = {}
     for key, value in values.items():
         option = options.get(key.replace("_", "-"))
-        if key in commands and isinstance(value, dict):
+        if key in commands and not isinstance(value, dict):
+            raise ConfigError(f"{file}: {table}{key} = {value!r}: must be a table, [{table}{key}]")
+        if key in commands:
             checked[key] = _checked(commands[key], ctx, value, file, f"{table}{key}.")
         elif option is not None:
             checked[str(option.name)] = _converted(option, ctx, value, f"{file}: {table}{key}")

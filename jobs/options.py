@@ -1,5 +1,6 @@
 """Options that several jobs share."""
 
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,18 @@ import click
 from finsent_batch.config import DEFAULT_MODEL, PROMOTED_MODEL, ModelConfig
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Real(click.FloatRange):
+    """A number in a range; NaN, which is beyond no bound, is refused."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        number = float(super().convert(value, param, ctx))
+        if math.isnan(number):
+            self.fail(f"{value!r} is not a number.", param, ctx)
+        return number
 
 
 def model_options(function: F) -> F:

@@ -7,7 +7,7 @@ import click
 
 from finsent_batch.config import PrepareConfig
 
-from .options import file_path, labelled_options, parse_pairs
+from .options import Real, file_path, labelled_options, parse_pairs
 from .terminal import print_table
 
 
@@ -29,13 +29,13 @@ from .terminal import print_table
 )
 @click.option(
     "--valid-size",
-    type=click.FloatRange(0, 0.5),
+    type=Real(0, 0.5),
     default=PrepareConfig.valid_size,
     help="Share of the rows for validation; recipe clean only.",
 )
 @click.option(
     "--test-size",
-    type=click.FloatRange(0, 0.5),
+    type=Real(0, 0.5),
     default=PrepareConfig.test_size,
     help="Share of the rows for testing; recipe clean only.",
 )

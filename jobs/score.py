@@ -8,7 +8,7 @@ import click
 from finsent_batch.config import ModelConfig, ScoreConfig
 from finsent_batch.errors import FinsentError
 
-from .options import file_path, model_options
+from .options import Real, file_path, model_options
 from .terminal import progress_bar, stop_on_signals
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ if TYPE_CHECKING:
 @click.option("--encoding", default=ScoreConfig.encoding, help="Encoding of CSV input.")
 @click.option(
     "--min-confidence",
-    type=click.FloatRange(min=0.0, max=1.0, min_open=True),
+    type=Real(min=0.0, max=1.0, min_open=True),
     help="Add sentiment_confident: the label where its probability is at least this, else NULL.",
 )
 @click.option(
@@ -91,13 +91,13 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--commit-seconds",
-    type=click.FloatRange(min=0.0),
+    type=Real(min=0.0),
     default=ScoreConfig.commit_seconds,
     help="The most scoring time that a killed run can lose.",
 )
 @click.option(
     "--publish-wait",
-    type=click.FloatRange(min=0.0),
+    type=Real(min=0.0),
     default=ScoreConfig.publish_wait,
     metavar="SECONDS",
     help="How long to wait for an output that another process has open.",

@@ -9,7 +9,7 @@ import click
 
 from finsent_batch.train_config import CAUSAL_PRESETS, TRAIN_PRESETS, TrainConfig
 
-from .options import file_path
+from .options import Real, file_path
 from .terminal import print_table, progress_bar, stop_on_signals
 
 Command = Callable[..., Any]
@@ -35,8 +35,8 @@ def _switch(name: str, text: str) -> Callable[[Command], Command]:
 
 
 _SETTINGS = (
-    _setting("learning_rate", click.FloatRange(min=0, min_open=True)),
-    _setting("num_train_epochs", click.FloatRange(min=0, min_open=True)),
+    _setting("learning_rate", Real(min=0, min_open=True)),
+    _setting("num_train_epochs", Real(min=0, min_open=True)),
     _setting("per_device_train_batch_size", click.IntRange(min=1)),
     _setting("gradient_accumulation_steps", click.IntRange(min=1)),
     _switch("auto_batch", "Cut the effective batch as memory allows.  [default: llama2-7b: yes]"),
@@ -44,17 +44,17 @@ _SETTINGS = (
     _setting("memory_budget", str, "GPU memory that training may take, such as 16GB."),
     _setting("lr_scheduler_type",
              click.Choice(["cosine", "linear", "constant", "constant_with_warmup"])),
-    _setting("warmup_ratio", click.FloatRange(0, 1)),
+    _setting("warmup_ratio", Real(0, 1)),
     _setting("optim", click.Choice(["auto", "adamw_torch", "adamw_torch_fused",
                                     "paged_adamw_32bit", "paged_adamw_8bit"]),
              "Of a causal model; auto: paged_adamw_32bit for a 4-bit base on CUDA."),
-    _setting("weight_decay", float),
-    _setting("max_grad_norm", float),
-    _setting("label_smoothing_factor", click.FloatRange(0, 1)),
-    _setting("ema_decay", click.FloatRange(0, 1), "Running mean of weights that is kept; 0: last."),
+    _setting("weight_decay", Real(min=0)),
+    _setting("max_grad_norm", Real(min=0)),
+    _setting("label_smoothing_factor", Real(0, 1)),
+    _setting("ema_decay", Real(0, 1), "Running mean of weights that is kept; 0: last."),
     _setting("lora_r", click.IntRange(min=1)),
     _setting("lora_alpha", click.IntRange(min=1)),
-    _setting("lora_dropout", click.FloatRange(0, 1, max_open=True)),
+    _setting("lora_dropout", Real(0, 1, max_open=True)),
     _setting("target_modules", str, "Layers of a causal model's adapter, such as q_proj,v_proj."),
     _setting("class_weights", click.Choice(["none", "balanced", "sqrt"]),
              "How rare classes gain; with a causal model, balanced repeats their rows."),

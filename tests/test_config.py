@@ -55,6 +55,20 @@ def test_every_setting_is_shown_with_its_default(run):
     assert {source for _, source in rows.values()} == {"default"}
 
 
+def test_a_variable_with_a_wrong_value_is_named(run, feed, monkeypatch):
+    monkeypatch.setenv("FINSENT_SCORE_MAX_BAD_ROWS", "abc")
+    done = run(*feed)
+    assert done.code == 2
+    assert "'abc' is not a valid integer range (from FINSENT_SCORE_MAX_BAD_ROWS)" in done.err
+
+
+@pytest.mark.parametrize("option", ["--commit-seconds", "--min-confidence"])
+def test_nan_is_no_number(run, feed, option):
+    done = run(*feed, option, "nan")
+    assert done.code == 2
+    assert "'nan' is not a number" in done.err
+
+
 def test_a_command_of_a_group_has_its_table(run, toml, monkeypatch):
     file = toml('store = "a.duckdb"\n[models.promote]\ngate = ["accuracy>=0.9"]\n')
     monkeypatch.setenv("FINSENT_STORE_COMPACT_KEEP_RUNS", "5")
@@ -210,7 +224,8 @@ def test_a_store_in_the_file_is_for_the_store_s_commands_too(run, toml):
             "unknown key 'nope' in [score]; known: actors, append, commit-seconds, cpus-per-actor",
         ),
         ("[scores]\nlimit = 1", "unknown key 'scores' in the top level"),
-        ("score = 1", "unknown key 'score' in the top level"),
+        ("score = 1", "score = 1: must be a table, [score]"),
+        ("[models]\npromote = 3", "models.promote = 3: must be a table, [models.promote]"),
         ('[score]\ninput = "x"', "unknown key 'input' in [score]"),
         ('config = "x.toml"', "unknown key 'config' in the top level"),
         ("[score]\nversion = true", "unknown key 'version' in [score]"),

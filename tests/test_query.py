@@ -228,3 +228,10 @@ def test_by_default_the_published_rows_of_the_store_s_runs_are_read(run, score, 
     }
     score("feed.parquet", "-o", "elsewhere.csv")
     assert run("query", "label_mix", "--format", "json").json == labels
+
+
+def test_a_trial_with_a_limit_does_not_take_the_place_of_a_whole_run(score, run, feed):
+    score("feed.parquet")
+    score("feed.parquet", "-o", "trial.parquet", "--limit", "3")
+    counts = run("query", "--sql", "SELECT count(*) FROM scored_headlines", "--format", "csv").out
+    assert counts.split()[-1] == str(feed.height)

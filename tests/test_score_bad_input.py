@@ -90,9 +90,16 @@ def test_a_suffix_that_means_nothing(refused, tmp_path, name):
     refused(2, name, says=["unknown suffix", "inputs are .csv, .csv.gz, .parquet, .duckdb"])
 
 
-@pytest.mark.parametrize("output", ["out.txt", "out", "out.csv.gz"])
-def test_an_output_suffix_that_means_nothing(refused, news, output):
-    refused(2, news, "-o", output, says=["unknown output suffix", ".parquet, .csv, .duckdb"])
+@pytest.mark.parametrize(
+    ("output", "said"),
+    [
+        ("out.txt", "unknown output suffix"),
+        ("out.csv.gz", "unknown output suffix"),
+        ("out/", "out has no suffix and is no folder"),
+    ],
+)
+def test_an_output_suffix_that_means_nothing(refused, news, output, said):
+    refused(2, news, "-o", output, says=[said, ".parquet, .csv, .duckdb"])
 
 
 def test_a_text_column_that_is_not_there_lists_those_that_are(refused, news, tmp_path):

@@ -5,7 +5,7 @@ import json
 import polars as pl
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from finsent_batch.models.directory import open_model
 from finsent_batch.models.files import FileHashes
@@ -131,6 +131,20 @@ def test_a_headline_that_gives_no_number_is_invalid_and_the_run_goes_on(
     [wrong] = table.filter(pl.col("score_status") == "invalid").to_dicts()
     assert wrong["headline"] == "Operating profit falls to EUR 12.5 million"
     assert wrong["sentiment"] is None
+
+
+def test_a_model_that_gives_no_numbers_at_all_leaves_the_output_as_it_was(
+    run, score, wordy, tmp_path, adapter
+):
+    pl.DataFrame({"headline": wordy(20)}).write_parquet(tmp_path / "feed.parquet")
+    output = tmp_path / "feed.scored.parquet"
+    score("feed.parquet", "--model", adapter)
+    before = output.read_bytes()
+    weights = adapter / "adapter_model.safetensors"
+    save_file({n: w * torch.nan for n, w in load_file(weights).items()}, weights)
+    said = refused(run, 65, "--model", adapter)
+    assert "gave no numbers for any of 20 headlines: its weights are damaged" in said
+    assert output.read_bytes() == before
 
 
 def test_hostile_headlines_are_scored_like_any_other(score, tmp_path, causal_base):

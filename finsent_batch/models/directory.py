@@ -92,7 +92,7 @@ def _open_adapter(name: str, folder: Path) -> ModelSpec:
     return ModelSpec(
         name=name,
         folder=folder,
-        base=folder if merged else resolve_base(base),
+        base=folder if merged else _base(name, base),
         adapter=None if merged else folder,
         family=family,
         max_length=max_length,
@@ -101,6 +101,16 @@ def _open_adapter(name: str, folder: Path) -> ModelSpec:
         quantisation=card.get("quantisation"),
         card=card,
     )
+
+
+def _base(name: str, base: str) -> Path:
+    """Return the folder of an adapter's base; an error names the adapter too."""
+    try:
+        return resolve_base(base)
+    except MissingInputError as error:
+        if base.startswith("package:"):
+            raise
+        raise MissingInputError(f"{name}: its base {base} is not here ({error})") from None
 
 
 def _settings(name: str, card: dict[str, Any]) -> tuple[str, int, float]:

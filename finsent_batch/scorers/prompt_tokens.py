@@ -43,8 +43,8 @@ class PromptTokens:
         alone = len(self._encode(""))
         if alone + _LONGEST_CHARACTER > max_length:
             raise ConfigError(
-                f"the prompt alone takes {alone} tokens of {max_length}: this model reads too "
-                "little for it, use one with a larger max_position_embeddings"
+                f"the prompt alone takes {alone} tokens of {max_length}: raise --max-length, or "
+                "use a model with larger max_position_embeddings"
             )
 
     def encode(self, texts: Sequence[str]) -> Tokenised:
