@@ -76,8 +76,8 @@ class Store:
             raise CannotCreateError(f"the store {path} is a folder: name a file with --store")
         if not read_only and not os.access(path.parent, os.W_OK):
             raise CannotCreateError(
-                f"the store's folder {path.parent} cannot be written, and DuckDB keeps its log "
-                "there: check permissions, or name another --store"
+                f"cannot write the store's folder {path.parent}, where DuckDB keeps its log: check "
+                "permissions, or name another --store"
             )
         created = not path.exists()
         number = 0 if created else path.stat().st_ino

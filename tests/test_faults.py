@@ -16,6 +16,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from finsent_batch.config import StoreConfig
+from finsent_batch.store import Store
+
 COMMAND = str(Path(sys.executable).parent / "finsent-batch")
 _PR_CAPBSET_DROP, _CAP_DAC_OVERRIDE = 24, 1
 
@@ -181,12 +184,15 @@ def _without_privileges():
     ctypes.CDLL(None).prctl(_PR_CAPBSET_DROP, _CAP_DAC_OVERRIDE)
 
 
-@pytest.mark.parametrize("closed", ["output", "store"])
+@pytest.mark.parametrize("closed", ["output", "store", "store that is there"])
 def test_a_folder_that_may_not_be_written(run_process, feed, tiny_model, tmp_path, closed):
     folder = tmp_path / "closed"
     folder.mkdir()
+    if closed == "store that is there":
+        with Store.open(StoreConfig(path=folder / "s.duckdb")):
+            pass
     folder.chmod(0o555)
-    store = ["--store", "closed/s.duckdb"] if closed == "store" else []
+    store = ["--store", "closed/s.duckdb"] if closed != "output" else []
     output = "closed/out.parquet" if closed == "output" else "out.parquet"
     done = subprocess.run(
         [COMMAND, *store, "score", "feed.parquet", "-o", output, "--model", tiny_model,

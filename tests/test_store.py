@@ -1,10 +1,8 @@
 """The store: what it accepts as its file, what it keeps, how it is shared."""
 
-import os
 import subprocess
 import sys
 from datetime import datetime
-from pathlib import Path
 
 import duckdb
 import pytest
@@ -192,15 +190,6 @@ def test_a_file_that_is_no_database_is_left_alone(config):
     with pytest.raises(BadDataError, match="is not a DuckDB database: name another --store"):
         Store.open(config)
     assert config.path.read_text() == "a text\n" * 5000
-
-
-def test_a_folder_that_cannot_be_written_is_said_before_anything_is_done(tmp_path, monkeypatch):
-    path = tmp_path / "s.duckdb"
-    with Store.open(StoreConfig(path=path)):
-        pass
-    monkeypatch.setattr(os, "access", lambda place, _: Path(place) != tmp_path)
-    with pytest.raises(CannotCreateError, match="cannot be written, and DuckDB keeps its log"):
-        Store.open(StoreConfig(path=path))
 
 
 @pytest.mark.parametrize("size", [100, 20_000])
