@@ -6,13 +6,13 @@ of, so that `--resume` cannot mix two.
 """
 
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any, Final
 
 from .atomic import replacing
 from .errors import CannotCreateError, ConfigError
+from .ranks import Ranks
 from .train_config import TrainConfig
 
 CHECKPOINTS: Final = "checkpoints"
@@ -83,7 +83,7 @@ def _identity(card: dict[str, Any]) -> dict[str, Any]:
     flat |= {"base": card["base"]["files"], "data": training["data_sha256"]}
     flat |= training["hyperparameters"]
     # Each process takes its part of every batch, so that their number decides the order of rows.
-    flat["processes"] = int(os.environ.get("WORLD_SIZE") or 1)
+    flat["processes"] = Ranks.named().world
     # Through JSON, so that tuples compare equal to the lists that are read back.
     found: dict[str, Any] = json.loads(json.dumps(flat))
     return found

@@ -18,7 +18,7 @@ from .hardware import resolve_device
 from .libraries import quiet_bitsandbytes
 from .model_card import save_settings
 from .models.bases import weight_files
-from .models.directory import CARD_FILE, open_model
+from .models.directory import CARD_FILE, MODEL_FILES, open_model
 from .models.files import FileHashes, share_weights
 from .models.spec import CAUSAL, ModelSpec
 from .output_files import check_folder
@@ -43,8 +43,7 @@ def merge(model: str, output: Path, *, overwrite: bool = False) -> list[Path]:
             f"{model} is no adapter of a causal model: merge is for what "
             "train --preset llama2-7b writes"
         )
-    held = ("config.json", "adapter_config.json", CARD_FILE)
-    if any((output / name).exists() for name in held) and not overwrite:
+    if any((output / name).exists() for name in MODEL_FILES) and not overwrite:
         raise CannotCreateError(f"{output} holds a model: use --overwrite or another -o")
     if output.resolve() in (spec.folder.resolve(), spec.base.resolve()):
         raise CannotCreateError(f"{output} is what this merge reads: use another -o")

@@ -22,8 +22,8 @@ class Ranks:
     local_world: int = 1
 
     @classmethod
-    def joined(cls) -> Self:
-        """Return who this process is, by its environment, and meet the others.
+    def named(cls) -> Self:
+        """Return who this process is, by its environment.
 
         Raises:
             UsageError: the variables of torchrun do not make sense.
@@ -33,7 +33,16 @@ class Ranks:
         found = {name: os.environ[key] for name, key in names.items() if key in os.environ}
         if not all(value.isdecimal() for value in found.values()):
             raise UsageError("WORLD_SIZE, RANK and LOCAL_RANK must be numbers: use torchrun")
-        ranks = cls(**{name: int(value) for name, value in found.items()})
+        return cls(**{name: int(value) for name, value in found.items()})
+
+    @classmethod
+    def joined(cls) -> Self:
+        """Return who this process is and meet the others.
+
+        Raises:
+            UsageError: as `named`.
+        """
+        ranks = cls.named()
         if ranks.world > 1:
             from accelerate import PartialState
 

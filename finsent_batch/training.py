@@ -1,7 +1,6 @@
 """The story of `train`: which kind of model a preset makes, and what that needs here."""
 
 import importlib.util
-import os
 from dataclasses import replace
 from typing import Any
 
@@ -47,7 +46,9 @@ def train(
                 f"--{name.replace('_', '-')} is for causal models: use --preset "
                 f"{' or '.join(CAUSAL_PRESETS)}"
             )
-    if int(os.environ.get("WORLD_SIZE") or 1) > 1:
+    from .ranks import Ranks
+
+    if Ranks.named().world > 1:
         raise UsageError(
             f"--preset {config.preset} trains in one process: run it without torchrun or accelerate"
         )

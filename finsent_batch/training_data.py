@@ -19,7 +19,7 @@ from .labelled import (
     read_labelled,
 )
 from .labels import LABELS
-from .models.directory import CARD_FILE
+from .models.directory import CARD_FILE, MODEL_FILES
 from .output_files import check_folder
 from .train_config import TrainConfig
 
@@ -104,7 +104,7 @@ def check_output(config: TrainConfig) -> None:
     Raises:
         CannotCreateError: it holds a model or data already, or cannot be made.
     """
-    held = (CARD_FILE,) if config.resume else (CARD_FILE, "config.json", "adapter_config.json")
+    held = (CARD_FILE,) if config.resume else MODEL_FILES
     if any((config.output / name).exists() for name in held) and not config.overwrite:
         raise CannotCreateError(
             f"{config.output} holds a model already: "

@@ -68,9 +68,6 @@ def _values(prefix: str, ctx: click.Context) -> list[list[object]]:
 
 def _refused(option: click.Option, ctx: click.Context) -> str:
     """Return why an option does not take its variable's value, which resilient parsing drops."""
-    value = option.resolve_envvar_value(ctx)
-    if value is None:
-        return ""
     try:
         option.type_cast_value(ctx, option.value_from_envvar(ctx))
     except click.BadParameter as error:

@@ -10,8 +10,10 @@ import threading
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
+from finsent_batch.config import ScoreConfig, StoreConfig
 from finsent_batch.ray_cluster import load_ray
 from finsent_batch.scorers import ScoredBatch, Tokenised
 
@@ -39,6 +41,19 @@ def cluster():
         for process in [*family(head.pid), head]:  # asked to end, it would take half a minute
             process.kill()
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def on_ray(wordy, tmp_path):
+    """Write a feed of so many headlines; gives the settings that score it on Ray."""
+
+    def make(count, **given):
+        feed = tmp_path / "feed.parquet"
+        pl.DataFrame({"headline": wordy(count)}).write_parquet(feed)
+        store = StoreConfig(path=tmp_path / "finsent.duckdb")
+        return ScoreConfig(input=str(feed), store=store, engine="ray", **given)
+
+    return make
 
 
 class AtOnce:

@@ -13,14 +13,13 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from finsent_batch import ray_engine
-from finsent_batch.config import ScoreConfig, StoreConfig
 from finsent_batch.ray_actor import ScoringActor
 from finsent_batch.ray_cluster import ray_installed
 from finsent_batch.scoring import score
 
-from .rays import AtOnce, by_value, cluster, ray_threads
+from .rays import AtOnce, by_value, cluster, on_ray, ray_threads
 
-__all__ = ["cluster"]  # a fixture
+__all__ = ["cluster", "on_ray"]  # fixtures
 if not ray_installed():
     pytest.skip("Ray is not installed", allow_module_level=True)
 TWO = ("--engine", "ray", "--actors", "2")
@@ -78,16 +77,10 @@ class Buggy(ScoringActor):
         return scorer
 
 
-def test_a_bug_on_an_actor_is_shown_whole(cluster, wordy, tmp_path, monkeypatch):
+def test_a_bug_on_an_actor_is_shown_whole(cluster, on_ray, monkeypatch):
     by_value(__name__)
     monkeypatch.setattr(ray_engine, "ScoringActor", Buggy)
-    pl.DataFrame({"headline": wordy(50)}).write_parquet(tmp_path / "feed.parquet")
-    config = ScoreConfig(
-        input=str(tmp_path / "feed.parquet"),
-        store=StoreConfig(path=tmp_path / "finsent.duckdb"),
-        engine="ray",
-        ray_address=cluster,
-    )
+    config = on_ray(50, ray_address=cluster)
     with pytest.raises(RuntimeError, match=rf"on node {socket.gethostname()}: Traceback") as error:
         score(config)
     assert "score_tokenised = lambda" in str(error.value)

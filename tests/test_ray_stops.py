@@ -5,11 +5,9 @@ import threading
 import time
 
 import duckdb
-import polars as pl
 import pytest
 
 from finsent_batch import ray_engine
-from finsent_batch.config import ScoreConfig, StoreConfig
 from finsent_batch.errors import InterruptedRunError
 from finsent_batch.ray_actor import ScoringActor
 from finsent_batch.ray_cluster import load_ray, ray_installed
@@ -17,9 +15,9 @@ from finsent_batch.runs import StopRequest
 from finsent_batch.scoring import score
 
 from .processes import until
-from .rays import AtOnce, by_value, cluster, ray_threads
+from .rays import AtOnce, by_value, cluster, on_ray, ray_threads
 
-__all__ = ["cluster"]  # a fixture
+__all__ = ["cluster", "on_ray"]  # fixtures
 if not ray_installed():
     pytest.skip("Ray is not installed", allow_module_level=True)
 
@@ -42,16 +40,10 @@ class Loading(ScoringActor):
         time.sleep(600)
 
 
-def test_a_stop_while_the_model_loads_leaves_at_once(cluster, wordy, tmp_path, monkeypatch):
+def test_a_stop_while_the_model_loads_leaves_at_once(cluster, on_ray, monkeypatch):
     by_value(__name__)
     monkeypatch.setattr(ray_engine, "ScoringActor", Loading)
-    pl.DataFrame({"headline": wordy(50)}).write_parquet(tmp_path / "feed.parquet")
-    config = ScoreConfig(
-        input=str(tmp_path / "feed.parquet"),
-        store=StoreConfig(path=tmp_path / "finsent.duckdb"),
-        engine="ray",
-        ray_address=cluster,
-    )
+    config = on_ray(50, ray_address=cluster)
     stop, waiting = StopRequest(), threading.Event()
 
     def interrupt():
@@ -67,17 +59,10 @@ def test_a_stop_while_the_model_loads_leaves_at_once(cluster, wordy, tmp_path, m
     assert not ray_threads(), "none may ask a Ray that is gone"
 
 
-def test_a_stop_keeps_what_has_arrived(cluster, wordy, tmp_path, monkeypatch):
+def test_a_stop_keeps_what_has_arrived(cluster, on_ray, tmp_path, monkeypatch):
     by_value(__name__)
     monkeypatch.setattr(ray_engine, "ScoringActor", Slow)
-    pl.DataFrame({"headline": wordy(5000)}).write_parquet(tmp_path / "feed.parquet")
-    config = ScoreConfig(
-        input=str(tmp_path / "feed.parquet"),
-        store=StoreConfig(path=tmp_path / "finsent.duckdb"),
-        engine="ray",
-        ray_address=cluster,
-        commit_seconds=0,
-    )
+    config = on_ray(5000, ray_address=cluster, commit_seconds=0)
     stop, told = StopRequest(), []
 
     def progress(stage, done, total):
@@ -109,13 +94,8 @@ def busy(cluster):
     ray.shutdown()
 
 
-def test_a_run_that_waits_for_a_busy_cluster_can_be_stopped(busy, wordy, tmp_path):
-    pl.DataFrame({"headline": wordy(500)}).write_parquet(tmp_path / "feed.parquet")
-    config = ScoreConfig(
-        input=str(tmp_path / "feed.parquet"),
-        store=StoreConfig(path=tmp_path / "finsent.duckdb"),
-        engine="ray",
-    )
+def test_a_run_that_waits_for_a_busy_cluster_can_be_stopped(busy, on_ray):
+    config = on_ray(500)
     stop = StopRequest()
 
     def interrupt():

@@ -21,6 +21,8 @@ logger = logging.getLogger(__name__)
 
 FORMAT_VERSION: Final = 1
 CARD_FILE: Final = "finsent.json"
+MODEL_FILES: Final = (CARD_FILE, "config.json", "adapter_config.json")
+"""A folder that has one of these holds a model, of ours or another's."""
 TRAINING_LOG: Final = "training_log.json"
 """What `train` logged, a list of entries by step; absent where another program trained."""
 DEFAULT_MAX_LENGTH: Final = 512
