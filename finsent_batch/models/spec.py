@@ -13,15 +13,16 @@ from typing import Any, Final
 from ..errors import ConfigError
 from ..hardware import causal_weights, classifier_weights
 from ..prompts import Prompt
-from .bases import read_json, weight_files
+from .bases import weight_files
+from .contents import check_tokenizer, model_files
 from .files import FileHashes
+from .reading import read_json
 
 CLASSIFIER: Final = "sequence_classifier"
 CAUSAL: Final = "label_tokens"
 
-# Raised whenever the arithmetic of scoring changes what a model answers.
-_SCORING_VERSION = 1
-_TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.txt")
+# Raised whenever the arithmetic of scoring changes what a model answers, or what is hashed.
+_SCORING_VERSION = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,32 +91,26 @@ class ModelSpec:
     def fingerprint(self, weights: str, hashes: FileHashes) -> str:
         """Return 128 bits, in hexadecimal, of everything that decides this model's answers.
 
+        That is every file that a loader could open (`model_files`), and what the card says.
+
         Raises:
-            ConfigError: the base is not the one that the adapter was trained on.
+            ConfigError: the base is not the one that the adapter was trained on, or a file
+                names others that lie elsewhere.
         """
-        base = {f.name: hashes.sha256(f) for f in weight_files(self.base)}
-        expected = self.card.get("base", {}).get("files", {})
-        for name, digest in expected.items():
-            if base.get(name) != digest:
-                raise ConfigError(
-                    f"{self.name}: its adapter was trained on another base: {name} in {self.base} "
-                    f"has SHA-256 {base.get(name, 'none')[:12]}…, expected {digest[:12]}…"
-                )
+        weight_files(self.base)
+        check_tokenizer(self.tokenizer)
+        base = {f.name: hashes.sha256(f) for f in model_files(self.base)}
+        self._check_base(base)
         identity = {
             "scoring_version": _SCORING_VERSION,
             "family": self.family,
             "weights": self._numbers(weights),
             "base": base,
-            "base_config": hashes.sha256(self.base / "config.json"),
             "adapter": {
                 f.name: hashes.sha256(f)
-                for f in ([] if self.adapter is None else sorted(self.adapter.glob("adapter_*")))
+                for f in ([] if self.adapter is None else model_files(self.adapter))
             },
-            "tokenizer": {
-                name: hashes.sha256(self.tokenizer / name)
-                for name in _TOKENIZER_FILES
-                if (self.tokenizer / name).exists()
-            },
+            "tokenizer": "base" if self.tokenizer == self.base else "adapter",
             "pooling": self.card.get("pooling"),
             "label_order": self.label_order,
             "max_length": self.max_length,
@@ -125,6 +120,14 @@ class ModelSpec:
             identity["prompt"] = self.prompt.to_card()
         canonical = json.dumps(identity, sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()[:32]
+
+    def _check_base(self, found: dict[str, str]) -> None:
+        for name, digest in self.card.get("base", {}).get("files", {}).items():
+            if found.get(name) != digest:
+                raise ConfigError(
+                    f"{self.name}: its adapter was trained on another base: {name} in {self.base} "
+                    f"has SHA-256 {found.get(name, 'none')[:12]}…, expected {digest[:12]}…"
+                )
 
     def _numbers(self, weights: str) -> str:
         """Name what decides the numbers: 4-bit weights give the same ones kept in 4 bits or not."""

@@ -9,7 +9,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from ..errors import BadDataError, ConfigError
-from ..models.bases import read_json
+from ..models.reading import read_json
 
 # What would change the arithmetic in ways that folding B @ A does not cover.
 _UNKNOWN = (
