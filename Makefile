@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 TORCH := torch==2.13.0
 DATA ?= $(or $(FINSENT_DATA),../shared/data)
 
-.PHONY: demo test lint format install mini audit benchmarks screenshots clean
+.PHONY: demo test lint format install mini audit docs docs-cli docs-serve screenshots clean
 
 install: $(VENV)/.installed
 
@@ -33,9 +33,20 @@ format: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# The embedded model, from the data to its adapter; see README, "The embedded model".
+# The embedded model, from the data to its adapter; see docs/models.md.
 mini: install
 	PATH="$(CURDIR)/$(BIN):$$PATH" DATA="$(DATA)" sh finsent_batch/models/mini/make.sh
+
+# The documentation site, in site/; fails on a broken link.
+docs: docs-cli
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "The site is in site/: open site/index.html"
+
+docs-cli: install
+	$(BIN)/python docs/make_cli.py
+
+docs-serve: install
+	$(BIN)/mkdocs serve
 
 # The pictures of docs/, of the demo's headlines; needs a Chromium.
 screenshots: install
@@ -51,4 +62,4 @@ audit: .venv-audit/bin/pip-audit
 	.venv-audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
 
 clean:
-	rm -rf $(VENV) .venv-audit build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis runs
+	rm -rf $(VENV) .venv-audit site build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis runs

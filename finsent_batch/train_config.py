@@ -83,7 +83,7 @@ class TrainConfig:
 
 TRAIN_PRESETS: Final[dict[str, dict[str, Any]]] = {
     "mini": {},
-    # The settings of the Llama 2 tutorial on FinancialPhraseBank (README, "Fine-tuning Llama 2").
+    # The settings of the Llama 2 tutorial on FinancialPhraseBank (docs/training.md).
     "llama2-7b": {
         "base": "meta-llama/Llama-2-7b-hf",
         "quantisation": "nf4",

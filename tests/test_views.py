@@ -158,7 +158,7 @@ def test_a_file_that_is_gone_does_not_break_the_others(shell, tmp_path):
 
 
 COOKBOOK = re.findall(
-    r"```sql\n(.*?)```", (Path(__file__).parent.parent / "docs" / "cookbook.md").read_text(), re.S
+    r"```sql\n(.*?)```", (Path(__file__).parent.parent / "docs" / "sql.md").read_text(), re.S
 )
 
 
