@@ -52,6 +52,8 @@ class Commit:
     run_id: str
     store_text: bool
     every_seconds: float
+    check: Callable[[], None]
+    """Called before each commit; raises where the scores are not of the model that was hashed."""
 
 
 def run_local(
@@ -134,6 +136,7 @@ def commit_scores(
     connection = store.connection
     connection.register("new_scores", table)
     failpoint("before_commit")
+    commit.check()
     with store.transaction():
         connection.execute(
             f"""INSERT INTO scores

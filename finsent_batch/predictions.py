@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .config import ModelConfig
+from .failpoints import failpoint
 from .hardware import resolve_device
 from .headlines import normalise
 from .labels import LABELS
@@ -13,7 +14,7 @@ from .metrics import Floats
 from .models.files import FileHashes
 from .models.spec import ModelSpec
 from .planning import Progress
-from .scorers.loading import load_scorer
+from .scorers.loading import load_unchanged
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,12 +36,15 @@ def predict_headlines(
     A blank headline has no prediction: scoring would not give it one either.
 
     Raises:
+        TryAgainError: the model's files changed meanwhile.
         FinsentError: the model cannot run so on this machine.
     """
     device = resolve_device(config.device)
     weights = spec.weights_for(config.weights, device)
+    files = spec.state()
     fingerprint = spec.fingerprint(weights, FileHashes())
-    scorer = load_scorer(spec, device, weights, config)
+    scorer = load_unchanged(spec, device, weights, config, files)
+    failpoint("load_model")
     texts = normalise(headlines)
     probabilities = np.full((len(texts), len(LABELS)), np.nan, dtype=np.float32)
     filled = np.array([i for i, text in enumerate(texts) if text], dtype=np.int64)
@@ -49,6 +53,7 @@ def predict_headlines(
         probabilities[filled[batch.positions]] = batch.probabilities
         done += len(batch.positions)
         progress("score", done, len(filled))
+    spec.check_unchanged(files)
     return Predictions(
         model=spec.name,
         model_fingerprint=fingerprint,

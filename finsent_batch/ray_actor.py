@@ -9,19 +9,22 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from .config import ModelConfig
-from .errors import ConfigError, FinsentError, first_line
+from .errors import ConfigError, FinsentError, TryAgainError, first_line
 from .hardware import limit_cores
+from .models.contents import ModelState
 from .models.directory import open_configured
 from .models.files import FileHashes
 from .scorers import ScoredBatch, Scorer
-from .scorers.loading import load_scorer
+from .scorers.loading import load_unchanged
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +35,10 @@ class Assignment:
     device: str
     weights: str
     fingerprint: str
+    files: ModelState
+    """The run's files of the model, as they were when the fingerprint was taken."""
+    settings: dict[str, Any]
+    """What `ModelSpec.settings` gave then."""
     cores: int
     host: str = platform.node()
     """The machine of the run itself, whose files the fingerprint was taken from."""
@@ -55,6 +62,8 @@ class Report:
     """The most GPU memory the actor has held, in MB; 0 without a GPU."""
     failure: str | None
     """Why there are no answers, in one line that names the node."""
+    again: bool
+    """Whether the failure is that the model changed: the same command will work."""
     bug: str | None
     """Where no reason was foreseen, the traceback."""
 
@@ -70,6 +79,7 @@ _SCHEMA = pa.schema(
         ("actor", pa.string()),
         ("vram_mb", pa.float64()),
         ("failure", pa.string()),
+        ("again", pa.bool_()),
         ("bug", pa.string()),
     ]
 )
@@ -96,7 +106,7 @@ def reports_of(table: pa.Table) -> list[Report]:
                 truncated=row["truncated"].values.to_numpy(zero_copy_only=False),
                 tokens=row["tokens"].as_py(),
             )
-            names = ("start", "path", "actor", "vram_mb", "failure", "bug")
+            names = ("start", "path", "actor", "vram_mb", "failure", "again", "bug")
             told = {name: row[name].as_py() for name in names}
             reports.append(
                 Report(
@@ -119,12 +129,15 @@ class ScoringActor:
     def __init__(self, assignment: Assignment) -> None:
         self._turn = threading.Lock()
         self._failure: str | None = None
+        self._again = False
+        self._check: Callable[[], None] = lambda: None
         self._cores = assignment.cores if assignment.device == "cpu" else None
         if self._cores:
             limit_cores(self._cores)
         try:
             self._scorer = self.load(assignment)
         except Exception as error:  # noqa: BLE001 - told to the run, which ends with it
+            self._again = isinstance(error, TryAgainError)
             kind = "" if isinstance(error, FinsentError) else f"{type(error).__name__}: "
             self._failure = (
                 f"the model cannot be loaded on node {platform.node()}: {kind}{first_line(error)}"
@@ -132,26 +145,36 @@ class ScoringActor:
         self._ready = time.monotonic()
 
     def load(self, assignment: Assignment) -> Scorer:
-        """Load the model as it is on this node.
+        """Load the model as it is on this node, if it is the one that the run has hashed.
+
+        Ray starts actors again, hours later at times, and on any node.
 
         Raises:
+            TryAgainError: it has changed since, or does so while it is loaded.
             FinsentError: it is not here, cannot be loaded, or is another one.
         """
-        spec = open_configured(assignment.model)
-        if platform.node() != assignment.host:
-            found = spec.fingerprint(assignment.weights, FileHashes())
-            if found != assignment.fingerprint:
-                raise ConfigError(
-                    f"{spec.name} differs from that of {assignment.host}: give every node the "
-                    "same files and the same version of finsent-batch"
+        spec, weights = open_configured(assignment.model), assignment.weights
+        files = spec.state()
+        here = platform.node() == assignment.host
+        known = here and (files, spec.settings(weights)) == (assignment.files, assignment.settings)
+        if not known and spec.fingerprint(weights, FileHashes()) != assignment.fingerprint:
+            if here:
+                raise TryAgainError(
+                    f"model {spec.name} changed while it was in use: run the same command again"
                 )
-        return load_scorer(spec, assignment.device, assignment.weights, assignment.model)
+            raise ConfigError(
+                f"{spec.name} differs from that of {assignment.host}: give every node the "
+                "same files and the same version of finsent-batch"
+            )
+        scorer = load_unchanged(spec, assignment.device, weights, assignment.model, files)
+        self._check = partial(spec.check_unchanged, files)
+        return scorer
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """Score a `block_table`; returns one row, as `reports_of` reads it."""
         start = block["start"][0].as_py()
         if self._failure:
-            return self._answer(start, failure=self._failure)
+            return self._answer(start, failure=self._failure, again=self._again)
         headlines = block["headlines"][0].as_py()
         probabilities = np.empty((len(headlines), 3), dtype=np.float32)
         truncated = np.empty(len(headlines), dtype=np.bool_)
@@ -164,8 +187,10 @@ class ScoringActor:
                     probabilities[batch.positions] = batch.probabilities
                     truncated[batch.positions] = batch.truncated
                     tokens += batch.tokens
+            self._check()
         except FinsentError as error:
-            return self._answer(start, failure=f"on node {platform.node()}: {error}")
+            again = isinstance(error, TryAgainError)
+            return self._answer(start, failure=f"on node {platform.node()}: {error}", again=again)
         except Exception:  # noqa: BLE001 - Ray would tell neither what it was nor where
             return self._answer(start, bug=f"on node {platform.node()}: {traceback.format_exc()}")
         return self._answer(start, probabilities, truncated, tokens)
@@ -183,6 +208,7 @@ class ScoringActor:
         truncated: np.ndarray | None = None,
         tokens: int = 0,
         failure: str | None = None,
+        again: bool = False,
         bug: str | None = None,
     ) -> pa.Table:
         torch = sys.modules.get("torch")
@@ -199,6 +225,7 @@ class ScoringActor:
             "actor": f"{platform.node()}:{os.getpid()}",
             "vram_mb": round(vram, 1),
             "failure": failure,
+            "again": again,
             "bug": bug,
         }
         return pa.table({name: [value] for name, value in row.items()}, schema=_SCHEMA)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, Self
 
-from .errors import InterruptedRunError, UnavailableError, first_line
+from .errors import InterruptedRunError, TryAgainError, UnavailableError, first_line
 from .ray_actor import Report, reports_of
 
 logger = logging.getLogger(__name__)
@@ -66,7 +66,8 @@ class Reader:
         """Yield reports as they come, and None every now and then in between, until `stop()`.
 
         Raises:
-            UnavailableError: an actor reports a failure, or Ray gives up.
+            TryAgainError: an actor reports that the model has changed.
+            UnavailableError: an actor reports another failure, or Ray gives up.
             RuntimeError: an actor reports a bug.
         """
         silent_since: float | None = time.monotonic()
@@ -85,7 +86,7 @@ class Reader:
             if isinstance(found, Exception):
                 raise _as_unavailable(found) from found
             if found.failure:
-                raise UnavailableError(found.failure)
+                raise (TryAgainError if found.again else UnavailableError)(found.failure)
             if found.bug:
                 raise RuntimeError(found.bug)
             yield found

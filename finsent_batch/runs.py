@@ -12,6 +12,7 @@ from .config import ScoreConfig
 from .csv_source import BadRow
 from .engines import utc_now
 from .errors import InterruptedRunError, first_line
+from .models.contents import ModelState
 from .models.spec import ModelSpec
 from .planning import IS_UNDECODABLE, Progress
 from .sinks import Sink
@@ -68,6 +69,8 @@ class Run:
     device: str
     weights: str
     fingerprint: str
+    files: ModelState
+    """The model's files as they were when the fingerprint was taken."""
     summary: Summary
     progress: Progress
     stop: StopRequest

@@ -84,6 +84,7 @@ def opened_run(
     device = resolve_device(config.model.device)
     weights = spec.weights_for(config.model.weights, device)
     with Store.open(config.store, waiting=stop.check) as store:
+        files = spec.state()
         hashes = FileHashes(store.connection)
         fingerprint = spec.fingerprint(weights, hashes)
         hashes.save()
@@ -103,6 +104,7 @@ def opened_run(
             device=device,
             weights=weights,
             fingerprint=fingerprint,
+            files=files,
             summary=summary,
             progress=progress,
             stop=stop,

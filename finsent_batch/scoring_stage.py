@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 
 from .engines import Commit, Scored, run_local
 from .errors import BadDataError, UnavailableError
@@ -16,7 +17,7 @@ from .ray_actor import Assignment
 from .ray_cluster import INSTALL, ray_installed
 from .ray_engine import run_ray
 from .runs import Run
-from .scorers.loading import load_scorer
+from .scorers.loading import load_unchanged
 from .summary import Summary
 
 logger = logging.getLogger(__name__)
@@ -37,6 +38,7 @@ def score_pending(run: Run, plan: Plan, progress: Progress) -> None:
         run_id=run.summary.run_id,
         store_text=run.config.store_text,
         every_seconds=run.config.commit_seconds,
+        check=partial(run.spec.check_unchanged, run.files),
     )
     summary = run.summary
     summary.engine = choose_engine(run.config.engine, run.device, run.config.ray_address)
@@ -77,7 +79,7 @@ def choose_engine(wanted: str, device: str, address: str | None = None) -> str:
 
 def _here(run: Run, plan: Plan, commit: Commit, progress: Progress) -> Scored:
     with timed(run.summary, "load_model"):
-        scorer = load_scorer(run.spec, run.device, run.weights, run.config.model)
+        scorer = load_unchanged(run.spec, run.device, run.weights, run.config.model, run.files)
         failpoint("load_model")
     run.stop.check()
     run.summary.path = scorer.path
@@ -93,6 +95,8 @@ def _on_ray(run: Run, plan: Plan, commit: Commit, progress: Progress) -> Scored:
         device=run.device,
         weights=run.weights,
         fingerprint=run.fingerprint,
+        files=run.files,
+        settings=run.spec.settings(run.weights),
         cores=run.config.cpus_per_actor,
     )
     with timed(run.summary, "score"):

@@ -98,7 +98,7 @@ def test_a_block_that_comes_twice_is_committed_once(run, wordy, tiny_model, tmp_
             probabilities = np.full((count, 3), 1 / 3, np.float32)
             yield Report(
                 start=start, path="packed", ready_at=0.0, actor="a", vram_mb=0.0,
-                failure=None, bug=None,
+                failure=None, again=False, bug=None,
                 scored=ScoredBatch(positions=np.arange(count), probabilities=probabilities,
                                    truncated=np.zeros(count, np.bool_), tokens=count),
             )  # fmt: skip
@@ -133,6 +133,8 @@ def test_a_node_with_another_model_under_its_name_is_refused(tiny_model):
         device="cpu",
         weights="fp32",
         fingerprint="0" * 32,
+        files={},
+        settings={},
         cores=1,
         host="elsewhere",
     )

@@ -6,6 +6,7 @@ what this module tells.
 
 import logging
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -45,11 +46,18 @@ def open_model(name: str, *, quantise: bool = False) -> ModelSpec:
         if (Path(name) / CARD_FILE).exists():
             logger.warning("model mini is the embedded one; the folder of that name is ./mini")
         return _open_adapter(name, Path(__file__).parent / "mini")
-    folder = Path(name).expanduser()
-    if not folder.is_dir():
-        if folder.exists():
+    named = Path(name).expanduser()
+    if not named.is_dir():
+        if named.exists():
             raise MissingInputError(f"model {name} is a file: name the directory it lies in")
-        folder = from_hub(name)
+        named = from_hub(name)
+    # Once: what is hashed and what is loaded must not differ by a link that is turned meanwhile.
+    folder = named.resolve()
+    spec = _open_folder(name, folder, quantise=quantise)
+    return replace(spec, links=((named, folder), *spec.links))
+
+
+def _open_folder(name: str, folder: Path, *, quantise: bool) -> ModelSpec:
     if (folder / CARD_FILE).exists():
         return _open_adapter(name, folder)
     if (folder / "adapter_config.json").exists():
@@ -93,10 +101,12 @@ def _open_adapter(name: str, folder: Path) -> ModelSpec:
     if not merged:
         check_safetensors(folder / "adapter_model.safetensors")
         _check_imports(name, folder)
+    named = folder if merged else _base(name, base)
     return ModelSpec(
         name=name,
         folder=folder,
-        base=folder if merged else _base(name, base),
+        base=named.resolve(),
+        links=((named, named.resolve()),),
         adapter=None if merged else folder,
         family=family,
         max_length=max_length,

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from ..errors import ConfigError
+from ..errors import ConfigError, FinsentError, TryAgainError
 from ..hardware import causal_weights, classifier_weights
 from ..prompts import Prompt
 from .bases import weight_files
-from .contents import check_tokenizer, model_files
+from .contents import ModelState, check_tokenizer, folder_state, model_files
 from .files import FileHashes
 from .reading import read_json
 
@@ -45,6 +45,8 @@ class ModelSpec:
     """What a causal model is asked; None for a classifier."""
     quantisation: str | None = None
     """`nf4` where the adapter was trained on a base in 4 bits, which must then be scored so."""
+    links: tuple[tuple[Path, Path], ...] = ()
+    """Folders as they were named, and where that led when the model was found."""
     card: dict[str, Any] = field(hash=False, default_factory=dict)
     """The contents of `finsent.json`; empty for a plain classifier."""
 
@@ -88,6 +90,46 @@ class ModelSpec:
         size = sum(file.stat().st_size for file in weight_files(self.base))
         return causal_weights(wanted, device, quantised=bool(self.quantisation), size=size)
 
+    def state(self) -> ModelState:
+        """Return the state of every file that `fingerprint` hashes; taken before it is called.
+
+        Raises:
+            TryAgainError, MissingInputError: the files change just now, or are gone.
+        """
+        adapter = {} if self.adapter is None else folder_state(self.adapter)
+        return folder_state(self.base) | adapter
+
+    def check_unchanged(self, before: ModelState) -> None:
+        """Compare the files as they are now with the `state` before they were hashed.
+
+        Raises:
+            TryAgainError: one was changed, replaced, added or removed, or a link leads elsewhere.
+        """
+        try:
+            moved = any(named.resolve() != folder for named, folder in self.links)
+            changed = moved or self.state() != before
+        except FinsentError:
+            changed = True
+        if changed:
+            raise TryAgainError(
+                f"model {self.name} changed while it was in use: nothing more was scored with it, "
+                "run the same command again"
+            )
+
+    def settings(self, weights: str) -> dict[str, Any]:
+        """Return what decides the answers beside the files, as the fingerprint holds it."""
+        found = {
+            "scoring_version": _SCORING_VERSION,
+            "family": self.family,
+            "weights": self._numbers(weights),
+            "tokenizer": "base" if self.tokenizer == self.base else "adapter",
+            "pooling": self.card.get("pooling"),
+            "label_order": list(self.label_order),
+            "max_length": self.max_length,
+            "temperature": self.temperature,
+        }
+        return found if self.prompt is None else found | {"prompt": self.prompt.to_card()}
+
     def fingerprint(self, weights: str, hashes: FileHashes) -> str:
         """Return 128 bits, in hexadecimal, of everything that decides this model's answers.
 
@@ -101,23 +143,11 @@ class ModelSpec:
         check_tokenizer(self.tokenizer)
         base = {f.name: hashes.sha256(f) for f in model_files(self.base)}
         self._check_base(base)
-        identity = {
-            "scoring_version": _SCORING_VERSION,
-            "family": self.family,
-            "weights": self._numbers(weights),
+        adapter = [] if self.adapter is None else model_files(self.adapter)
+        identity = self.settings(weights) | {
             "base": base,
-            "adapter": {
-                f.name: hashes.sha256(f)
-                for f in ([] if self.adapter is None else model_files(self.adapter))
-            },
-            "tokenizer": "base" if self.tokenizer == self.base else "adapter",
-            "pooling": self.card.get("pooling"),
-            "label_order": self.label_order,
-            "max_length": self.max_length,
-            "temperature": self.temperature,
+            "adapter": {f.name: hashes.sha256(f) for f in adapter},
         }
-        if self.prompt is not None:
-            identity["prompt"] = self.prompt.to_card()
         canonical = json.dumps(identity, sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()[:32]
 

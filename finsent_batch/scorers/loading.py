@@ -2,6 +2,7 @@
 
 from ..config import ModelConfig
 from ..libraries import quiet_bitsandbytes
+from ..models.contents import ModelState
 from ..models.spec import CLASSIFIER, ModelSpec
 from . import Scorer
 
@@ -24,3 +25,18 @@ def load_scorer(spec: ModelSpec, device: str, weights: str, config: ModelConfig)
     return LabelTokenScorer(
         spec, device=device, weights=weights, max_batch_tokens=config.max_batch_tokens
     )
+
+
+def load_unchanged(
+    spec: ModelSpec, device: str, weights: str, config: ModelConfig, files: ModelState
+) -> Scorer:
+    """Load the model whose `files` were hashed, as `spec.state()` gave them before that.
+
+    Raises:
+        TryAgainError: they are no longer those.
+        FinsentError: as `load_scorer`.
+    """
+    try:
+        return load_scorer(spec, device, weights, config)
+    finally:
+        spec.check_unchanged(files)  # also where half of another model cannot be loaded
