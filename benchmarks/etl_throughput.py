@@ -24,12 +24,12 @@ import pyarrow.parquet as pq
 from report import emit
 
 from finsent_batch.config import ModelConfig, ScoreConfig, StoreConfig
+from finsent_batch.io.columns import choose_text_column
+from finsent_batch.io.parquet import ParquetSource
 from finsent_batch.models.directory import open_model
-from finsent_batch.planning import make_plan
-from finsent_batch.runs import StopRequest, no_progress
-from finsent_batch.scoring import opened_run
-from finsent_batch.source_columns import choose_text_column
-from finsent_batch.sources import ParquetSource
+from finsent_batch.pipeline.plan import make_plan
+from finsent_batch.pipeline.score import opened_run
+from finsent_batch.progress import StopRequest, no_progress
 
 
 def repeated(year: Path, rows: int, file: Path) -> Path:

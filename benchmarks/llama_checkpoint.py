@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from finsent_batch.libraries import quiet_bitsandbytes
+from finsent_batch.optional_imports import quiet_bitsandbytes
 
 SHAPE_7B = {
     "hidden_size": 4096,
@@ -70,12 +70,13 @@ def make_adapter(folder: Path, base: Path, rank: int = 64) -> Path:
     from peft import LoraConfig, get_peft_model
 
     from finsent_batch.labels import LABELS
-    from finsent_batch.models.bases import weight_files
-    from finsent_batch.models.directory import FORMAT_VERSION, open_model
-    from finsent_batch.models.files import FileHashes
+    from finsent_batch.models.base_weights import weight_files
+    from finsent_batch.models.directory import open_model
+    from finsent_batch.models.manifest import FORMAT_VERSION
+    from finsent_batch.models.prompts import DEFAULT_PROMPT
     from finsent_batch.models.spec import CAUSAL
-    from finsent_batch.prompts import DEFAULT_PROMPT
-    from finsent_batch.scorers.prompt_tokens import load_prompt_tokens
+    from finsent_batch.models.weight_files import FileHashes
+    from finsent_batch.scorers.causal.prompt_tokens import load_prompt_tokens
 
     if (folder / "finsent.json").exists():
         return folder

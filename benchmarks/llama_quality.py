@@ -17,8 +17,8 @@ from report import emit
 
 from finsent_batch.headlines import normalise
 from finsent_batch.models.directory import open_model
-from finsent_batch.scorers.label_tokens import LabelTokenScorer
-from finsent_batch.scorers.near_ties import margin
+from finsent_batch.scorers.batching import margin
+from finsent_batch.scorers.causal.scorer import LabelTokenScorer
 
 MARGINS = (0.005, 0.01, 0.015, 0.02)
 

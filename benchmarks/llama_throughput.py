@@ -25,11 +25,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from finsent_batch.config import ModelConfig, ScoreConfig, StoreConfig
 from finsent_batch.headlines import normalise
 from finsent_batch.models.directory import open_model
+from finsent_batch.models.prompts import DEFAULT_PROMPT
 from finsent_batch.models.spec import ModelSpec
-from finsent_batch.prompts import DEFAULT_PROMPT
-from finsent_batch.scorers.causal import load_base
-from finsent_batch.scorers.label_tokens import LabelTokenScorer
-from finsent_batch.scoring import score
+from finsent_batch.pipeline.score import score
+from finsent_batch.scorers.causal.load import load_base
+from finsent_batch.scorers.causal.scorer import LabelTokenScorer
 
 CUDA = torch.cuda.is_available()
 DEVICE = "cuda" if CUDA else "cpu"

@@ -23,9 +23,9 @@ from transformers import AutoTokenizer, pipeline
 from finsent_batch.config import ModelConfig, ScoreConfig, StoreConfig
 from finsent_batch.headlines import normalise
 from finsent_batch.models.directory import open_model
-from finsent_batch.scorers.classifier import load_classifier
-from finsent_batch.scorers.encoder import EncoderScorer
-from finsent_batch.scoring import score
+from finsent_batch.pipeline.score import score
+from finsent_batch.scorers.encoder.model import load_classifier
+from finsent_batch.scorers.encoder.scorer import EncoderScorer
 
 
 def ours(folder: Path, model: str, weights: str) -> tuple[float, pl.DataFrame]:

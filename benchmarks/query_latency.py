@@ -24,10 +24,10 @@ from report import emit
 
 from finsent_batch.config import StoreConfig
 from finsent_batch.labels import SENTIMENT_SQL
-from finsent_batch.queries import run_query, run_sql
-from finsent_batch.sql_text import query_names
-from finsent_batch.store import Store
-from finsent_batch.views import refresh_views
+from finsent_batch.queries.catalog import query_names
+from finsent_batch.queries.run import run_query, run_sql
+from finsent_batch.store.store import Store
+from finsent_batch.store.views import refresh_views
 
 NEEDED = {"sentiment_by": [("by_column", "source")]}
 OWN = """

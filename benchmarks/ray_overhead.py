@@ -18,11 +18,11 @@ import duckdb
 import numpy as np
 from report import emit
 
-from finsent_batch import ray_engine
 from finsent_batch.config import ScoreConfig, StoreConfig
-from finsent_batch.ray_actor import Assignment, ScoringActor
-from finsent_batch.scorers import ScoredBatch, Tokenised
-from finsent_batch.scoring import score
+from finsent_batch.pipeline.engines import ray as ray_engine
+from finsent_batch.pipeline.engines.ray_actor import Assignment, ScoringActor
+from finsent_batch.pipeline.score import score
+from finsent_batch.scorers.base import ScoredBatch, Tokenised
 
 # Bytes of an otherwise empty store, its schema and views; and rows too few to tell.
 _SCORES = 1_000_000

@@ -25,7 +25,7 @@ import torch
 from report import emit
 
 from finsent_batch.train_config import TrainConfig
-from finsent_batch.training import train
+from finsent_batch.training.train import train
 
 WAYS: dict[str, dict[str, Any]] = {
     "ours": {},

@@ -7,13 +7,14 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from .version import __version__
+
 # Before transformers is imported: it would else fetch compiled code from the Hub, and run it,
 # where the package `kernels` is installed.
 os.environ["USE_HUB_KERNELS"] = "NO"
 
 if TYPE_CHECKING:
     from .api import query, query_sql, score_frame
-    from .comparison import compare
     from .config import (
         CompareConfig,
         EvaluateConfig,
@@ -23,11 +24,11 @@ if TYPE_CHECKING:
         ScoreConfig,
         StoreConfig,
     )
-    from .evaluation import evaluate
+    from .evaluation.compare import compare
+    from .evaluation.evaluate import evaluate
+    from .pipeline.score import score
     from .reports.run_report import report
-    from .scoring import score
 
-__version__ = "0.1.0"
 
 _HOMES = {
     "CompareConfig": "config",
@@ -37,12 +38,12 @@ _HOMES = {
     "ReportConfig": "config",
     "ScoreConfig": "config",
     "StoreConfig": "config",
-    "compare": "comparison",
-    "evaluate": "evaluation",
+    "compare": "evaluation.compare",
+    "evaluate": "evaluation.evaluate",
     "query": "api",
     "query_sql": "api",
     "report": "reports.run_report",
-    "score": "scoring",
+    "score": "pipeline.score",
     "score_frame": "api",
 }
 

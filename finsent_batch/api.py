@@ -9,15 +9,15 @@ import polars as pl
 import pyarrow as pa
 
 from .config import ScoreConfig, StoreConfig
-from .default_model import settle_model
+from .io.arrow import ArrowSink, ArrowSource
+from .io.columns import choose_text_column
+from .io.result_columns import output_schema
 from .models.directory import open_configured
-from .queries import run_query_arrow, run_sql, to_polars
-from .results import output_schema
-from .runs import Job, StopRequest, no_progress
-from .scoring import execute, opened_run
-from .sinks import ArrowSink
-from .source_columns import choose_text_column
-from .sources import ArrowSource
+from .models.registry import settle_model
+from .pipeline.run import Job
+from .pipeline.score import execute, opened_run
+from .progress import StopRequest, no_progress
+from .queries.run import run_query_arrow, run_sql, to_polars
 
 
 def score_frame(

@@ -181,3 +181,17 @@ class ReportConfig:
     headlines: int = 10
     """How many of the most negative and of the most positive headlines are shown."""
     date_column: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelledFormat:
+    """How to read a labelled file; None leaves it to the file's own layout."""
+
+    text_column: str | None = None
+    label_column: str | None = None
+    label_map: tuple[tuple[str, str], ...] = ()
+    encoding: str | None = None
+    label_required: bool = True
+    """False reads headlines alone where no column is named `label` and none is given."""
+    owner: str = ""
+    """Whose options these are, such as `prepare's `, where the running command lacks them."""

@@ -16,9 +16,9 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from finsent_batch import __version__
 from finsent_batch.config import StoreConfig
 from finsent_batch.errors import DISK_FULL, FinsentError
+from finsent_batch.version import __version__
 
 from .compare import compare
 from .config_file import load_config_file, settings_of

@@ -12,7 +12,7 @@ from .options import file_path, labelled_options, model_run_options, parse_pairs
 from .terminal import print_table, progress_bar
 
 if TYPE_CHECKING:
-    from finsent_batch.comparison import Comparison
+    from finsent_batch.evaluation.compare import Comparison
 
 SHOWN_FLIPS = 20
 
@@ -57,7 +57,7 @@ def compare(
     finsent-batch compare mini my-model --data split/test.parquet
     finsent-batch compare promoted my-model --data news.parquet -o flips.csv
     """
-    from finsent_batch.comparison import compare as run_compare
+    from finsent_batch.evaluation.compare import compare as run_compare
 
     config = CompareConfig(
         one=ModelConfig(

@@ -20,7 +20,7 @@ def doctor(obj: Any, model: str | None) -> None:
     finsent-batch doctor
     finsent-batch doctor --model llama-adapter/
     """
-    from finsent_batch.diagnosis import diagnose
+    from finsent_batch.doctor import diagnose
 
     checks = diagnose(obj.store, model)
     print_table(["what", "state", "found"], [[c.what, c.state, c.found] for c in checks])

@@ -11,7 +11,7 @@ from .options import file_path, labelled_options, model_options, parse_pairs
 from .terminal import print_table, progress_bar
 
 if TYPE_CHECKING:
-    from finsent_batch.evaluation import Evaluation
+    from finsent_batch.evaluation.evaluate import Evaluation
 
 
 @click.command()
@@ -53,7 +53,7 @@ def evaluate(
     finsent-batch evaluate --model a --against b --gate no-regression --data t.parquet -o r
     """
     from finsent_batch.errors import GateFailedError
-    from finsent_batch.evaluation import evaluate as run_evaluate
+    from finsent_batch.evaluation.evaluate import evaluate as run_evaluate
 
     config = EvaluateConfig(
         data=data,

@@ -21,7 +21,7 @@ def merge(model: str, output: Path, overwrite: bool) -> None:
     \b
     finsent-batch merge adapter -o merged
     """
-    from finsent_batch.merging import merge as run_merge
+    from finsent_batch.training.merge import merge as run_merge
 
     files = run_merge(model, output, overwrite=overwrite)
     size = sum(file.stat().st_size for file in files) / 1e9

@@ -21,7 +21,7 @@ def models(ctx: click.Context) -> None:
     finsent-batch models promote my-model --data test.parquet --gate "accuracy>=0.8"
     """
     if ctx.invoked_subcommand is None:
-        from finsent_batch.listing import known_models
+        from finsent_batch.models.registry import known_models
 
         rows = known_models(ctx.obj.store)
         print_table(list(rows[0]), [list(row.values()) for row in rows])
@@ -62,7 +62,7 @@ def promote(
     finsent-batch models promote my-model --data test.parquet
     finsent-batch models promote my-model --data t.parquet --gate "per_class.negative.recall>=0.8"
     """
-    from finsent_batch.promotion import promote as run_promote
+    from finsent_batch.evaluation.promote import promote as run_promote
 
     config = PromoteConfig(
         model=ModelConfig(
@@ -90,7 +90,7 @@ def rollback(obj: Any) -> None:
     \b
     finsent-batch models rollback
     """
-    from finsent_batch.promotion import roll_back
+    from finsent_batch.models.registry import roll_back
 
     withdrawn, now = roll_back(obj.store)
     click.echo(f"{withdrawn.model} is withdrawn; the default of {obj.store.path} is {now} now")

@@ -56,7 +56,7 @@ def prepare(
     finsent-batch prepare all-data.csv -o split --recipe tutorial
     finsent-batch prepare mine.csv -o split --label-column tone --label-map 1=positive
     """
-    from finsent_batch.splits import prepare as run_prepare
+    from finsent_batch.labelled.splits import prepare as run_prepare
 
     config = PrepareConfig(
         sources=sources, label_map=parse_pairs(label_map, "--label-map"), exclude=exclude, **options

@@ -56,7 +56,7 @@ def query(
     finsent-batch query label_mix --from news.scored.parquet
     finsent-batch query --sql "SELECT source, avg(sentiment_score) FROM scored_headlines GROUP BY 1"
     """
-    from finsent_batch.queries import check_query_output, run_query, run_sql, to_polars
+    from finsent_batch.queries.run import check_query_output, run_query, run_sql, to_polars
 
     if statement is not None and (name is not None or params):
         raise click.UsageError("--sql is a query by itself: leave out NAME and --param")
@@ -90,7 +90,7 @@ def _said() -> bool:
 
 
 def _list_queries() -> None:
-    from finsent_batch.sql_text import load_query, query_names
+    from finsent_batch.queries.catalog import load_query, query_names
 
     found = [load_query(n) for n in query_names()]
     print_table(
@@ -111,7 +111,7 @@ def _choose_format(format_: str | None, output: Path | None) -> str:
 
 
 def _emit(frame: "pl.DataFrame", format_: str, output: Path | None) -> None:
-    from finsent_batch.output_files import replace_file
+    from finsent_batch.io.atomic import replace_file
 
     if format_ == "table":
         print_table(frame.columns, frame.rows())

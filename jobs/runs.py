@@ -16,7 +16,7 @@ def runs(obj: Any, limit: int) -> None:
     \b
     finsent-batch runs --limit 5
     """
-    from finsent_batch.queries import run_query
+    from finsent_batch.queries.run import run_query
 
     frame = run_query("run_history", obj.store, parameters=[("limit", str(limit))])
     print_table(frame.columns, frame.rows())

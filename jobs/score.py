@@ -12,7 +12,8 @@ from .options import Real, file_path, model_options
 from .terminal import progress_bar, stop_on_signals
 
 if TYPE_CHECKING:
-    from finsent_batch.summary import DryRun, Summary
+    from finsent_batch.pipeline.dry_run import DryRun
+    from finsent_batch.pipeline.summary import Summary
 
 
 @click.command()
@@ -142,10 +143,10 @@ def score(
     finsent-batch score news.csv -o labelled.csv --encoding latin-1
     finsent-batch score feed.duckdb --table headlines
     """
-    from finsent_batch.estimate import dry_run as estimate
-    from finsent_batch.runs import StopRequest
-    from finsent_batch.scoring import score as run_score
-    from finsent_batch.summary import summary_of_failure
+    from finsent_batch.pipeline.dry_run import dry_run as estimate
+    from finsent_batch.pipeline.score import score as run_score
+    from finsent_batch.pipeline.summary import summary_of_failure
+    from finsent_batch.progress import StopRequest
 
     config = ScoreConfig(
         output=output,

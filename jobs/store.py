@@ -23,7 +23,7 @@ def verify(obj: Any) -> None:
     finsent-batch store verify
     finsent-batch --store nightly.duckdb store verify
     """
-    from finsent_batch.store_check import check_store
+    from finsent_batch.store.verify import check_store
 
     scores = check_store(obj.store)
     click.echo(f"{obj.store.path}: sound, {scores:,} scores")
@@ -46,8 +46,8 @@ def compact(obj: Any, keep_runs: int | None) -> None:
     finsent-batch store compact
     finsent-batch store compact --keep-runs 90
     """
-    from finsent_batch.store import Store
-    from finsent_batch.store_compact import compact as run_compact
+    from finsent_batch.store.compact import compact as run_compact
+    from finsent_batch.store.store import Store
 
     with Store.open(obj.store, create=False) as opened:
         done = run_compact(opened, keep_runs=keep_runs)
@@ -68,8 +68,8 @@ def export(obj: Any, output: Path) -> None:
     \b
     finsent-batch store export -o backup/2014-01-06
     """
-    from finsent_batch.store import Store
-    from finsent_batch.store_exchange import export_store
+    from finsent_batch.store.export import export_store
+    from finsent_batch.store.store import Store
 
     with Store.open(obj.store, read_only=True) as opened:
         rows = export_store(opened, output)
@@ -86,8 +86,8 @@ def import_(obj: Any, folder: Path) -> None:
     finsent-batch store import backup/2014-01-06
     finsent-batch --store both.duckdb store import other-machine
     """
-    from finsent_batch.store import Store
-    from finsent_batch.store_exchange import check_export, import_store
+    from finsent_batch.store.export import check_export, import_store
+    from finsent_batch.store.store import Store
 
     check_export(folder)
     with Store.open(obj.store) as opened:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from finsent_batch.runs import StopRequest
+    from finsent_batch.progress import StopRequest
 
 _STAGES = {
     "copy": "copying",

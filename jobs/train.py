@@ -123,14 +123,14 @@ def train(
     """
     given = {name: value for name, value in options.items() if value is not None}
     config = TrainConfig.for_preset(preset, data=data, **given)
-    from finsent_batch.training import resolved
+    from finsent_batch.training.train import resolved
 
     if show_config:
         settings = asdict(resolved(config))
         print_table(["setting", "value"], [[k, _shown(v)] for k, v in settings.items()])
         return
-    from finsent_batch.runs import StopRequest
-    from finsent_batch.training import train as run_train
+    from finsent_batch.progress import StopRequest
+    from finsent_batch.training.train import train as run_train
 
     stop = StopRequest()
     if preset in CAUSAL_PRESETS:  # an encoder's training has no checkpoint to write first

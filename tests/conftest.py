@@ -87,7 +87,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def causal_base(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Make a tiny causal model of an architecture, each one once; see `causal.save_base`."""
-    from .causal import save_base
+    from .helpers.causal_models import save_base
 
     @cache
     def make(architecture: str = "llama", **changes: Any) -> Path:
@@ -250,7 +250,7 @@ def data() -> Path:
 @pytest.fixture
 def bitsandbytes() -> Any:
     """The library that packs weights into 4 bits, quietly imported."""
-    from finsent_batch.libraries import load_bitsandbytes
+    from finsent_batch.optional_imports import load_bitsandbytes
 
     pytest.importorskip("bitsandbytes", reason="pip install 'finsent-batch[llm]'")
     return load_bitsandbytes()

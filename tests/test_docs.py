@@ -186,7 +186,7 @@ def test_the_site_is_built_without_a_warning_and_loads_nothing_from_elsewhere(tm
 
 
 def test_a_summary_is_what_its_schema_says(score, feed):
-    from finsent_batch.summary import Summary
+    from finsent_batch.pipeline.summary import Summary
 
     schema = json.loads((DOCS / "summary.schema.json").read_text("utf-8"))
     jsonschema.Draft202012Validator.check_schema(schema)

@@ -5,10 +5,10 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from finsent_batch import diagnosis
+from finsent_batch import doctor as diagnosis
 from finsent_batch.config import StoreConfig
-from finsent_batch.diagnosis import diagnose
-from finsent_batch.scorers.footprint import LLAMA_2_7B, empty_model, weight_bytes
+from finsent_batch.doctor import diagnose
+from finsent_batch.scorers.capacity import LLAMA_2_7B, empty_model, weight_bytes
 
 
 @pytest.fixture
@@ -96,8 +96,7 @@ def test_a_gpu_too_small_for_some_weights_is_told(found, monkeypatch):
 
 
 def test_the_expected_speed_is_a_share_of_that_of_the_products():
-    from finsent_batch.scorers.footprint import LLAMA_2_7B, empty_model
-    from finsent_batch.scorers.yardstick import expected_rates
+    from finsent_batch.scorers.capacity import LLAMA_2_7B, empty_model, expected_rates
 
     rates = expected_rates(empty_model(LLAMA_2_7B), {"nf4": 666e12, "bf16": 660e12})
     assert 1190 < rates["nf4"] < 1260, "1,228 were measured at 660e12"
@@ -105,7 +104,7 @@ def test_the_expected_speed_is_a_share_of_that_of_the_products():
 
 
 def test_products_are_timed():
-    from finsent_batch.scorers.yardstick import product_speeds
+    from finsent_batch.scorers.capacity import product_speeds
 
     speeds = product_speeds("cpu", fp8=False, seconds=0.05, size=64)
     assert set(speeds) == {"nf4", "bf16"}

@@ -1,1 +1,1 @@
-"""Models as directories: what is in one, which score it gives (fingerprint), the embedded one."""
+"""Models on disk: directories, manifests, base weights, fingerprints, precision, registry."""

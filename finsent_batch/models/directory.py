@@ -13,20 +13,15 @@ from typing import Any, Final
 from ..config import DEFAULT_MODEL, ModelConfig
 from ..errors import ConfigError, MissingInputError
 from ..labels import LABELS, label_index
-from ..prompts import DEFAULT_PROMPT, Prompt
-from .bases import PACKAGED_BASE, base_name, from_hub, resolve_base, weight_files
-from .files import check_safetensors
+from .base_weights import PACKAGED_BASE, base_name, from_hub, resolve_base, weight_files
+from .manifest import CARD_FILE, FORMAT_VERSION
+from .prompts import DEFAULT_PROMPT, Prompt
 from .reading import read_json
 from .spec import CAUSAL, CLASSIFIER, ModelSpec
+from .weight_files import check_safetensors
 
 logger = logging.getLogger(__name__)
 
-FORMAT_VERSION: Final = 1
-CARD_FILE: Final = "finsent.json"
-MODEL_FILES: Final = (CARD_FILE, "config.json", "adapter_config.json")
-"""A folder that has one of these holds a model, of ours or another's."""
-TRAINING_LOG: Final = "training_log.json"
-"""What `train` logged, a list of entries by step; absent where another program trained."""
 DEFAULT_MAX_LENGTH: Final = 512
 CAUSAL_MAX_LENGTH: Final = 1024
 """Tokens of a prompt with its headline, as in the tutorial."""

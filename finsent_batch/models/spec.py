@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..errors import ConfigError, FinsentError, TryAgainError
-from ..hardware import causal_weights, classifier_weights
-from ..prompts import Prompt
-from .bases import weight_files
+from .base_weights import weight_files
 from .contents import ModelState, check_tokenizer, folder_state, model_files
-from .files import FileHashes
+from .precision import causal_weights, classifier_weights
+from .prompts import Prompt
 from .reading import read_json
+from .weight_files import FileHashes
 
 CLASSIFIER: Final = "sequence_classifier"
 CAUSAL: Final = "label_tokens"

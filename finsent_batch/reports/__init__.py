@@ -1,1 +1,1 @@
-"""Reports: what a run or an evaluation found, as one file for a browser, a mail or a script."""
+"""Pages and charts of a run or an evaluation."""

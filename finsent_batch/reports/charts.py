@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+
 COLOURS: Final = dict(zip(LABELS, ("#D55E00", "#8A8F98", "#0072B2"), strict=True))
 BARS: Final = "#56B4E9"
 OTHER: Final = "#E69F00"

@@ -7,11 +7,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ..labels import LABELS
-from ..metrics import ReliabilityBin
+from ..metrics.classification import ReliabilityBin
 from .charts import BARS, COLOURS, INK, OTHER, Chart, draw, percent_axis, short
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
 
 Curve = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64]]
 _OURS, _THEIRS = COLOURS["positive"], OTHER

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from .. import __version__
-from ..gates import GateResult
+from ..arrays import Floats, Ints
 from ..labels import LABELS
-from ..metrics import Floats, Ints, accuracy_by_coverage, predict, reliability
-from ..models.directory import TRAINING_LOG
+from ..metrics.classification import accuracy_by_coverage, predict, reliability
+from ..metrics.gates import GateResult
+from ..models.manifest import TRAINING_LOG
+from ..version import __version__
 from . import evaluation_charts as charts
 from .page import Page, Section, Table, gate_section
 

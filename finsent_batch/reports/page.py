@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ..gates import GateResult
+from ..metrics.gates import GateResult
 from .charts import Chart
 
 

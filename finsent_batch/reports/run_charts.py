@@ -5,8 +5,8 @@ from datetime import datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from ..distributions import CONFIDENCE_EDGES, SCORE_EDGES
 from ..labels import LABELS
+from ..metrics.histograms import CONFIDENCE_EDGES, SCORE_EDGES
 from .charts import BARS, COLOURS, INK, OTHER, Chart, draw, histogram, percent_axis
 
 if TYPE_CHECKING:

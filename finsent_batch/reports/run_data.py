@@ -9,12 +9,13 @@ from typing import Any
 import duckdb
 
 from ..config import DATE_COLUMNS, ReportConfig
-from ..distributions import add_histograms, population_stability_index, stability_by_chance
 from ..errors import FinsentError, UsageError, first_line
 from ..labels import LABELS
-from ..publications import publications_of
-from ..query_session import view_published
-from ..store import Store
+from ..metrics.drift import population_stability_index, stability_by_chance
+from ..metrics.histograms import add_histograms
+from ..queries.session import view_published
+from ..store.publications import publications_of
+from ..store.store import Store
 
 _RUN = (
     "run_id", "status", "exit_code", "version", "started_at", "finished_at", "input", "output",

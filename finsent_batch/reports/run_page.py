@@ -5,9 +5,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from .. import __version__
-from ..gates import GateResult
 from ..labels import LABELS
+from ..metrics.gates import GateResult
+from ..version import __version__
 from . import run_charts
 from .page import Page, Section, Table, gate_section
 from .run_data import RunData

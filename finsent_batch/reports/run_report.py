@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..config import ReportConfig
-from ..distributions import CONFIDENCE_EDGES, SCORE_EDGES
 from ..errors import GateFailedError, UsageError
-from ..gates import Gate, GateResult, check_gate, failures, parse_gate
-from ..output_files import replace_file
+from ..io.atomic import replace_file
+from ..metrics.gates import Gate, GateResult, check_gate, failures, parse_gate
+from ..metrics.histograms import CONFIDENCE_EDGES, SCORE_EDGES
 from .page import to_html, to_markdown
 from .run_data import RunData, drift, gather
 from .run_page import run_page

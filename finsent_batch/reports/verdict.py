@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..gates import GateResult
+from ..metrics.gates import GateResult
 from .run_data import RunData
 
 

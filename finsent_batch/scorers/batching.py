@@ -2,12 +2,13 @@
 
 import logging
 from collections.abc import Iterator, Sequence
+from typing import Final
 
 import numpy as np
 import torch
 
+from ..arrays import FloatArray, IntArray
 from ..errors import UnavailableError
-from . import IntArray
 
 logger = logging.getLogger(__name__)
 
@@ -65,3 +66,17 @@ def pad(rows: Sequence[Sequence[int]], padding: int) -> tuple[IntArray, IntArray
         ids[i, : len(row)] = row
         mask[i, : len(row)] = 1
     return ids, mask
+
+
+NEAR_TIE: Final = {"int8": 0.1, "fp8": 0.01}
+"""Margins by `--weights` below which a headline is scored again in finer arithmetic.
+
+Measured by benchmarks/mini_throughput.py and benchmarks/llama_quality.py.
+"""
+
+
+def margin(probabilities: FloatArray) -> FloatArray:
+    """Return best minus second best, (n,), for probabilities (n, 3); 0 where there is no number."""
+    best = np.sort(np.nan_to_num(probabilities), axis=1)
+    result: FloatArray = best[:, 2] - best[:, 1]
+    return result

@@ -1,0 +1,1 @@
+"""`evaluate`, `compare`, `models promote`."""

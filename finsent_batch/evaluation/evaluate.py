@@ -1,0 +1,214 @@
+"""The story of `evaluate`: a model against labelled data, alone or beside another."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from ..arrays import Floats, Ints
+from ..config import BASE, EvaluateConfig, LabelledFormat, ModelConfig
+from ..errors import BadDataError, CannotCreateError, FinsentError, GateFailedError, UsageError
+from ..io.paths import check_folder
+from ..labelled.formats import read_labelled
+from ..labels import LABELS
+from ..metrics.classification import MISSING, evaluate_predictions, predict
+from ..metrics.gates import (
+    NO_REGRESSION,
+    Gate,
+    GateResult,
+    check_gate,
+    failures,
+    metric_value,
+    parse_gate,
+)
+from ..metrics.paired import mcnemar
+from ..models.directory import open_configured
+from ..models.model_card import add_evaluation
+from ..models.registry import settle_model
+from ..models.spec import CAUSAL, ModelSpec
+from ..progress import Progress, no_progress
+from ..reports.evaluation_page import evaluation_page, training_log
+from ..reports.page import to_html
+from ..store.store import Store, utc_now
+from ..store.views import refresh_views
+from .predict import predict_headlines
+
+_METRICS = "accuracy, macro_f1, weighted_f1, ece, missing, per_class.LABEL.recall …"
+
+
+@dataclass(kw_only=True)
+class Evaluation:
+    """What `evaluate` found; `against` and `comparison` only beside another model."""
+
+    metrics: dict[str, Any]
+    against: dict[str, Any] | None = None
+    comparison: dict[str, float] | None = None
+    gates: list[GateResult] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+def evaluate(config: EvaluateConfig, *, progress: Progress = no_progress) -> Evaluation:
+    """Score labelled data, write `metrics.json`, `predictions.parquet` and `report.html`.
+
+    Headlines go through the scorer that `score` uses, in the same normal form.
+
+    Raises:
+        GateFailedError: after everything is written, if a gate does not hold.
+        FinsentError: anything expected that prevents it.
+    """
+    gates = _gates(config)
+    config = _settled(config)
+    how = LabelledFormat(
+        text_column=config.text_column,
+        label_column=config.label_column,
+        label_map=config.label_map,
+        encoding=config.encoding,
+    )
+    frame = read_labelled(config.data, how)
+    if not frame.height:
+        raise BadDataError(f"{config.data} has no rows: there is nothing to measure")
+    truth = np.array([LABELS.index(label) for label in frame["label"]], dtype=np.int64)
+    _create(config.output)
+    spec = open_configured(config.model)
+    result, probabilities = _one(config.model, spec, frame, truth, progress)
+    evaluation = Evaluation(metrics=result)
+    columns = _prediction_columns(probabilities, "")
+    if config.against is not None:
+        other_spec = _against(config, spec)
+        evaluation.against, other = _one(config.model, other_spec, frame, truth, progress)
+        evaluation.comparison = mcnemar(truth, predict(probabilities), predict(other))
+        columns += _prediction_columns(other, "against_")
+    evaluation.gates = _check(gates, evaluation)
+    frame = frame.with_columns(columns)
+    _write(config, evaluation, frame, training_log(spec.folder))
+    base = evaluation.against if config.against == BASE else None
+    add_evaluation(spec, config.data, evaluation.metrics, base)
+    _record(config, evaluation)
+    if failed := failures(evaluation.gates):
+        raise GateFailedError(f"gate failed: {failed}", result=evaluation)
+    return evaluation
+
+
+def _settled(config: EvaluateConfig) -> EvaluateConfig:
+    """Say which model `promoted` is, before anything is written."""
+    against = config.against
+    if against is not None:
+        against = settle_model(replace(config.model, model=against), config.store).model
+    return replace(config, model=settle_model(config.model, config.store), against=against)
+
+
+def _gates(config: EvaluateConfig) -> list[Gate]:
+    """Parse the gates and look their metrics up: a wrong name must not cost an evaluation."""
+    nothing = evaluate_predictions(np.empty(0, np.int64), np.empty((0, len(LABELS)), np.float32))
+    gates = [parse_gate(text, _METRICS, no_regression=True) for text in config.gates]
+    for gate in gates:
+        if gate.metric != NO_REGRESSION:
+            metric_value(gate.metric, nothing)
+        elif config.against is None:
+            raise UsageError("--gate no-regression compares with another model: name it --against")
+    return gates
+
+
+def _create(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        check_folder(folder)
+    except OSError as error:
+        raise CannotCreateError(f"cannot create {folder} ({error.strerror})") from None
+
+
+def _against(config: EvaluateConfig, spec: ModelSpec) -> ModelSpec:
+    """Return the other model; `base` is the first one's, in the same quantisation."""
+    assert config.against is not None
+    if config.against != BASE:
+        return open_configured(replace(config.model, model=config.against))
+    if spec.family != CAUSAL or spec.adapter is None:
+        raise UsageError(f"--against base: {spec.name} is no adapter of a causal model")
+    return replace(spec, name=spec.base_id, adapter=None, temperature=1.0, card={})
+
+
+def _one(
+    config: ModelConfig, spec: ModelSpec, frame: pl.DataFrame, truth: Ints, progress: Progress
+) -> tuple[dict[str, Any], Floats]:
+    found = predict_headlines(config, spec, frame["headline"].to_list(), progress)
+    metrics = evaluate_predictions(truth, found.probabilities)
+    metrics |= {"model": found.model, "model_fingerprint": found.model_fingerprint}
+    return metrics | {"weights": found.weights}, found.probabilities
+
+
+def _prediction_columns(probabilities: Floats, prefix: str) -> list[pl.Series]:
+    predicted = [None if i == MISSING else LABELS[i] for i in predict(probabilities)]
+    columns = [pl.Series(f"{prefix}sentiment", predicted, dtype=pl.String)]
+    for i, label in enumerate(LABELS):
+        values = pl.Series(f"{prefix}p_{label}", probabilities[:, i])
+        columns.append(values.fill_nan(None))
+    return columns
+
+
+def _write(
+    config: EvaluateConfig,
+    evaluation: Evaluation,
+    frame: pl.DataFrame,
+    log: list[dict[str, float]],
+) -> None:
+    found = {**evaluation.metrics, "data": str(config.data)}
+    if evaluation.against is not None:
+        found |= {"against": evaluation.against, "mcnemar": evaluation.comparison}
+    if evaluation.gates:
+        found["gates"] = [asdict(result) for result in evaluation.gates]
+    page = evaluation_page(found, frame, log, evaluation.gates)
+    try:
+        text = json.dumps(found, indent=2, ensure_ascii=False)
+        (config.output / "metrics.json").write_text(text + "\n", "utf-8")
+        frame.write_parquet(config.output / "predictions.parquet")
+        frame.write_csv(config.output / "predictions.csv")
+        (config.output / "report.html").write_text(to_html(page), "utf-8")
+    except PermissionError as error:
+        raise CannotCreateError(f"cannot write {config.output} ({error.strerror})") from None
+
+
+def _record(config: EvaluateConfig, evaluation: Evaluation) -> None:
+    """Note the figures in the store; a locked store must not cost the evaluation."""
+    if config.store is None:
+        return
+    metrics = evaluation.metrics
+    predictions = {"predictions": str((config.output / "predictions.parquet").resolve())}
+    try:
+        with Store.open(config.store) as store:
+            store.insert(
+                "evaluations",
+                {
+                    "evaluated_at": utc_now(),
+                    "model": metrics["model"],
+                    "model_fingerprint": metrics["model_fingerprint"],
+                    "data": str(config.data.resolve()),
+                    **{k: metrics[k] for k in ("n", "accuracy", "macro_f1", "weighted_f1", "ece")},
+                    "metrics": json.dumps(metrics | predictions),
+                },
+            )
+            refresh_views(store)
+    except FinsentError as error:
+        evaluation.warnings.append(f"not recorded in the store: {error}")
+
+
+def _check(gates: Sequence[Gate], evaluation: Evaluation) -> list[GateResult]:
+    return [
+        _no_regression(evaluation)
+        if gate.metric == NO_REGRESSION
+        else check_gate(gate, evaluation.metrics)
+        for gate in gates
+    ]
+
+
+def _no_regression(evaluation: Evaluation) -> GateResult:
+    assert evaluation.against is not None
+    mine, theirs = evaluation.metrics["accuracy"], evaluation.against["accuracy"]
+    holds = mine >= theirs
+    reason = f"accuracy {mine:.4f} is {'not ' if holds else ''}below {theirs:.4f}"
+    return GateResult(
+        gate=NO_REGRESSION, value=mine - theirs, holds=holds, reason=f"{NO_REGRESSION}: {reason}"
+    )

@@ -1,0 +1,70 @@
+"""Promoting a model to a store's default when it passes its gates, and rolling it back."""
+
+import json
+import tempfile
+from pathlib import Path
+
+from ..config import (
+    PROMOTED_MODEL,
+    EvaluateConfig,
+    ModelConfig,
+    PromoteConfig,
+)
+from ..errors import UsageError
+from ..models.directory import whole_name
+from ..models.registry import Promotion, settle_model
+from ..progress import Progress, no_progress
+from ..store.store import Store, utc_now
+from .evaluate import evaluate
+
+
+def promote(config: PromoteConfig, *, progress: Progress = no_progress) -> Promotion:
+    """Evaluate a model on labelled data and make it the store's default if all gates hold.
+
+    `no-regression` compares with the default that it would replace.
+
+    Raises:
+        GateFailedError: a gate does not hold; the default stays.
+        UsageError: no gate, or the name `promoted`.
+        FinsentError: anything expected that prevents the evaluation.
+    """
+    if config.model.model == PROMOTED_MODEL:
+        raise UsageError("name the model to promote: a directory, a Hub id or mini")
+    if not config.gates:
+        raise UsageError("a model is promoted by what it can do: give a --gate")
+    compared = any(gate.strip() == "no-regression" for gate in config.gates)
+    with tempfile.TemporaryDirectory() as scratch:
+        result = evaluate(
+            EvaluateConfig(
+                data=config.data,
+                output=config.output or Path(scratch),
+                model=config.model,
+                against=settle_model(ModelConfig(), config.store).model if compared else None,
+                gates=config.gates,
+                text_column=config.text_column,
+                label_column=config.label_column,
+                label_map=config.label_map,
+                encoding=config.encoding,
+                store=config.store if config.output else None,
+            ),
+            progress=progress,
+        )
+    promotion = Promotion(
+        model=whole_name(config.model.model),
+        model_fingerprint=result.metrics["model_fingerprint"],
+        weights=result.metrics["weights"],
+    )
+    with Store.open(config.store) as store:
+        store.insert(
+            "promotions",
+            {
+                "promoted_at": utc_now(),
+                "model": promotion.model,
+                "model_fingerprint": promotion.model_fingerprint,
+                "weights": promotion.weights,
+                "data": str(config.data.resolve()),
+                "gates": list(config.gates),
+                "metrics": json.dumps(result.metrics),
+            },
+        )
+    return promotion

@@ -1,0 +1,1 @@
+"""Rows in and out: files replaced whole, CSV, Parquet, DuckDB, object stores."""

@@ -1,0 +1,95 @@
+"""Arrow tables as sources and sinks, and Arrow streams that DuckDB reads."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import duckdb
+import pyarrow as pa
+
+from .base import BATCH_ROWS
+from .columns import check_column_names
+from .provenance import Mark
+
+
+class ArrowSource:
+    """An Arrow table in memory, for the Python API."""
+
+    def __init__(self, table: pa.Table, name: str = "memory") -> None:
+        self.path = name
+        self.table: str | None = None
+        self.types: dict[str, str] = {}
+        self.schema = table.schema
+        self._table = table
+        check_column_names(self.schema.names, name)
+
+    def batches(self, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
+        table = self._table if columns is None else self._table.select(columns)
+        yield from table.to_batches(max_chunksize=BATCH_ROWS)
+
+    def signature(self) -> object:
+        return self._table.num_rows
+
+
+class ArrowSink:
+    """An Arrow table in memory, for the Python API; `result` is there after `write`."""
+
+    def __init__(self) -> None:
+        self.path = "memory"
+        self.table: str | None = None
+        self.result: pa.Table | None = None
+
+    def exists(self) -> bool:
+        return False
+
+    def mark(self) -> Mark | None:
+        return None
+
+    def check_columns(self, schema: pa.Schema, types: dict[str, str]) -> None:
+        return None
+
+    def check_writable(self) -> None:
+        return None
+
+    def write(
+        self,
+        schema: pa.Schema,
+        batches: Iterator[pa.RecordBatch],
+        mark: Mark,
+        types: dict[str, str],
+    ) -> None:
+        self.result = pa.Table.from_batches(batches, schema)
+
+
+@contextmanager
+def registered(
+    connection: duckdb.DuckDBPyConnection,
+    name: str,
+    schema: pa.Schema,
+    batches: Iterator[pa.RecordBatch],
+) -> Iterator[None]:
+    """Let SQL read `batches` once under `name`, within the block.
+
+    DuckDB turns whatever the making of a batch raises into an error of its own;
+    here it comes out as what it was.
+    """
+    failures: list[BaseException] = []
+
+    def watched() -> Iterator[pa.RecordBatch]:
+        try:
+            yield from batches
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            failures.append(error)
+            raise
+
+    connection.register(name, pa.RecordBatchReader.from_batches(schema, watched()))
+    try:
+        yield
+    except duckdb.Error:
+        if failures:
+            raise failures.pop() from None
+        raise
+    finally:
+        with suppress(duckdb.TransactionException):  # a failed one forgets the name by itself
+            connection.unregister(name)

@@ -1,0 +1,155 @@
+"""Protocols of sources and sinks, and what all of them share."""
+
+import os
+from collections.abc import Generator, Iterator
+from contextlib import closing, nullcontext, suppress
+from pathlib import Path
+from typing import Protocol
+
+import pyarrow as pa
+
+from ..errors import DISK_FULL, BadDataError, CannotCreateError, first_line
+from .atomic import cannot_write, opened_temporary, temporary_of
+from .provenance import Mark
+
+
+class Sink(Protocol):
+    """One output."""
+
+    path: str
+    table: str | None
+
+    def exists(self) -> bool:
+        """Return whether something stands where the output would go."""
+        ...
+
+    def mark(self) -> Mark | None:
+        """Return the mark of what stands there, None if it bears none."""
+        ...
+
+    def check_columns(self, schema: pa.Schema, types: dict[str, str]) -> None:
+        """Raise CannotCreateError if a column of the source cannot be written here."""
+        ...
+
+    def check_writable(self) -> None:
+        """Raise CannotCreateError now rather than after hours of scoring; leave no trace."""
+        ...
+
+    def write(
+        self,
+        schema: pa.Schema,
+        batches: Iterator[pa.RecordBatch],
+        mark: Mark,
+        types: dict[str, str],
+    ) -> None:
+        """Replace what stands there by the batches, whole or not at all.
+
+        `types` are the source's, DuckDB's own names of what its columns hold.
+        """
+        ...
+
+
+class FileSink:
+    def __init__(self, file: Path) -> None:
+        self.path = os.path.realpath(file)
+        self.table: str | None = None
+        self._file = Path(self.path)
+
+    def exists(self) -> bool:
+        return self._file.exists()
+
+    def check_writable(self) -> None:
+        if self._file.is_dir():
+            raise CannotCreateError(f"{self._file} is a folder: name a file with -o")
+        folder = self._file.parent
+        missing = [p for p in (folder, *folder.parents) if not p.exists()]
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with opened_temporary(self._file):
+                temporary_of(self._file).unlink()
+        except OSError as error:
+            if error.errno in DISK_FULL:
+                raise
+            raise cannot_write(self._file, error) from None
+        finally:
+            with suppress(OSError):
+                for made in missing:
+                    made.rmdir()
+
+
+def decodable(batches: Iterator[pa.RecordBatch], where: str) -> Generator[pa.RecordBatch]:
+    """Pass on the batches; Parquet lets text be no UTF-8, tables and CSV do not."""
+    with closing(batches) if isinstance(batches, Generator) else nullcontext():
+        for batch in batches:
+            try:
+                batch.validate(full=True)
+            except pa.ArrowInvalid as error:
+                raise BadDataError(
+                    f"{where} cannot hold text that is not UTF-8, as the input has "
+                    f"({first_line(error)}): write to .parquet, or mend the input"
+                ) from None
+            yield batch
+
+
+BATCH_ROWS = 65_536
+
+
+class Source(Protocol):
+    """Rows with a headline each, readable more than once in the same order."""
+
+    path: str
+    """Absolute path of the file, the first half of the input's identity."""
+    table: str | None
+    """The table inside it, the second half; None for files that are one table."""
+    schema: pa.Schema
+    types: dict[str, str]
+    """DuckDB's own name of each column's type, for a table of its; else empty."""
+
+    def batches(self, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """Yield all rows in order, every column or the named ones."""
+        ...
+
+    def signature(self) -> object:
+        """Return a value that changes when the rows may have changed."""
+        ...
+
+
+def first_rows(batches: Iterator[pa.RecordBatch], limit: int | None) -> Iterator[pa.RecordBatch]:
+    left = limit
+    for batch in batches:
+        if left is None:
+            yield batch
+        else:
+            yield batch.slice(0, left)
+            left -= min(left, batch.num_rows)
+            if left == 0:
+                return
+
+
+def text_batches(source: Source, column: str) -> Iterator[tuple[pa.Array, pa.Array]]:
+    """Yield (text, undecodable) for each batch: string and bool arrays of equal length.
+
+    Parquet does not check that its strings are UTF-8; a value that is not comes
+    out as null with `undecodable` true.
+    """
+    for batch in source.batches([column]):
+        array = batch.column(0)
+        text = array.cast(pa.large_string()) if array.type != pa.large_string() else array
+        try:
+            text.validate(full=True)
+            yield text, pa.repeat(pa.scalar(False), len(text))
+        except pa.ArrowInvalid:
+            yield _decode_each(text)
+
+
+def _decode_each(text: pa.Array) -> tuple[pa.Array, pa.Array]:
+    values: list[str | None] = []
+    undecodable: list[bool] = []
+    for raw in text.cast(pa.large_binary()).to_pylist():
+        try:
+            values.append(None if raw is None else raw.decode("utf-8"))
+            undecodable.append(False)
+        except UnicodeDecodeError:
+            values.append(None)
+            undecodable.append(True)
+    return pa.array(values, pa.large_string()), pa.array(undecodable, pa.bool_())

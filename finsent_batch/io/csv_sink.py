@@ -1,0 +1,75 @@
+"""CSV files as sinks."""
+
+import mmap
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from .arrow import registered
+from .atomic import replacing
+from .base import FileSink, decodable
+from .columns import check_duckdb_columns
+from .provenance import FileProvenance, Mark
+from .sql import quote_literal
+
+# Stands for an empty column name, which DuckDB does not know, in a CSV header being
+# written; as long as `""`, which then takes its place.
+_UNNAMED = "\x01\x02"
+
+
+class CsvSink(FileSink):
+    """A CSV file in UTF-8 with a header; NULL is an empty field, an empty text is quoted.
+
+    It has no room for a mark: `marks` remembers which file bears which.
+    """
+
+    def __init__(self, file: Path, marks: FileProvenance | None = None) -> None:
+        super().__init__(file)
+        self._marks = marks
+
+    def mark(self) -> Mark | None:
+        return self._marks.find(self._file) if self._marks is not None else None
+
+    def check_columns(self, schema: pa.Schema, types: dict[str, str]) -> None:
+        check_duckdb_columns(schema, self.path)
+
+    def write(
+        self,
+        schema: pa.Schema,
+        batches: Iterator[pa.RecordBatch],
+        mark: Mark,
+        types: dict[str, str],
+    ) -> None:
+        names = [name or _UNNAMED for name in schema.names]
+        renamed = (batch.rename_columns(names) for batch in decodable(batches, self.path))
+        named = pa.schema([f.with_name(n) for f, n in zip(schema, names, strict=True)])
+
+        def note(status: os.stat_result) -> None:
+            if self._marks is not None:
+                self._marks.note(self._file, status, mark)
+
+        with (
+            replacing(self._file, parents=True, ready=note) as temporary,
+            duckdb.connect(":memory:") as connection,
+        ):
+            connection.execute("SET TimeZone = 'UTC'")
+            # Several threads would hold finished rows back to write them in order.
+            connection.execute("SET threads = 1")
+            target = quote_literal(str(temporary))
+            with registered(connection, "labelled_rows", named, renamed):
+                # Without a temporary file of DuckDB's own, which would take this one's place.
+                connection.execute(
+                    f"COPY labelled_rows TO {target} (FORMAT csv, HEADER, USE_TMP_FILE false)"
+                )
+            if _UNNAMED in names:
+                _blank_name(temporary)
+
+
+def _blank_name(file: Path) -> None:
+    """Turn the stand-in for an empty name, the first there is, into `""`."""
+    with file.open("r+b") as stream, mmap.mmap(stream.fileno(), 0) as content:
+        at = content.find(_UNNAMED.encode())
+        content[at : at + len(_UNNAMED)] = b'""'

@@ -1,0 +1,116 @@
+"""One DuckDB table that many inputs share, night after night.
+
+A tenth column says which input each row came from. Publishing an input again
+replaces its own rows and no others, in one transaction: whatever is killed and
+run again, each row of each input is there exactly once.
+"""
+
+from collections.abc import Iterator
+
+import duckdb
+import pyarrow as pa
+
+from ..errors import BadDataError, CannotCreateError
+from .arrow import registered
+from .duckdb_files import attached
+from .duckdb_table import DuckDBSink, passing_failpoint, select_list
+from .provenance import Mark
+from .result_columns import RESULT_SCHEMA
+from .sql import quote_identifier
+
+INPUT_COLUMN = "input_file"
+"""VARCHAR, after the result columns: the input's path, or `path::table`."""
+# What DuckDB calls the type of a column that has never held a value.
+_UNTYPED = '"NULL"'
+
+
+def input_name(path: str, table: str | None) -> str:
+    """Return what `INPUT_COLUMN` holds for an input."""
+    return path + (f"::{table}" if table else "")
+
+
+class AppendingSink(DuckDBSink):
+    """A table of a DuckDB file to which each input adds its rows, or replaces its own."""
+
+    def check_appendable(self) -> None:
+        """Raise CannotCreateError if a table stands there that was not made by appending."""
+        mark = self.mark()
+        if self.exists() and not (mark and mark.get("append")):
+            raise CannotCreateError(
+                f"table {self.table!r} in {self.path} was not made with --append: "
+                "name another with --output-table"
+            )
+
+    def check_columns(self, schema: pa.Schema, types: dict[str, str]) -> None:
+        super().check_columns(schema, types)
+        if any(name.casefold() == INPUT_COLUMN for name in schema.names):
+            raise BadDataError(
+                f"the input already has the column {INPUT_COLUMN!r}, which --append adds: rename it"
+            )
+        if self.exists():
+            with attached(self._connection, self._file) as (cursor, catalog):
+                cursor.register("labelled_rows", pa.RecordBatchReader.from_batches(schema, []))
+                self._check_fit(cursor, f"{catalog}.main.{self._name}", types)
+
+    def _check_fit(
+        self, cursor: duckdb.DuckDBPyConnection, name: str, types: dict[str, str]
+    ) -> None:
+        """Compare the table's own columns with those of `labelled_rows`."""
+        there = _described(cursor, f"FROM {name}")
+        given = _described(cursor, f"SELECT {select_list(types)} FROM labelled_rows")
+        added = {*RESULT_SCHEMA.names, INPUT_COLUMN}
+        for column in (c for c in {**there, **given} if c not in added):
+            if column not in given:
+                raise self._unfit(f"has the column {column!r}, the input has not")
+            if column not in there:
+                raise self._unfit(f"has no column {column!r}, the input has")
+            if given[column] != there[column] and _UNTYPED not in (given[column], there[column]):
+                raise self._unfit(
+                    f"holds {there[column]} in the column {column!r}, the input {given[column]}"
+                )
+
+    def _give_types(
+        self, cursor: duckdb.DuckDBPyConnection, name: str, types: dict[str, str]
+    ) -> None:
+        """Give columns that held nothing so far the type that the input has."""
+        given = _described(cursor, f"SELECT {select_list(types)} FROM labelled_rows")
+        for column, kind in _described(cursor, f"FROM {name}").items():
+            if kind == _UNTYPED and given[column] != _UNTYPED:
+                alter = f"ALTER TABLE {name} ALTER {quote_identifier(column)} TYPE {given[column]}"
+                cursor.execute(alter)
+
+    def _unfit(self, what: str) -> CannotCreateError:
+        return CannotCreateError(
+            f"table {self.table!r} in {self.path} {what}: alter the table, "
+            "or append to another with --output-table"
+        )
+
+    def _fill(
+        self,
+        cursor: duckdb.DuckDBPyConnection,
+        name: str,
+        schema: pa.Schema,
+        batches: Iterator[pa.RecordBatch],
+        mark: Mark,
+        types: dict[str, str],
+    ) -> None:
+        source = input_name(mark["input"], mark["input_table"])
+        columns = f"{select_list(types)}, $source::VARCHAR AS {INPUT_COLUMN}"
+        given = {"source": source}
+        cursor.register("labelled_rows", pa.RecordBatchReader.from_batches(schema, []))
+        cursor.execute(
+            f"CREATE TABLE IF NOT EXISTS {name} AS SELECT {columns} FROM labelled_rows", given
+        )
+        self._check_fit(cursor, name, types)
+        self._give_types(cursor, name, types)
+        cursor.execute(f"DELETE FROM {name} WHERE {INPUT_COLUMN} = $source", given)
+        cursor.unregister("labelled_rows")
+        with registered(cursor, "labelled_rows", schema, passing_failpoint(batches)):
+            cursor.execute(f"INSERT INTO {name} BY NAME SELECT {columns} FROM labelled_rows", given)
+        kept = {key: mark[key] for key in ("version", "run_id")}
+        self._sign(cursor, name, {**kept, "append": True, "input": None, "input_table": None})
+
+
+def _described(cursor: duckdb.DuckDBPyConnection, sql: str) -> dict[str, str]:
+    rows = cursor.execute(f"DESCRIBE {sql}").fetchall()
+    return {row[0].casefold(): row[1] for row in rows}

@@ -1,0 +1,165 @@
+"""DuckDB files of users: attached for the length of a block, with what can be wrong said."""
+
+import glob
+import os
+from contextlib import suppress
+from pathlib import Path
+
+import duckdb
+
+from ..errors import (
+    BadDataError,
+    MissingInputError,
+    StorageError,
+    first_line,
+)
+from .duckdb_errors import cannot_attach, is_disk_full
+from .sql import quote_identifier, quote_literal
+
+_ATTACHED = "attached_"
+
+
+def tables_of(cursor: duckdb.DuckDBPyConnection, catalog: str) -> dict[str, str]:
+    """Return the tables and views of an attached file's main schema: name to kind."""
+    rows = cursor.execute(
+        """SELECT table_name, table_type FROM information_schema.tables
+        WHERE table_catalog = ? AND table_schema = 'main' ORDER BY 1""",
+        [catalog],
+    )
+    return dict(rows.fetchall())
+
+
+def table_names(file: Path) -> str:
+    """Return the names of a DuckDB file's tables and views as one line for a message."""
+    with duckdb.connect(":memory:") as connection, attached(connection, file) as (cursor, catalog):
+        return ", ".join(tables_of(cursor, catalog)) or "none"
+
+
+def copy_view(
+    connection: duckdb.DuckDBPyConnection, file: Path, view: str, *, limit: int | None
+) -> Path:
+    """Copy a view's rows as a table of that name into a file of its own, and return the file.
+
+    Run twice, a view need not give its rows in the same order. It runs in a DuckDB
+    that can open its own file and nothing else: a view says which files it reads,
+    and who made it need not be who runs it. `connection` lends its scratch folder.
+
+    Raises:
+        BadDataError: the view cannot be run, or not so.
+    """
+    settings = "SELECT current_setting('temp_directory'), current_setting('memory_limit')"
+    [(folder, memory)] = connection.execute(settings).fetchall()
+    work = Path(folder).resolve()
+    work.mkdir(exist_ok=True)
+    copy = work / f"view_{len(list(work.iterdir()))}.duckdb"
+    name, path = quote_identifier(view), str(file.resolve())
+    with duckdb.connect(":memory:") as closed:
+        closed.execute(f"SET memory_limit = {quote_literal(memory)}")
+        closed.execute(f"SET temp_directory = {quote_literal(str(work))}")
+        closed.execute("SET TimeZone = 'UTC'")
+        closed.execute(f"ATTACH {quote_literal(path)} AS source (TYPE duckdb, READ_ONLY)")
+        closed.execute(f"ATTACH {quote_literal(str(copy))} AS copy (TYPE duckdb)")
+        closed.execute(f"SET allowed_directories = [{quote_literal(str(work))}]")
+        closed.execute("SET enable_external_access = false")
+        rows = f"FROM source.main.{name}" + ("" if limit is None else f" LIMIT {limit}")
+        try:
+            closed.execute(f"CREATE TABLE copy.main.{name} AS {rows}")
+        except duckdb.PermissionException:
+            raise BadDataError(
+                f"the view {view!r} of {file} reads other files, which is not allowed: "
+                "make a table of it, or name those files as INPUT"
+            ) from None
+        except duckdb.Error as error:
+            if is_disk_full(error):
+                raise
+            raise BadDataError(
+                f"the view {view!r} of {file} cannot be run: {first_line(error)}"
+            ) from None
+    return copy
+
+
+class attached:
+    """Attach a DuckDB file for the length of a block; gives a cursor and the catalog's name.
+
+    Blocks may nest, as when a table is read while another of the same file is
+    written: the inner one borrows what the outer one attached.
+
+    Raises:
+        MissingInputError: no such file (unless `create`).
+        TryAgainError: another process holds the file.
+        BadDataError: not a DuckDB file.
+    """
+
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        file: Path,
+        *,
+        write: bool = False,
+        create: bool = False,
+    ) -> None:
+        self._cursor = connection.cursor()
+        self._file = file
+        self._write = write
+        self._create = create
+        self._catalog = ""
+        self._borrowed = False
+
+    def __enter__(self) -> tuple[duckdb.DuckDBPyConnection, str]:
+        if not self._create and not self._file.exists():
+            raise MissingInputError(f"{self._file} does not exist: check the path")
+        path = str(self._file.resolve())
+        known = "SELECT database_name, path FROM duckdb_databases()"
+        used: dict[str, str | None] = dict(self._cursor.execute(known).fetchall())
+        names = [f"{_ATTACHED}{i}" for i in range(len(used) + 1)]
+        self._catalog = next((n for n in names if used.get(n) == path), "")
+        self._borrowed = bool(self._catalog)
+        if not self._borrowed:
+            self._catalog = next(n for n in names if n not in used)
+            mode = "TYPE duckdb" if self._write else "TYPE duckdb, READ_ONLY"
+            try:
+                self._cursor.execute(f"ATTACH {quote_literal(path)} AS {self._catalog} ({mode})")
+            except duckdb.Error as error:
+                raise cannot_attach(self._file, error) from None
+        return self._cursor, self._catalog
+
+    def __exit__(self, *_: object) -> None:
+        if not self._borrowed:
+            self._cursor.execute(f"DETACH {self._catalog}")
+        self._cursor.close()
+
+
+def create_database(file: Path) -> bool:
+    """Make an empty DuckDB file, if there is none, that is there whole or not at all.
+
+    DuckDB takes a file whose making was cut short for a damaged one. Where a place
+    cannot be written, opening the file says better why. Returns whether it was made.
+
+    Raises:
+        StorageError: the disk is full.
+    """
+    if file.exists():
+        return False
+    for left in file.parent.glob(f".{glob.escape(file.name)}.[0-9]*.finsent-tmp*"):
+        left.unlink(missing_ok=True)
+    new = file.with_name(f".{file.name}.{os.getpid()}.finsent-tmp")
+    try:
+        duckdb.connect(str(new)).close()
+        # Unlike a rename, this leaves alone what another process has made meanwhile.
+        file.hardlink_to(new)
+        return True
+    except (OSError, duckdb.Error) as error:
+        if is_disk_full(error):
+            raise StorageError(
+                f"cannot make {file}: the disk is full; make room and run again"
+            ) from None
+        return False
+    finally:
+        with suppress(OSError):
+            new.unlink(missing_ok=True)
+
+
+def remove_database(file: Path) -> None:
+    """Remove a DuckDB file and what was committed to it without having come into it yet."""
+    file.with_name(file.name + ".wal").unlink(missing_ok=True)
+    file.unlink(missing_ok=True)

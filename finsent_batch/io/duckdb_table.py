@@ -1,0 +1,223 @@
+"""DuckDB tables as sources and sinks."""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from ..errors import BadDataError, CannotCreateError, MissingInputError, StorageError, first_line
+from ..failpoints import failpoint
+from .arrow import registered
+from .base import BATCH_ROWS, decodable
+from .columns import check_column_names, check_duckdb_columns
+from .duckdb_errors import disk_reason, is_disk_full
+from .duckdb_files import attached, copy_view, create_database, remove_database, tables_of
+from .provenance import MARK_KEY, Mark
+from .sql import quote_identifier, quote_literal
+
+
+class DuckDBSource:
+    """A table or view of a DuckDB file, attached read-only only while it is being read.
+
+    The file is free for its owner while the model works. `connection` is the
+    store's: one DuckDB instance may hold several files, one file must not be
+    held by several instances.
+    """
+
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        file: Path,
+        table: str,
+        *,
+        limit: int | None = None,
+    ) -> None:
+        self.path = str(file.resolve())
+        self.table: str | None = table
+        self._file = file
+        self._connection = connection
+        self._limit = limit
+        self._place = file
+        """The file that is read: a copy where `table` is a view."""
+        with self._reading() as (cursor, catalog):
+            kinds = tables_of(cursor, catalog)
+            if table not in kinds:
+                raise MissingInputError(
+                    f"{file} has no table {table!r}; it has: {', '.join(kinds) or 'none'}"
+                )
+        if kinds[table] == "VIEW":
+            self._place = copy_view(connection, file, table, limit=limit)
+        with self._reading() as (cursor, catalog):
+            select = self._select(catalog, None)
+            self.schema = cursor.sql(f"FROM ({select}) LIMIT 0").to_arrow_table().schema
+            described = cursor.execute(f"DESCRIBE {select}").fetchall()
+            self.types: dict[str, str] = {row[0]: row[1] for row in described}
+        check_column_names(self.schema.names, file)
+
+    def batches(self, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
+        with self._reading() as (cursor, catalog):
+            reader = cursor.sql(self._select(catalog, columns)).to_arrow_reader(BATCH_ROWS)
+            yield from reader
+
+    def signature(self) -> object:
+        """Count and hash the rows in their order: exact, where a file's times would not be."""
+        with self._reading() as (cursor, catalog):
+            inner = f"SELECT t, row_number() OVER () AS i FROM ({self._select(catalog, None)}) AS t"
+            return cursor.execute(f"SELECT count(*), bit_xor(hash(i, t)) FROM ({inner})").fetchone()
+
+    @contextmanager
+    def _reading(self) -> Iterator[tuple[duckdb.DuckDBPyConnection, str]]:
+        with attached(self._connection, self._place) as (cursor, catalog):
+            try:
+                yield cursor, catalog
+            except duckdb.Error as error:
+                if is_disk_full(error):
+                    raise
+                raise BadDataError(
+                    f"table {self.table!r} of {self._file} cannot be read: {first_line(error)}"
+                ) from None
+
+    def _select(self, catalog: str, columns: list[str] | None) -> str:
+        names = "*" if columns is None else ", ".join(quote_identifier(c) for c in columns)
+        limit = "" if self._limit is None else f" LIMIT {self._limit}"
+        relation = f"{catalog}.main.{quote_identifier(self.table or '')}"
+        return f"SELECT {names} FROM {relation}{limit}"
+
+
+class DuckDBSink:
+    """A table of a DuckDB file, made in one transaction; its comment bears the mark."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, file: Path, table: str) -> None:
+        self.path = os.path.realpath(file)
+        self.table: str | None = table
+        self._file = Path(self.path)
+        self._name = quote_identifier(table)
+        self._connection = connection
+
+    def exists(self) -> bool:
+        return self._comment() is not None
+
+    def mark(self) -> Mark | None:
+        try:
+            mark = json.loads(self._comment() or "")
+        except ValueError:
+            return None
+        return mark.get(MARK_KEY) if isinstance(mark, dict) else None
+
+    def _comment(self) -> str | None:
+        if not self._file.exists():
+            return None
+        with attached(self._connection, self._file) as (cursor, catalog):
+            row = cursor.execute(
+                "SELECT coalesce(comment, '') FROM duckdb_tables() WHERE database_name = $1 AND "
+                "lower(table_name) = lower($2) AND schema_name = 'main' UNION ALL "
+                "SELECT '' FROM duckdb_views() WHERE database_name = $1 AND "
+                "lower(view_name) = lower($2) AND schema_name = 'main'",
+                [catalog, self.table],
+            ).fetchone()
+        return row[0] if row else None
+
+    def check_columns(self, schema: pa.Schema, types: dict[str, str]) -> None:
+        if "" in schema.names:
+            raise CannotCreateError(
+                f"{self._file}: a DuckDB table cannot have a column without a name, as one of "
+                "the input has: name it, or write to .parquet or .csv"
+            )
+        check_duckdb_columns(schema, self.path)
+
+    def check_writable(self) -> None:
+        if self._file.is_dir():
+            raise CannotCreateError(f"{self._file} is a folder: name a file with -o")
+        target = self._file if self._file.exists() else self._file.parent
+        usable = target.is_dir() or target == self._file
+        if not usable or not os.access(target, os.W_OK):
+            raise CannotCreateError(f"cannot write {target}: check the path and its permissions")
+        if target == self._file:
+            with attached(self._connection, self._file, write=True):
+                pass  # another process that only reads it would keep it from being written
+
+    def write(
+        self,
+        schema: pa.Schema,
+        batches: Iterator[pa.RecordBatch],
+        mark: Mark,
+        types: dict[str, str],
+    ) -> None:
+        made = create_database(self._file)
+        ours = False
+        whole = decodable(batches, self.path)
+        try:
+            with (
+                attached(self._connection, self._file, write=True, create=True) as (cursor, name),
+                closing(whole),
+            ):
+                ours = made
+                cursor.begin()
+                try:
+                    self._fill(cursor, f"{name}.main.{self._name}", schema, whole, mark, types)
+                    failpoint("before_table_commit")
+                except BaseException:
+                    cursor.rollback()
+                    raise
+                cursor.commit()
+                failpoint("table_committed")
+        except BaseException as error:
+            if ours:
+                remove_database(self._file)
+            self._raise_as_expected(error)
+            raise
+
+    def _raise_as_expected(self, error: BaseException) -> None:
+        if isinstance(error, duckdb.CatalogException):
+            raise CannotCreateError(
+                f"cannot create table {self.table!r} in {self._file}: {first_line(error)}"
+            ) from None
+        if isinstance(error, duckdb.IOException) or is_disk_full(error):
+            raise StorageError(
+                f"writing {self._file} failed ({disk_reason(error)}): its table is the earlier "
+                "one or the new one, whole, and scores are kept; make room and run again"
+            ) from None
+
+    def _fill(
+        self,
+        cursor: duckdb.DuckDBPyConnection,
+        name: str,
+        schema: pa.Schema,
+        batches: Iterator[pa.RecordBatch],
+        mark: Mark,
+        types: dict[str, str],
+    ) -> None:
+        columns = select_list(types)
+        cursor.register("labelled_rows", pa.RecordBatchReader.from_batches(schema, []))
+        cursor.execute(f"CREATE OR REPLACE TABLE {name} AS SELECT {columns} FROM labelled_rows")
+        cursor.unregister("labelled_rows")
+        # One statement: DuckDB writes full row groups to the file as they come, whereas the
+        # rows of many small ones stay in memory until the commit.
+        with registered(cursor, "labelled_rows", schema, passing_failpoint(batches)):
+            cursor.execute(f"INSERT INTO {name} FROM labelled_rows")
+        self._sign(cursor, name, mark)
+
+    def _sign(self, cursor: duckdb.DuckDBPyConnection, name: str, mark: Mark) -> None:
+        comment = quote_literal(json.dumps({MARK_KEY: mark}))
+        cursor.execute(f"COMMENT ON TABLE {name} IS {comment}")
+
+
+def passing_failpoint(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Pass on the batches, and a failpoint after each."""
+    for batch in batches:
+        yield batch
+        failpoint("in_table")
+
+
+def select_list(types: dict[str, str]) -> str:
+    """Return what to select from labelled rows that came through Arrow.
+
+    Arrow has no ENUM: it comes as text, here and within lists and structs.
+    """
+    enums = [(quote_identifier(c), t) for c, t in types.items() if "ENUM(" in t]
+    casts = ", ".join(f"CAST({column} AS {kind}) AS {column}" for column, kind in enums)
+    return f"* REPLACE ({casts})" if casts else "*"

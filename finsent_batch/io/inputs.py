@@ -1,0 +1,222 @@
+"""What `score INPUT -o OUTPUT` means: pairs of one input table and one output each."""
+
+import glob
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ..config import ScoreConfig
+from ..errors import BadDataError, MissingInputError, UsageError
+from .duckdb_files import table_names
+from .object_store import SCHEME, Copied, fetch
+from .paths import _OUTPUT_MARK, FILE_SUFFIXES, check_inside, is_input, stem_of, suffix_of
+
+OUTPUT_SUFFIXES = (".parquet", ".csv", ".duckdb")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """One table in, one table out; files only, nothing is opened yet."""
+
+    input: Path
+    table: str | None
+    output: Path
+    output_table: str | None
+    append: bool = False
+    address: str | None = None
+    """Where `input` was copied from, if from elsewhere."""
+
+    @property
+    def named(self) -> str:
+        """What the user calls the input."""
+        return self.address or str(self.input)
+
+
+def resolve_pairs(config: ScoreConfig) -> list[Pair]:
+    """Find the input files and name an output for each.
+
+    Raises:
+        MissingInputError: nothing is there.
+        UsageError: an unknown suffix, or options that contradict each other.
+        CannotCreateError: a link leads an output out of its folder.
+    """
+    if config.append:
+        _check_append(config)
+    if not config.input.strip():
+        raise UsageError("the input's name is empty: name a file, a folder or a quoted glob")
+    if "://" in config.input:
+        raise UsageError(
+            f"{config.input}: inputs are files and folders of this machine, or s3:// addresses"
+        )
+    path = Path(config.input).expanduser()
+    if path.is_dir():
+        base, files = path, list(_walk(path))
+        folder = config.output or _beside(path)
+    elif path.exists() or not glob.has_magic(config.input):
+        return [_single(config, path)]
+    else:
+        found = [Path(p) for p in glob.glob(str(path), recursive=True)]  # noqa: PTH207 - absolute too
+        files = _visited_once(f for f in found if f.is_file() and is_input(f))
+        base = Path(os.path.commonpath([f.parent for f in files])) if files else path.parent
+        folder = config.output or base
+    if not files:
+        raise MissingInputError(f"{config.input}: no {', '.join(FILE_SUFFIXES)} files there")
+    if config.table:
+        raise UsageError("--table goes with one .duckdb input, not with a folder")
+    return _many(config, base, files, folder)
+
+
+def _check_append(config: ScoreConfig) -> None:
+    if config.output_table is None:
+        raise UsageError("--append needs --output-table: the one table that all inputs share")
+    if config.overwrite:
+        raise UsageError("--append adds to a table, --overwrite replaces it: choose one")
+
+
+def _beside(folder: Path) -> Path:
+    """Return the default output folder; `.` and `..` are taken for the folders they are."""
+    named = Path(os.path.normpath(Path.cwd() / folder)) if folder.name in ("", "..") else folder
+    if not named.name:
+        raise UsageError(f"{folder} has no folder beside it: name one for the outputs with -o")
+    return named.with_name(named.name + _OUTPUT_MARK)
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    for parent, folders, names in os.walk(folder):
+        folders[:] = sorted(f for f in folders if not f.startswith((".", "_")))
+        for name in sorted(names):
+            file = Path(parent) / name
+            if not is_input(file):
+                continue
+            if not file.exists():
+                raise MissingInputError(f"{file} is a link that leads nowhere: mend or remove it")
+            yield file
+
+
+def _visited_once(files: Iterable[Path]) -> list[Path]:
+    """Sort the files, without those met again by way of a link to a folder."""
+    first: dict[tuple[str, str], Path] = {}
+    for file in sorted(files, key=lambda f: (len(f.parts), f)):
+        first.setdefault((os.path.realpath(file.parent), file.name), file)
+    return sorted(first.values())
+
+
+def _single(config: ScoreConfig, path: Path) -> Pair:
+    suffix = suffix_of(path)
+    if suffix not in (*FILE_SUFFIXES, ".duckdb"):
+        raise UsageError(
+            f"{path}: unknown suffix {suffix!r}; inputs are {', '.join(FILE_SUFFIXES)}, .duckdb, "
+            "or a folder or quoted glob of them"
+        )
+    if not path.exists():
+        raise MissingInputError(f"{path} does not exist: check the path")
+    if not path.is_file():
+        raise UsageError(f"{path} is no regular file: write what it gives to one, and score that")
+    if suffix == ".duckdb" and config.table is None:
+        raise UsageError(f"{path}: name a table with --table; it has: {table_names(path)}")
+    if suffix != ".duckdb" and config.table is not None:
+        raise UsageError(f"--table goes with a .duckdb input; {path} is one table by itself")
+    output = config.output
+    if output is None:
+        output = path if suffix == ".duckdb" else path.with_name(stem_of(path) + ".scored.parquet")
+    elif output.is_dir():
+        output = output / f"{config.table or stem_of(path)}.scored.parquet"
+    check_inside(output, output.parent)
+    return _checked(config, path, output, config.output_table)
+
+
+def _checked(config: ScoreConfig, path: Path, output: Path, output_table: str | None) -> Pair:
+    for name in (path, output):
+        if any("\ud800" <= character <= "\udfff" for character in str(name)):
+            shown = str(name).encode("utf-8", "replace").decode()
+            raise BadDataError(f"the name of {shown} is not valid in this locale: rename it")
+    suffix = suffix_of(output)
+    if not suffix:
+        raise UsageError(
+            f"{output} has no suffix and is no folder: outputs are {', '.join(OUTPUT_SUFFIXES)}, "
+            "or a folder that is there"
+        )
+    if suffix not in OUTPUT_SUFFIXES:
+        raise UsageError(
+            f"{output}: unknown output suffix {suffix!r}; outputs are {', '.join(OUTPUT_SUFFIXES)}"
+        )
+    if suffix == ".duckdb":
+        output_table = output_table or f"{config.table or stem_of(path)}_scored"
+    elif output_table is not None:
+        raise UsageError(f"--output-table goes with a .duckdb output, not with {output}")
+    # DuckDB's names are the same whatever their case: `News` would replace `news`.
+    same = os.path.realpath(output) == os.path.realpath(path)
+    if same and _folded(output_table) == _folded(config.table):
+        raise UsageError(f"output {output} is the input itself: name another with -o")
+    if os.path.realpath(output) == os.path.realpath(config.store.path):
+        raise UsageError(f"output {output} is the store: give the results their own file")
+    return Pair(
+        input=path,
+        table=config.table,
+        output=output,
+        output_table=output_table,
+        append=config.append,
+    )
+
+
+def _folded(name: str | None) -> str | None:
+    return None if name is None else name.casefold()
+
+
+def _many(config: ScoreConfig, base: Path, files: list[Path], folder: Path) -> list[Pair]:
+    kind = suffix_of(folder)
+    if kind in OUTPUT_SUFFIXES and not folder.is_dir() and kind != ".duckdb":
+        raise UsageError(f"{config.input} is many files: name a folder with -o, not {folder}")
+    pairs = []
+    for file in files:
+        inside = file.relative_to(base).parent if file.is_relative_to(base) else Path()
+        if kind == ".duckdb":
+            if config.output_table and not config.append:
+                raise UsageError(
+                    "--output-table names one table, the input is many files: collect them "
+                    "in it with --append, or leave it out"
+                )
+            check_inside(folder, folder.parent)
+            pairs.append(_checked(config, file, folder, config.output_table))
+        else:
+            output = folder / inside / f"{stem_of(file)}.scored.parquet"
+            check_inside(output, folder)
+            pairs.append(_checked(config, file, output, config.output_table))
+    targets: dict[tuple[Path, str | None], Path] = {}
+    for pair in pairs:
+        other = targets.setdefault((pair.output, _folded(pair.output_table)), pair.input)
+        if other is not pair.input and not config.append:
+            raise UsageError(
+                f"{other} and {pair.input} would both be written to {pair.output}: "
+                "score them one by one with -o"
+            )
+    return pairs
+
+
+@contextmanager
+def found_pairs(config: ScoreConfig, copied: Copied) -> Iterator[list[Pair]]:
+    """Find a run's inputs and name their outputs; what lies in an object store is copied first.
+
+    `copied` is told the MB done and all there are, now and then while copying; it may raise.
+
+    Raises:
+        MissingInputError, UsageError, CannotCreateError: see `resolve_pairs`.
+        TryAgainError: the object store fails while it is read.
+        StorageError: there is no room for the copies.
+    """
+    if config.output is not None and "s3:/" in str(config.output):
+        raise UsageError(f"-o {config.output}: outputs are written on this machine; copy them then")
+    if not config.input.startswith(SCHEME):
+        yield resolve_pairs(config)
+        return
+    if config.output is None:
+        raise UsageError(f"{config.input}: name a file or folder of this machine with -o")
+    with tempfile.TemporaryDirectory(prefix="finsent-fetched-") as folder:
+        here, addresses = fetch(config.input, Path(folder), copied)
+        yield [
+            replace(pair, address=addresses[pair.input])
+            for pair in resolve_pairs(replace(config, input=str(here)))
+        ]

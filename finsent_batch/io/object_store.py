@@ -1,0 +1,106 @@
+"""Inputs in an object store: copied here for the run, and kept in its books by their address.
+
+pyarrow's S3 client reads them; credentials, region and endpoint come from where
+every AWS tool looks for them (AWS_ACCESS_KEY_ID, AWS_PROFILE, AWS_ENDPOINT_URL …).
+Outputs stay on this machine: only here can they be replaced whole or not at all.
+"""
+
+import logging
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from pyarrow import fs
+
+from ..errors import MissingInputError, StorageError, TryAgainError, UsageError, first_line
+from .duckdb_errors import is_disk_full
+from .paths import FILE_SUFFIXES, is_input
+
+logger = logging.getLogger(__name__)
+
+SCHEME: Final = "s3://"
+_CHUNK = 8 * 2**20
+Copied = Callable[[int, int], None]
+
+
+def fetch(address: str, folder: Path, copied: Copied) -> tuple[Path, dict[Path, str]]:
+    """Copy an object, or all inputs below a prefix; returns the copy, and each file's address."""
+    store, path = _opened(address)
+    objects = _objects(store, path, address)
+    size = sum(o.size for o in objects)
+    logger.info("copying %d objects, %.1f MB, from %s", len(objects), size / 1e6, address)
+    if size > shutil.disk_usage(folder).free:
+        raise StorageError(f"{address} has {size / 1e9:.1f} GB, more than {folder} has room for: "
+                           "name a roomier place in TMPDIR")  # fmt: skip
+    addresses, done = {}, 0
+
+    def count(more: int) -> None:
+        nonlocal done
+        done += more
+        copied(done // 10**6, size // 10**6)
+
+    for o in objects:
+        inside = o.path.removeprefix(path).lstrip("/") or o.base_name
+        target = folder / inside
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _copy(store, o, target, count)
+        addresses[target] = SCHEME + o.path
+    single = len(objects) == 1 and objects[0].path == path
+    return (next(iter(addresses)) if single else folder), addresses
+
+
+def _objects(store: Any, path: str, address: str) -> list[Any]:
+    """Return what is to be copied, at least one object."""
+    try:
+        found = store.get_file_info(path)
+        if found.type == fs.FileType.File:
+            return [found]
+        below = fs.FileSelector(path, recursive=True, allow_not_found=True)
+        objects = [o for o in store.get_file_info(below) if _wanted(o, path)]
+    except OSError as error:
+        raise _unreachable(address, error) from None
+    if not objects:
+        raise MissingInputError(f"{address}: no {', '.join(FILE_SUFFIXES)} objects there")
+    return objects
+
+
+def _opened(address: str) -> tuple[Any, str]:
+    try:
+        store, path = fs.FileSystem.from_uri(address)
+    except ValueError as error:
+        raise UsageError(f"{address}: {first_line(error)}") from None
+    except OSError as error:  # no region is set, and nobody answers who could tell the bucket's
+        raise _unreachable(address, error) from None
+    return store, path.rstrip("/")
+
+
+def _unreachable(address: str, error: OSError) -> MissingInputError:
+    return MissingInputError(
+        f"{address} cannot be listed ({first_line(error)}): check the address, AWS_DEFAULT_REGION, "
+        "AWS_ENDPOINT_URL and the variables that say who you are, such as AWS_PROFILE"
+    )
+
+
+def _wanted(found: Any, path: str) -> bool:
+    """Whether an object below a prefix is meant, by the rules of folders on this machine."""
+    inside = Path(found.path.removeprefix(path).lstrip("/"))
+    hidden = any(part.startswith((".", "_")) for part in inside.parts[:-1])
+    return found.type == fs.FileType.File and not hidden and is_input(inside)
+
+
+def _copy(store: Any, found: Any, target: Path, count: Callable[[int], None]) -> None:
+    try:
+        with store.open_input_stream(found.path) as stream, target.open("wb") as file:
+            while chunk := stream.read(_CHUNK):
+                file.write(chunk)
+                count(len(chunk))
+    except OSError as error:
+        if is_disk_full(error):
+            raise StorageError(
+                f"no room for a copy of {SCHEME}{found.path} in {target.parent}: name a roomier "
+                "place in TMPDIR"
+            ) from None
+        raise TryAgainError(
+            f"{SCHEME}{found.path} could not be read to its end ({first_line(error)}): run again"
+        ) from None

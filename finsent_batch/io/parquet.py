@@ -1,0 +1,207 @@
+"""Parquet files as sources and sinks."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from ..errors import (
+    BadDataError,
+    CannotCreateError,
+    MissingInputError,
+    StorageError,
+    TryAgainError,
+    first_line,
+)
+from .atomic import replacing
+from .base import BATCH_ROWS, FileSink, first_rows
+from .columns import check_column_names
+from .provenance import MARK_KEY, Mark
+
+
+class ParquetSource:
+    """One Parquet file; `identity` names the user's file where this one was staged from it."""
+
+    def __init__(
+        self, file: Path, *, identity: str | None = None, limit: int | None = None
+    ) -> None:
+        named = identity or str(file)
+        self.path = named if "://" in named else str(Path(named).resolve())
+        self.table: str | None = None
+        self.types: dict[str, str] = {}
+        self._file = file
+        self._limit = limit
+        try:
+            with pq.ParquetFile(file) as parquet:
+                self.schema: pa.Schema = parquet.schema_arrow
+            names = self.schema.names
+        except FileNotFoundError:
+            raise MissingInputError(f"{file} does not exist: check the path") from None
+        except _DAMAGE as error:
+            raise _unreadable(file, error) from None
+        check_column_names(names, file)
+
+    def batches(self, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
+        try:
+            with pq.ParquetFile(self._file, page_checksum_verification=True) as parquet:
+                yield from first_rows(
+                    parquet.iter_batches(batch_size=BATCH_ROWS, columns=columns), self._limit
+                )
+        except _DAMAGE as error:
+            raise _unreadable(self._file, error) from None
+
+    def signature(self) -> object:
+        try:
+            status = self._file.stat()
+        except FileNotFoundError:
+            raise TryAgainError(f"{self._file} vanished while it was read: run again") from None
+        return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+# What reading a damaged Parquet file can raise; names that are not UTF-8 give the last.
+_DAMAGE = (pa.ArrowException, OSError, UnicodeDecodeError)
+
+
+class ParquetSink(FileSink):
+    """A Parquet file, zstd-compressed; the source's Arrow schema is kept to the letter."""
+
+    def mark(self) -> Mark | None:
+        try:
+            metadata = pq.read_metadata(self._file).metadata or {}
+            text = metadata.get(MARK_KEY.encode())
+            return json.loads(text) if text else None
+        except (pa.ArrowException, OSError, ValueError):
+            return None
+
+    def check_columns(self, schema: pa.Schema, types: dict[str, str]) -> None:
+        if types:
+            parquet_schema(schema, self.path)
+
+    def write(
+        self,
+        schema: pa.Schema,
+        batches: Iterator[pa.RecordBatch],
+        mark: Mark,
+        types: dict[str, str],
+    ) -> None:
+        if types:
+            schema = parquet_schema(schema, self.path)
+        marks = {MARK_KEY.encode(): json.dumps(mark).encode()}
+        marked = schema.with_metadata({**(schema.metadata or {}), **marks})
+        with (
+            replacing(self._file, parents=True) as temporary,
+            pq.ParquetWriter(
+                temporary,
+                marked,
+                compression="zstd",
+                version="2.6",
+                write_page_index=True,
+                write_page_checksum=True,
+            ) as writer,
+        ):
+            for batch in batches:
+                rows = parquet_batch(batch, schema) if types else batch
+                writer.write_batch(rows, row_group_size=122_880)
+
+
+_HUGE_INTEGERS = ("hugeint", "uhugeint")
+# 38 digits are the most that Parquet readers agree on.
+_HUGE_AS_DECIMAL = pa.decimal128(38, 0)
+
+
+def parquet_schema(schema: pa.Schema, where: str) -> pa.Schema:
+    """Return the schema that a Parquet file gets for rows of `schema`.
+
+    Raises:
+        CannotCreateError: a column has a type that Parquet does not know.
+    """
+    fields = []
+    for field in schema:
+        held = _parquet_type(field.type)
+        if held is None:
+            raise CannotCreateError(
+                f"{where}: Parquet has no type for the column {field.name!r} "
+                f"({_type_name(field.type)}): cast it in a view, or write to .duckdb"
+            )
+        fields.append(field if held == field.type else field.with_type(held))
+    return pa.schema(fields, schema.metadata)
+
+
+def parquet_batch(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """Return the batch with the types of `schema`, which `parquet_schema` gave.
+
+    Raises:
+        BadDataError: an integer of more than 38 digits.
+    """
+    columns = []
+    for column, field in zip(batch.columns, schema, strict=True):
+        if column.type == field.type:
+            columns.append(column)
+        elif field.type == _HUGE_AS_DECIMAL:
+            columns.append(_decimals(column, field.name))
+        else:
+            columns.append(column.cast(field.type))
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _parquet_type(kind: pa.DataType) -> pa.DataType | None:
+    """Return the type that Parquet gets for this one, None if there is none."""
+    if isinstance(kind, pa.OpaqueType):
+        return _HUGE_AS_DECIMAL if kind.type_name in _HUGE_INTEGERS else None
+    if isinstance(kind, pa.Bool8Type):
+        return pa.bool_()
+    if pa.types.is_union(kind) or pa.types.is_interval(kind):
+        return None
+    if not pa.types.is_nested(kind):
+        return kind
+    inner = [kind.field(i) for i in range(kind.num_fields)]
+    held = [_parquet_type(field.type) for field in inner]
+    if held == [field.type for field in inner]:
+        return kind
+    if None in held or _HUGE_AS_DECIMAL in held:
+        return None
+    return _rebuilt(kind, [f.with_type(t) for f, t in zip(inner, held, strict=True)])
+
+
+def _rebuilt(kind: pa.DataType, fields: list[pa.Field]) -> pa.DataType:
+    if pa.types.is_struct(kind):
+        return pa.struct(fields)
+    if pa.types.is_map(kind):
+        key, item = fields[0].type.fields
+        return pa.map_(key, item, kind.keys_sorted)
+    if pa.types.is_fixed_size_list(kind):
+        return pa.list_(fields[0], kind.list_size)
+    return pa.large_list(fields[0]) if pa.types.is_large_list(kind) else pa.list_(fields[0])
+
+
+def _decimals(column: pa.ExtensionArray, name: str) -> pa.Array:
+    """Read 16-byte integers, little end first, as what they are in memory: decimals."""
+    storage = column.storage
+    decimals = pa.Array.from_buffers(
+        _HUGE_AS_DECIMAL, len(storage), storage.buffers(), offset=storage.offset
+    )
+    found = pc.min_max(decimals).as_py()
+    smallest, largest = int(found["min"] or 0), int(found["max"] or 0)
+    wrapped = column.type.type_name == "uhugeint" and smallest < 0
+    if wrapped or max(-smallest, largest) >= 10**_HUGE_AS_DECIMAL.precision:
+        raise BadDataError(
+            f"the column {name!r} holds integers of more than 38 digits, which Parquet does not "
+            "know: cast it in a view, or write to .duckdb"
+        )
+    return decimals
+
+
+def _type_name(kind: pa.DataType) -> str:
+    return str(kind.type_name).upper() if isinstance(kind, pa.OpaqueType) else str(kind)
+
+
+def _unreadable(file: Path, error: Exception) -> Exception:
+    if isinstance(error, IsADirectoryError | PermissionError):
+        return StorageError(f"cannot read {file}: {first_line(error)}")
+    return BadDataError(
+        f"{file} is not a readable Parquet file (empty, truncated or corrupt): "
+        f"get it again ({first_line(error)})"
+    )

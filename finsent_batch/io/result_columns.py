@@ -1,0 +1,54 @@
+"""The columns that `score` adds to a table, after the table's own."""
+
+from typing import Final
+
+import pyarrow as pa
+
+from ..errors import BadDataError
+
+RESULT_SCHEMA = pa.schema(
+    [
+        ("sentiment", pa.string()),
+        ("sentiment_score", pa.float32()),
+        ("p_negative", pa.float32()),
+        ("p_neutral", pa.float32()),
+        ("p_positive", pa.float32()),
+        ("score_status", pa.string()),
+        ("model_fingerprint", pa.string()),
+        ("run_id", pa.string()),
+        ("scored_at", pa.timestamp("us")),
+    ]
+)
+"""The added columns, in their order after the original ones."""
+CONFIDENT_COLUMN: Final = "sentiment_confident"
+"""After them with `--min-confidence`: the label where it is sure enough, else NULL."""
+
+
+def result_schema(*, confident: bool = False) -> pa.Schema:
+    """Return the added columns, `sentiment_confident` last where it was asked for."""
+    if not confident:
+        return RESULT_SCHEMA
+    return RESULT_SCHEMA.append(pa.field(CONFIDENT_COLUMN, pa.string()))
+
+
+def output_schema(
+    schema: pa.Schema, *, replace: bool, where: str, confident: bool = False
+) -> pa.Schema:
+    """Return a source's schema with the result columns after it.
+
+    Raises:
+        BadDataError: the source already has one of them and `replace` is false.
+    """
+    # An earlier run's sentiment_confident would be about labels that are replaced.
+    taken = {name.casefold() for name in (*RESULT_SCHEMA.names, CONFIDENT_COLUMN)}
+    present = [name for name in schema.names if name.casefold() in taken]
+    if present and not replace:
+        raise BadDataError(
+            f"{where} already has the column {present[0]!r}: rename it, "
+            "or let it be replaced with --replace-columns"
+        )
+    for name in present:
+        schema = schema.remove(schema.get_field_index(name))
+    for added in result_schema(confident=confident):
+        schema = schema.append(added)
+    return schema

@@ -1,0 +1,1 @@
+"""Labelled headlines: formats, duplicates, splits, training mixture, augmentation."""

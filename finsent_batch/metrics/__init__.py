@@ -1,0 +1,1 @@
+"""Figures as pure functions: classification, paired tests, histograms, drift, gates."""

@@ -1,0 +1,146 @@
+"""The models that a store knows, and which of them is the default."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import duckdb
+
+from ..config import DEFAULT_MODEL, PROMOTED_MODEL, ModelConfig, StoreConfig
+from ..errors import ConfigError, FinsentError, UsageError
+from ..hardware import resolve_device
+from ..store.store import Store, utc_now
+from .directory import open_configured, open_model
+from .weight_files import FileHashes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Promotion:
+    """A model that was made the default, and with which arithmetic it passed."""
+
+    model: str
+    """An absolute path, a Hub id or `mini`."""
+    model_fingerprint: str
+    weights: str
+
+
+def settle_model(
+    config: ModelConfig, store: StoreConfig | None, *, waiting: Callable[[], None] = lambda: None
+) -> ModelConfig:
+    """Return the settings with `promoted` replaced by the model that it means now.
+
+    `waiting` is as in `Store.open`.
+
+    Raises:
+        ConfigError: the promoted model is no longer the one that passed.
+        TryAgainError: a job is writing to the store.
+    """
+    if config.model != PROMOTED_MODEL:
+        return config
+    if store is None or not store.path.expanduser().exists():
+        return replace(config, model=DEFAULT_MODEL)
+    try:
+        opened = Store.open(store, read_only=True, waiting=waiting)
+    except ConfigError:
+        # An empty store has none; what else is wrong, whoever opens it for writing will say.
+        return replace(config, model=DEFAULT_MODEL)
+    with opened:
+        found = current_promotion(opened)
+        if found is None:
+            return replace(config, model=DEFAULT_MODEL)
+        _check_unchanged(found, config, FileHashes(opened.connection))
+    return replace(config, model=found.model)
+
+
+def current_promotion(store: Store) -> Promotion | None:
+    """Return the last promotion that was not rolled back."""
+    try:
+        rows = store.query("""
+            SELECT model, model_fingerprint, weights FROM promotions
+            WHERE rolled_back_at IS NULL ORDER BY promoted_at DESC LIMIT 1""")
+    except duckdb.CatalogException:
+        return None  # a store from before there were promotions, opened for reading
+    if not rows:
+        return None
+    return Promotion(model=rows[0][0], model_fingerprint=rows[0][1], weights=rows[0][2])
+
+
+def _check_unchanged(found: Promotion, config: ModelConfig, hashes: FileHashes) -> None:
+    advice = "promote it again, or see finsent-batch models rollback"
+    try:
+        # `--weights` decides what a causal base without adapter is, and nothing else here.
+        spec = open_configured(replace(config, model=found.model, weights=found.weights))
+        fingerprint = spec.fingerprint(found.weights, hashes)
+    except FinsentError as error:
+        raise ConfigError(
+            f"the promoted model {found.model} cannot be used ({error}): {advice}"
+        ) from None
+    if fingerprint != found.model_fingerprint:
+        raise ConfigError(f"the promoted model {found.model} has changed since: {advice}")
+
+
+def known_models(config: StoreConfig) -> list[dict[str, object]]:
+    """Return the embedded model and those of the store, one dict each."""
+    spec = open_model(DEFAULT_MODEL)
+    weights = spec.weights_for("auto", resolve_device("auto"))
+    rows: dict[str, dict[str, object]] = {}
+    default = spec.fingerprint(weights, FileHashes())
+    rows[default] = _row(DEFAULT_MODEL, spec.family, spec.base_id, weights, default, 0, None)
+    promoted = None
+    if config.path.exists():
+        with Store.open(config, read_only=True) as store:
+            promoted = current_promotion(store)
+            for found in store.query("""
+                SELECT model, family, base, weights, model_fingerprint, count(headline_key),
+                    max(scored_at)
+                FROM models LEFT JOIN scores USING (model_fingerprint)
+                GROUP BY ALL ORDER BY 7 DESC NULLS LAST"""):
+                rows[found[4]] = _row(*found)
+    if promoted is not None and promoted.model_fingerprint not in rows:
+        p = promoted
+        rows[p.model_fingerprint] = _row(
+            p.model, None, None, p.weights, p.model_fingerprint, 0, None
+        )
+    for fingerprint, row in rows.items():
+        is_default = fingerprint == (promoted.model_fingerprint if promoted else default)
+        row["default"] = "yes" if is_default else None
+    return list(rows.values())
+
+
+def _row(
+    model: str,
+    family: str | None,
+    base: str | None,
+    weights: str,
+    fingerprint: str,
+    scores: int,
+    last: object,
+) -> dict[str, object]:
+    return {
+        "model": model,
+        "family": family,
+        "base": base,
+        "weights": weights,
+        "fingerprint": fingerprint,
+        "scores": scores,
+        "last scored": last,
+    }
+
+
+def roll_back(config: StoreConfig) -> tuple[Promotion, str]:
+    """Withdraw the current promotion; return it and the model that is the default now.
+
+    Raises:
+        UsageError: nothing is promoted.
+    """
+    with Store.open(config) as store:
+        found = current_promotion(store)
+        if found is None:
+            raise UsageError(f"nothing is promoted in {store.path}: the default is {DEFAULT_MODEL}")
+        store.connection.execute(
+            """UPDATE promotions SET rolled_back_at = $1
+            WHERE promoted_at = (SELECT max(promoted_at) FROM promotions
+                                 WHERE rolled_back_at IS NULL)""",
+            [utc_now()],
+        )
+        before = current_promotion(store)
+    return found, before.model if before else DEFAULT_MODEL

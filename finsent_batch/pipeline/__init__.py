@@ -1,0 +1,1 @@
+"""The `score` command: plan, score, publish, record, notify."""

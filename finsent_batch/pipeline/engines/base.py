@@ -1,0 +1,84 @@
+"""What every engine does: scores committed to the store every few seconds."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from ...failpoints import failpoint
+from ...scorers.base import ScoredBatch
+from ...store.store import Store, utc_now
+
+
+@dataclass(frozen=True, kw_only=True)
+class Commit:
+    """How scores reach the store: for which model and run, and how often."""
+
+    fingerprint: str
+    run_id: str
+    store_text: bool
+    every_seconds: float
+    check: Callable[[], None]
+    """Called before each commit; raises where the scores are not of the model that was hashed."""
+
+
+@dataclass(kw_only=True)
+class Scored:
+    """What a run has computed."""
+
+    headlines: int = 0
+    invalid: int = 0
+    tokens: int = 0
+    path: str | None = None
+    """How batches were run, as the scorer names it."""
+    load_seconds: float = 0.0
+    """Time until the first model was loaded, where the engine loads it."""
+    actors: int | None = None
+    """How many actors gave scores; None where this process was the one scorer."""
+    peak_vram_mb: float | None = None
+    """The most GPU memory that one actor held; None without actors on GPUs."""
+
+
+def commit_scores(
+    store: Store, rows: pa.Table, group: Sequence[ScoredBatch], commit: Commit, total: Scored
+) -> None:
+    """Put scores into the store in one transaction, and what has none into `plan.invalid`.
+
+    `rows` are the headlines (headline_key, headline) of the group's batches, in their order.
+    """
+    probabilities = np.concatenate([b.probabilities for b in group])
+    table = pa.table(
+        {
+            "headline_key": rows["headline_key"],
+            "headline": rows["headline"],
+            "finite": np.isfinite(probabilities).all(axis=1),
+            "p_negative": probabilities[:, 0],
+            "p_neutral": probabilities[:, 1],
+            "p_positive": probabilities[:, 2],
+            "truncated": np.concatenate([b.truncated for b in group]),
+        }
+    )
+    connection = store.connection
+    connection.register("new_scores", table)
+    failpoint("before_commit")
+    commit.check()
+    with store.transaction():
+        connection.execute(
+            f"""INSERT INTO scores
+            SELECT headline_key::UUID, $1, {"headline" if commit.store_text else "NULL"},
+                p_negative, p_neutral, p_positive, truncated, $2, $3::TIMESTAMP
+            FROM new_scores WHERE finite""",
+            [commit.fingerprint, commit.run_id, utc_now()],
+        )
+        failpoint("in_commit")
+    failpoint("committed")
+    connection.execute("""
+        INSERT INTO plan.invalid
+        SELECT headline_key::UUID, 'the model gave no finite probabilities'
+        FROM new_scores WHERE NOT finite""")
+    connection.unregister("new_scores")
+    invalid = int((~np.isfinite(probabilities).all(axis=1)).sum())
+    total.headlines += len(probabilities) - invalid
+    total.invalid += invalid
+    total.tokens += sum(b.tokens for b in group)

@@ -1,0 +1,77 @@
+"""The engine of one process: score here, committing to the store as it goes."""
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+
+import numpy as np
+import pyarrow as pa
+
+from ...failpoints import failpoint
+from ...progress import Progress
+from ...scorers.base import ScoredBatch, Scorer, Tokenised
+from ...store.store import Store
+from ..plan import Plan, pending_chunks
+from .base import Commit, Scored, commit_scores
+
+# Headlines tokenised and sorted at a time. The plan has sorted all of them by
+# characters already; this sorts by tokens within a chunk.
+CHUNK_HEADLINES = 8_192
+
+
+def run_local(
+    store: Store,
+    scorer: Scorer,
+    plan: Plan,
+    commit: Commit,
+    *,
+    progress: Progress,
+    stop: Callable[[], bool],
+) -> Scored:
+    """Score what the plan left pending; return early, with all committed, when `stop()` is true."""
+    total = Scored(path=scorer.path)
+    with ThreadPoolExecutor(1, thread_name_prefix="tokenise") as background:
+        chunks = pending_chunks(store, CHUNK_HEADLINES)
+        for chunk, tokenised in _tokenised_ahead(chunks, scorer, background):
+            for group in _timed_groups(scorer.score_tokenised(tokenised), commit, stop):
+                positions = np.concatenate([batch.positions for batch in group])
+                commit_scores(store, chunk.take(pa.array(positions)), group, commit, total)
+                progress("score", total.headlines + total.invalid, plan.pending)
+            if stop():
+                break
+    return total
+
+
+def _tokenised_ahead(
+    chunks: Iterator[pa.Table], scorer: Scorer, background: Executor
+) -> Iterator[tuple[pa.Table, Tokenised]]:
+    """Yield each chunk with its tokens, while those of the next are made in the background.
+
+    The store is read in this thread only.
+    """
+    ahead: tuple[pa.Table, Future[Tokenised]] | None = None
+    for chunk in chunks:
+        begun = background.submit(scorer.tokenise, chunk["headline"].to_pylist())
+        if ahead is not None:
+            yield ahead[0], ahead[1].result()
+        ahead = chunk, begun
+    if ahead is not None:
+        yield ahead[0], ahead[1].result()
+
+
+def _timed_groups(
+    batches: Iterator[ScoredBatch], commit: Commit, stop: Callable[[], bool]
+) -> Iterator[list[ScoredBatch]]:
+    """Gather batches until it is time to commit them."""
+    group: list[ScoredBatch] = []
+    since = time.monotonic()
+    for batch in batches:
+        group.append(batch)
+        failpoint("batch")
+        if stop():
+            break
+        if time.monotonic() - since >= commit.every_seconds:
+            yield group
+            group, since = [], time.monotonic()
+    if group:
+        yield group

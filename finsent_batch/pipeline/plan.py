@@ -1,0 +1,172 @@
+"""Plan: which headlines of the sources have no score yet. Relational, flat in memory.
+
+`plan.plan_rows` keeps a key a row, in source order; `plan.pending` the distinct
+headlines to score, longest first: padding is then next to nothing, and running
+out of memory shows in the first batch, not in the last.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from ..failpoints import failpoint
+from ..headlines import key_sql, normalise_sql
+from ..io.arrow import registered
+from ..io.base import Source, text_batches
+from ..progress import Progress
+from ..store.store import Store
+
+HAS_TEXT, IS_EMPTY, IS_UNDECODABLE = range(3)
+
+_PLAN_SCHEMA = pa.schema(
+    [("row_number", pa.int64()), ("text", pa.large_string()), ("undecodable", pa.bool_())]
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedSource:
+    """A source and its headline column, with what it was when it was planned."""
+
+    source: Source
+    text_column: str
+    signature: object
+    rows: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a run has to do; the rows themselves are in the store's plan catalog."""
+
+    sources: tuple[PlannedSource, ...]
+    rows: int
+    distinct: int
+    pending: int
+    pending_characters: int
+
+
+def make_plan(
+    store: Store,
+    sources: Sequence[tuple[Source, str]],
+    fingerprint: str,
+    progress: Progress,
+) -> Plan:
+    """Key every row, then collect the distinct headlines that `fingerprint` has not scored.
+
+    The text is read again for those alone, so that a plan in which everything
+    is already scored never holds a headline.
+    """
+    connection = store.connection
+    connection.execute("""
+        CREATE OR REPLACE TABLE plan.plan_rows
+            (file INTEGER, row_number BIGINT, headline_key UUID, state UTINYINT);
+        CREATE OR REPLACE TABLE plan.invalid (headline_key UUID, reason VARCHAR);""")
+    planned = []
+    total = 0
+    for file, (source, column) in enumerate(sources):
+        signature = source.signature()
+        rows = _key_rows(store, file, source, column, progress, total)
+        total += rows
+        planned.append(
+            PlannedSource(source=source, text_column=column, signature=signature, rows=rows)
+        )
+    failpoint("plan")
+    connection.execute(
+        f"""
+        CREATE OR REPLACE TABLE plan.pending_keys AS
+            SELECT DISTINCT headline_key FROM plan.plan_rows
+            WHERE state = {HAS_TEXT} AND headline_key NOT IN
+                (SELECT headline_key FROM scores WHERE model_fingerprint = ?)""",
+        [fingerprint],
+    )
+    _collect_pending(store, planned)
+    counts = store.query(
+        f"""SELECT count(*), count(DISTINCT headline_key) FILTER (state = {HAS_TEXT})
+        FROM plan.plan_rows"""
+    )[0]
+    pending = store.query("SELECT count(*), coalesce(sum(length(headline)), 0) FROM plan.pending")
+    return Plan(
+        sources=tuple(planned),
+        rows=counts[0],
+        distinct=counts[1],
+        pending=pending[0][0],
+        pending_characters=int(pending[0][1]),
+    )
+
+
+def _key_rows(
+    store: Store, file: int, source: Source, column: str, progress: Progress, done: int
+) -> int:
+    rows = 0
+
+    def counted() -> Iterator[pa.RecordBatch]:
+        nonlocal rows
+        for batch in _numbered(source, column):
+            rows += batch.num_rows
+            progress("plan", done + rows, None)
+            yield batch
+
+    with registered(store.connection, "source_rows", _PLAN_SCHEMA, counted()):
+        store.connection.execute(f"""
+            INSERT INTO plan.plan_rows
+            SELECT {file}, row_number,
+                CASE WHEN headline <> '' THEN {key_sql("headline")} END,
+                CASE WHEN undecodable THEN {IS_UNDECODABLE}
+                     WHEN coalesce(headline, '') = '' THEN {IS_EMPTY} ELSE {HAS_TEXT} END
+            FROM (SELECT row_number, undecodable, {normalise_sql("text")} AS headline
+                  FROM source_rows)""")
+    return rows
+
+
+def _numbered(source: Source, column: str) -> Iterator[pa.RecordBatch]:
+    start = 0
+    for text, undecodable in text_batches(source, column):
+        numbers = pa.array(range(start, start + len(text)), pa.int64())
+        start += len(text)
+        if isinstance(undecodable, pa.ChunkedArray):
+            undecodable = undecodable.combine_chunks()
+        yield pa.RecordBatch.from_arrays([numbers, text, undecodable], schema=_PLAN_SCHEMA)
+
+
+def _collect_pending(store: Store, planned: Sequence[PlannedSource]) -> None:
+    """Fill `plan.pending` (position, headline_key, headline), longest headline first."""
+    store.connection.execute(
+        "CREATE OR REPLACE TABLE plan.pending_text (headline_key UUID, headline VARCHAR)"
+    )
+    if store.query("SELECT count(*) FROM plan.pending_keys")[0][0]:
+        for file in planned:
+            rows = _numbered(file.source, file.text_column)
+            with registered(store.connection, "source_rows", _PLAN_SCHEMA, rows):
+                store.connection.execute(f"""
+                    INSERT INTO plan.pending_text
+                    SELECT headline_key, any_value(headline) FROM
+                        (SELECT headline, {key_sql("headline")} AS headline_key FROM
+                            (SELECT {normalise_sql("text")} AS headline FROM source_rows)
+                         WHERE headline <> '')
+                    SEMI JOIN plan.pending_keys USING (headline_key) GROUP BY headline_key""")
+    store.connection.execute("""
+        CREATE OR REPLACE TABLE plan.pending AS
+        SELECT row_number() OVER (ORDER BY strlen(headline) DESC, headline_key) - 1 AS position,
+            headline_key, headline
+        FROM (SELECT headline_key, any_value(headline) AS headline
+              FROM plan.pending_text GROUP BY headline_key)
+        ORDER BY position;
+        DROP TABLE plan.pending_text;
+        DROP TABLE plan.pending_keys;""")
+
+
+def pending_chunks(store: Store, size: int) -> Iterator[pa.Table]:
+    """Yield the headlines to score as tables (headline_key, headline), longest first."""
+    start = 0
+    while (chunk := pending_rows(store, start, size)).num_rows:
+        yield chunk
+        start += size
+
+
+def pending_rows(store: Store, start: int, count: int) -> pa.Table:
+    """Return up to `count` headlines to score from position `start` on, as `pending_chunks`."""
+    return store.connection.sql(
+        "SELECT headline_key::VARCHAR AS headline_key, headline FROM plan.pending "
+        "WHERE position >= $1 AND position < $1 + $2 ORDER BY position",
+        params=[start, count],
+    ).to_arrow_table()

@@ -1,0 +1,101 @@
+"""Publish: the sources in their own order, each row with its headline's score.
+
+Original columns never pass through a conversion: they are the Arrow columns
+that were read, with nine more after them.
+"""
+
+from collections.abc import Callable, Iterator
+
+import pyarrow as pa
+
+from ..errors import BadDataError, TryAgainError
+from ..failpoints import failpoint
+from ..io.base import Sink
+from ..io.provenance import Mark
+from ..io.result_columns import output_schema
+from ..progress import Progress
+from ..store.store import Store
+from .plan import Plan, PlannedSource
+from .result_stream import Counts, Results
+
+
+def publish(
+    store: Store,
+    plan: Plan,
+    sinks: list[Sink],
+    marks: list[Mark],
+    fingerprint: str,
+    *,
+    ready: Callable[[PlannedSource, Sink], None],
+    min_confidence: float | None = None,
+    progress: Progress,
+) -> Iterator[tuple[PlannedSource, Sink, Counts]]:
+    """Write each source to its sink and yield what was written, as soon as it stands.
+
+    `ready` is called before each and raises if the sink may not be written.
+
+    Raises:
+        TryAgainError: a source changed since it was planned.
+        BadDataError: a source's columns are not of the same length.
+    """
+    results = Results(store, fingerprint, min_confidence)
+    confident = min_confidence is not None
+    done = 0
+    try:
+        for planned, sink, mark in zip(plan.sources, sinks, marks, strict=True):
+            counts = Counts()
+            ready(planned, sink)
+            _check_unchanged(planned)
+            schema = output_schema(
+                planned.source.schema, replace=True, where=planned.source.path, confident=confident
+            )
+
+            def report(rows: int, before: int = done) -> None:
+                progress("publish", before + rows, plan.rows)
+
+            rows = _labelled(planned, schema, results, counts, report)
+            kept = schema.names[: -len(results.schema)]
+            types = {name: kind for name, kind in planned.source.types.items() if name in kept}
+            sink.write(schema, rows, mark, types)
+            done += counts.rows
+            yield planned, sink, counts
+    finally:
+        results.close()
+
+
+def _labelled(
+    planned: PlannedSource,
+    schema: pa.Schema,
+    results: Results,
+    counts: Counts,
+    report: object,
+) -> Iterator[pa.RecordBatch]:
+    kept = schema.names[: -len(results.schema)]
+    for batch in planned.source.batches():
+        scores = results.take(batch.num_rows)
+        if scores.num_rows < batch.num_rows or scores.column("score_status").null_count:
+            raise TryAgainError(_changed(planned))
+        counts.add(scores)
+        failpoint("publish")
+        columns = [batch.column(name) for name in kept] + scores.columns
+        yield pa.RecordBatch.from_arrays(columns, schema=schema)
+        assert callable(report)
+        report(counts.rows)
+    _check_unchanged(planned)
+    if counts.rows != planned.rows:
+        raise BadDataError(
+            f"{planned.source.path} is damaged: it gives {planned.rows} rows of its headline "
+            f"column and {counts.rows} of all columns: get it again"
+        )
+
+
+def _check_unchanged(planned: PlannedSource) -> None:
+    if planned.source.signature() != planned.signature:
+        raise TryAgainError(_changed(planned))
+
+
+def _changed(planned: PlannedSource) -> str:
+    return (
+        f"{planned.source.path} changed while it was being scored: run again; "
+        "the scores made so far are kept"
+    )

@@ -1,0 +1,101 @@
+"""The last stage of a run: every input published, and the books told."""
+
+import logging
+from collections.abc import Callable
+
+from ..errors import TryAgainError
+from ..io.base import Sink
+from ..io.provenance import Mark
+from ..io.retry import retried
+from ..metrics.histograms import add_histograms
+from ..progress import Progress
+from ..store.store import utc_now
+from ..store.views import refresh_views
+from ..version import __version__
+from .plan import Plan, PlannedSource
+from .publish import publish
+from .run import Job, Run
+from .run_record import quarantine
+from .tasks import check_target
+
+logger = logging.getLogger(__name__)
+
+
+def publish_jobs(run: Run, plan: Plan, progress: Progress) -> None:
+    """Publish the sources of a run, waiting for outputs that others hold, and count the rows.
+
+    Raises:
+        TryAgainError: an output is still held after `publish_wait`, or a source changed.
+        CannotCreateError: somebody else's output stands there now.
+    """
+    rows, labels, confident = run.summary.rows, run.summary.labels, 0
+    marks = [_mark(run, job) for job in run.jobs]
+    sinks = [job.sink for job in run.jobs]
+
+    def ready(planned: PlannedSource, sink: Sink) -> None:
+        _await_target(run, planned, sink, lambda: progress("publish", rows["read"], plan.rows))
+
+    for planned, sink, counts in publish(
+        run.store,
+        plan,
+        sinks,
+        marks,
+        run.fingerprint,
+        ready=ready,
+        min_confidence=run.config.min_confidence,
+        progress=progress,
+    ):
+        confident += counts.confident
+        rows["read"] += counts.rows
+        for status, count in counts.status.items():
+            rows[status] += count
+        for label, count in counts.labels.items():
+            labels[label] = labels.get(label, 0) + count
+        add_histograms(run.summary.histograms, counts.histograms)
+        run.summary.outputs.append(sink.path + (f"::{sink.table}" if sink.table else ""))
+        run.store.insert(
+            "run_files",
+            {
+                "run_id": run.summary.run_id,
+                "input": planned.source.path,
+                "input_table": planned.source.table,
+                "output": sink.path,
+                "output_table": sink.table,
+                "rows": counts.rows,
+                "published_at": utc_now(),
+            },
+        )
+    labelled = rows["scored"] + rows["truncated"]
+    [(invalid,)] = run.store.query("SELECT count(DISTINCT headline_key) FROM plan.invalid")
+    rows["reused"] = labelled - rows["unique_scored"]
+    rows["duplicate"] = labelled - (plan.distinct - invalid)
+    run.summary.note_coverage(run.config.min_confidence, confident)
+    quarantine(run)
+    refresh_views(run.store)
+
+
+def _await_target(
+    run: Run, planned: PlannedSource, sink: Sink, waiting: Callable[[], None]
+) -> None:
+    """Check an output once more; where another process holds it, wait for that to end."""
+
+    def told(error: TryAgainError) -> None:
+        logger.warning("waiting up to %g seconds: %s", run.config.publish_wait, error)
+
+    retried(
+        lambda: check_target(sink, planned.source, overwrite=run.config.overwrite),
+        run.config.publish_wait,
+        told=told,
+        waiting=waiting,
+    )
+
+
+def _mark(run: Run, job: Job) -> Mark:
+    return {
+        "version": __version__,
+        "input": job.source.path,
+        "input_table": job.source.table,
+        "run_id": run.summary.run_id,
+        "model": run.summary.model,
+        "model_fingerprint": run.fingerprint,
+    }

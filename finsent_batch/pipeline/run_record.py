@@ -1,0 +1,109 @@
+"""The record that the store keeps of a run: its start, its end, and what it quarantined."""
+
+import json
+import logging
+from dataclasses import asdict
+from typing import Any
+
+import duckdb
+
+from ..errors import first_line
+from ..store.store import utc_now
+from ..version import __version__
+from .plan import IS_UNDECODABLE
+from .run import Run
+
+logger = logging.getLogger(__name__)
+
+
+def open_books(run: Run) -> None:
+    # Only one run can hold the store: another still "running" was killed.
+    run.store.connection.execute("UPDATE runs SET status = 'killed' WHERE status = 'running'")
+    _register_model(run)
+    run.store.insert(
+        "runs",
+        {
+            "run_id": run.summary.run_id,
+            "status": "running",
+            "version": __version__,
+            "started_at": utc_now(),
+            "input": run.summary.input,
+            "output": run.summary.output,
+            "model": run.summary.model,
+            "model_fingerprint": run.fingerprint,
+            "device": run.device,
+            "options": json.dumps(asdict(run.config), default=str),
+        },
+    )
+
+
+def _register_model(run: Run) -> None:
+    known = "SELECT 1 FROM models WHERE model_fingerprint = ?"
+    if run.store.query(known, [run.fingerprint]):
+        return
+    run.store.insert(
+        "models",
+        {
+            "model_fingerprint": run.fingerprint,
+            "model": run.summary.model,
+            "family": run.spec.family,
+            "base": run.spec.base_id,
+            "weights": run.weights,
+            "path": str(run.spec.folder),
+            "first_used_at": utc_now(),
+            "details": json.dumps(run.spec.card),
+        },
+    )
+
+
+def close_books(run: Run) -> None:
+    summary = run.summary
+    values: dict[str, Any] = {
+        "status": summary.status,
+        "exit_code": summary.exit_code,
+        "finished_at": utc_now(),
+        "tokens": summary.tokens,
+        "seconds": summary.seconds["total"],
+        "headlines_per_second": summary.headlines_per_second,
+        "unique_scored": summary.rows["unique_scored"],
+        "summary": summary.to_json(),
+        **{
+            f"rows_{name}": summary.rows[name]
+            for name in ("read", "scored", "reused", "truncated", "empty", "invalid")
+        },
+    }
+    assignments = ", ".join(f"{name} = ?" for name in values)
+    try:
+        run.store.connection.execute(
+            f"UPDATE runs SET {assignments} WHERE run_id = ?", [*values.values(), summary.run_id]
+        )
+    except duckdb.Error as error:
+        # Of a run that failed the reason is being told already.
+        level = logging.INFO if summary.exit_code else logging.WARNING
+        logger.log(level, "the end of this run could not be recorded: %s", first_line(error))
+
+
+def quarantine(run: Run) -> None:
+    """Record what was not scored for a reason of its own: row, line and why."""
+    now, run_id = utc_now(), run.summary.run_id
+    for number, job in enumerate(run.jobs):
+        run.store.connection.execute(
+            f"""INSERT INTO quarantine
+            SELECT $1, $2, row_number + 1, NULL, coalesce(reason, 'the text is not valid UTF-8'),
+                NULL, $3::TIMESTAMP
+            FROM plan.plan_rows LEFT JOIN plan.invalid USING (headline_key)
+            WHERE file = $4 AND (state = {IS_UNDECODABLE} OR reason IS NOT NULL)""",
+            [run_id, job.source.path, now, number],
+        )
+        for bad in job.bad_rows:
+            run.store.insert(
+                "quarantine",
+                {
+                    "run_id": run_id,
+                    "input": job.source.path,
+                    "line_number": bad.line,
+                    "reason": f"{bad.fields} fields instead of {bad.expected}",
+                    "content": bad.text if run.config.store_text else None,
+                    "recorded_at": now,
+                },
+            )

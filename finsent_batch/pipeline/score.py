@@ -1,0 +1,156 @@
+"""The story of a `score` run: plan, score what is missing, publish."""
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from ..config import DEFAULT_MODEL, PROMOTED_MODEL, ScoreConfig
+from ..errors import FinsentError
+from ..hardware import resolve_device
+from ..io.duckdb_errors import as_expected
+from ..io.inputs import Pair, found_pairs
+from ..models.directory import open_configured
+from ..models.registry import settle_model
+from ..models.spec import ModelSpec
+from ..models.weight_files import FileHashes
+from ..progress import Progress, StopRequest, no_progress
+from ..store.store import Store
+from .notifications import check_notices, give_notices
+from .plan import make_plan
+from .publish_stage import publish_jobs
+from .run import Run
+from .run_record import close_books, open_books
+from .score_stage import score_pending, timed
+from .summary import Summary, summary_of_failure
+from .tasks import open_jobs
+
+logger = logging.getLogger(__name__)
+
+
+def score(
+    config: ScoreConfig, *, progress: Progress = no_progress, stop: StopRequest | None = None
+) -> Summary:
+    """Label the headlines of `config.input` and publish them.
+
+    Raises:
+        FinsentError: anything expected that prevents it; see `errors` and the exit codes.
+    """
+    check_notices(config)
+    stop = stop or StopRequest()
+    try:
+        summary = _score(config, progress, stop)
+    except BaseException as error:
+        expected = as_expected(error, stop)
+        give_notices(config, summary_of_failure(config, expected))
+        if expected is error:
+            raise
+        raise expected from error
+    give_notices(config, summary)
+    return summary
+
+
+def _score(config: ScoreConfig, progress: Progress, stop: StopRequest) -> Summary:
+    def copied(done: int, total: int) -> None:
+        progress("copy", done, total, "MB")
+        stop.check()
+
+    with found_pairs(config, copied) as pairs:
+        return _score_pairs(config, pairs, progress, stop)
+
+
+def _score_pairs(
+    config: ScoreConfig, pairs: list[Pair], progress: Progress, stop: StopRequest
+) -> Summary:
+    promoted = config.model.model == PROMOTED_MODEL
+    config = replace(config, model=settle_model(config.model, config.store, waiting=stop.check))
+    spec = open_configured(config.model)
+    with opened_run(config, spec, progress, stop) as run:
+        run.summary.promoted = promoted and config.model.model != DEFAULT_MODEL
+        run.jobs = open_jobs(run, pairs)
+        run.summary.output = str(config.output or pairs[0].output)
+        if len(pairs) > 1 and config.output is None:
+            run.summary.output = str(pairs[0].output.parent)
+        return execute(run)
+
+
+@contextmanager
+def opened_run(
+    config: ScoreConfig, spec: ModelSpec, progress: Progress, stop: StopRequest
+) -> Iterator[Run]:
+    """Open the store and settle device, arithmetic and fingerprint."""
+    device = resolve_device(config.model.device)
+    weights = spec.weights_for(config.model.weights, device)
+    with Store.open(config.store, waiting=stop.check) as store:
+        files = spec.state()
+        hashes = FileHashes(store.connection)
+        fingerprint = spec.fingerprint(weights, hashes)
+        hashes.save()
+        run_id = str(store.query("SELECT uuidv7()")[0][0])
+        summary = Summary(
+            run_id=run_id,
+            input=config.input,
+            model=config.model.model,
+            model_fingerprint=fingerprint,
+            device=device,
+            weights=weights,
+        )
+        yield Run(
+            config=config,
+            store=store,
+            spec=spec,
+            device=device,
+            weights=weights,
+            fingerprint=fingerprint,
+            files=files,
+            summary=summary,
+            progress=progress,
+            stop=stop,
+        )
+
+
+def execute(run: Run) -> Summary:
+    """Run the three stages and keep the books, however it ends."""
+    started = time.monotonic()
+    open_books(run)
+    try:
+        _run_stages(run)
+        run.summary.status = "done"
+        return run.summary
+    except BaseException as error:
+        run.summary.status = "interrupted" if run.stop() else "failed"
+        expected = as_expected(error, run.stop)
+        run.summary.exit_code = getattr(expected, "exit_code", 1)
+        if isinstance(expected, FinsentError):
+            expected.summary = run.summary
+            run.summary.error = str(expected)
+        if expected is error:
+            del expected  # a cycle through this frame would keep files open until collected
+            raise
+        raise expected from error
+    finally:
+        run.summary.seconds["total"] = round(time.monotonic() - started, 3)
+        run.summary.measure_memory()
+        close_books(run)
+
+
+def _run_stages(run: Run) -> None:
+    def progress(stage: str, done: int, total: int | None, note: str = "") -> None:
+        run.progress(stage, done, total)
+        if stage != "score":
+            run.stop.check()
+
+    with timed(run.summary, "plan"):
+        plan = make_plan(
+            run.store, [(j.source, j.text_column) for j in run.jobs], run.fingerprint, progress
+        )
+    run.log("plan", "planned", rows=plan.rows, to_score=plan.pending)
+    run.stop.check()
+    if plan.pending:
+        score_pending(run, plan, progress)
+        run.log("score", "scored", headlines=run.summary.rows["unique_scored"])
+        run.stop.check()
+    with timed(run.summary, "publish"):
+        publish_jobs(run, plan, progress)
+    run.log("publish", "published", **run.summary.rows)

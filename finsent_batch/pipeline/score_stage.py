@@ -1,0 +1,121 @@
+"""The middle stage of a run: the engine chosen, the model loaded, what is missing scored."""
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+
+from ..errors import BadDataError, UnavailableError
+from ..failpoints import failpoint
+from ..hardware import gpu_count
+from ..models.directory import whole_name
+from ..progress import Progress
+from ..scorers.load import load_unchanged
+from .engines.base import Commit, Scored
+from .engines.local import run_local
+from .engines.ray import run_ray
+from .engines.ray_actor import Assignment
+from .engines.ray_cluster import INSTALL, ray_installed
+from .plan import Plan
+from .run import Run
+from .summary import Summary
+
+logger = logging.getLogger(__name__)
+
+_TELLING = 10
+"""So many headlines without numbers, and none with, are the model's fault and not theirs."""
+
+
+def score_pending(run: Run, plan: Plan, progress: Progress) -> None:
+    """Score what the plan left pending and put what that was into the summary.
+
+    Raises:
+        BadDataError: the model gives no numbers, for no headline at all.
+        FinsentError: the model cannot be loaded, or the engine is not available.
+    """
+    commit = Commit(
+        fingerprint=run.fingerprint,
+        run_id=run.summary.run_id,
+        store_text=run.config.store_text,
+        every_seconds=run.config.commit_seconds,
+        check=partial(run.spec.check_unchanged, run.files),
+    )
+    summary = run.summary
+    summary.engine = choose_engine(run.config.engine, run.device, run.config.ray_address)
+    scored = (_on_ray if summary.engine == "ray" else _here)(run, plan, commit, progress)
+    summary.path = scored.path
+    summary.actors = scored.actors
+    summary.peak_vram_mb = scored.peak_vram_mb
+    summary.rows["unique_scored"] = scored.headlines
+    summary.tokens = scored.tokens
+    summary.headlines_per_second = round(scored.headlines / max(summary.seconds["score"], 1e-3), 1)
+    if scored.invalid >= _TELLING and not scored.headlines:
+        raise BadDataError(
+            f"{run.config.model.model} gave no numbers for any of {scored.invalid} headlines: its "
+            "weights are damaged, bring them back; nothing was written"
+        )
+
+
+def choose_engine(wanted: str, device: str, address: str | None = None) -> str:
+    """Turn `auto` into `ray` or `local`.
+
+    Ray it is where a cluster's address is given, or for several GPUs if Ray is installed.
+
+    Raises:
+        UnavailableError: `ray` was asked for and is not installed.
+    """
+    installed = ray_installed()
+    if wanted == "auto" and address is not None:
+        wanted = "ray"
+    if wanted == "ray" and not installed:
+        raise UnavailableError(f"--engine ray needs Ray: {INSTALL}")
+    if wanted != "auto":
+        return wanted
+    gpus = gpu_count() if device == "cuda" else 0
+    if gpus > 1 and not installed:
+        logger.warning("%d GPUs, of which one is used: for all of them, %s", gpus, INSTALL)
+    return "ray" if gpus > 1 and installed else "local"
+
+
+def _here(run: Run, plan: Plan, commit: Commit, progress: Progress) -> Scored:
+    with timed(run.summary, "load_model"):
+        scorer = load_unchanged(run.spec, run.device, run.weights, run.config.model, run.files)
+        failpoint("load_model")
+    run.stop.check()
+    run.summary.path = scorer.path
+    with timed(run.summary, "score"):
+        return run_local(run.store, scorer, plan, commit, progress=progress, stop=run.stop)
+
+
+def _on_ray(run: Run, plan: Plan, commit: Commit, progress: Progress) -> Scored:
+    # Actors do not work in this process's folder.
+    model = replace(run.config.model, model=whole_name(run.config.model.model))
+    assignment = Assignment(
+        model=model,
+        device=run.device,
+        weights=run.weights,
+        fingerprint=run.fingerprint,
+        files=run.files,
+        settings=run.spec.settings(run.weights),
+        cores=run.config.cpus_per_actor,
+    )
+    with timed(run.summary, "score"):
+        scored = run_ray(
+            run.store, assignment, plan, commit, run.config, progress=progress, stop=run.stop
+        )
+    seconds = run.summary.seconds
+    seconds["load_model"] = round(scored.load_seconds, 3)
+    seconds["score"] = round(seconds["score"] - scored.load_seconds, 3)
+    return scored
+
+
+@contextmanager
+def timed(summary: Summary, stage: str) -> Iterator[None]:
+    """Add the block's seconds to a stage."""
+    begun = time.monotonic()
+    try:
+        yield
+    finally:
+        summary.seconds[stage] = round(summary.seconds[stage] + time.monotonic() - begun, 3)

@@ -1,0 +1,128 @@
+"""The summary of a run: what `--summary json` prints and the store keeps."""
+
+import json
+import resource
+import sys
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..config import ScoreConfig
+from ..errors import FinsentError
+
+SUMMARY_SCHEMA_VERSION = 1
+
+
+@dataclass(kw_only=True)
+class Summary:
+    """One `score` run.
+
+    `rows.read = scored + truncated + empty + invalid`; `rows.reused` are the rows
+    answered from the store or by an identical headline of the same run;
+    `rows.duplicate` are the latter alone.
+    `headlines_per_second` is the scorer's rate, distinct headlines scored per
+    second of the score stage; None when nothing had to be scored.
+    """
+
+    schema_version: int = SUMMARY_SCHEMA_VERSION
+    run_id: str = ""
+    status: str = "running"
+    exit_code: int = 0
+    error: str | None = None
+    """Why the run failed, in the words of stderr."""
+    input: str = ""
+    output: str = ""
+    outputs: list[str] = field(default_factory=list)
+    model: str = ""
+    promoted: bool = False
+    """Whether no model was named and the store's promoted one was taken."""
+    model_fingerprint: str = ""
+    device: str = ""
+    weights: str = ""
+    engine: str | None = None
+    """Who ran the model: `local` or `ray`; None when nothing had to be scored."""
+    actors: int | None = None
+    """How many actors on Ray gave scores; None for the local engine."""
+    path: str | None = None
+    """How the scorer ran its batches; None when it was not needed."""
+    rows: dict[str, int] = field(
+        default_factory=lambda: dict.fromkeys(
+            (
+                *("read", "scored", "reused", "duplicate", "truncated", "empty", "invalid"),
+                "unique_scored",
+            ),
+            0,
+        )
+    )
+    labels: dict[str, int] = field(default_factory=dict)
+    confidence: dict[str, float | None] | None = None
+    """With `--min-confidence`: `min_confidence`, the `confident` rows, and `coverage`, their
+    share of the labelled ones (None where there are none)."""
+    histograms: dict[str, list[int]] = field(default_factory=dict)
+    """Rows by confidence and by sentiment score, over the bins of `distributions`."""
+    seconds: dict[str, float] = field(
+        default_factory=lambda: dict.fromkeys(
+            ("plan", "load_model", "score", "publish", "total"), 0.0
+        )
+    )
+    tokens: int = 0
+    headlines_per_second: float | None = None
+    peak_rss_mb: float = 0.0
+    peak_vram_mb: float | None = None
+    warnings: list[str] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the summary as plain JSON values."""
+        return asdict(self)
+
+    def to_json(self) -> str:
+        """Return the summary as one line of JSON."""
+        return json.dumps(self.to_dict(), ensure_ascii=False)
+
+    def note_coverage(self, min_confidence: float | None, confident: int) -> None:
+        """Say how many of the labelled rows are sure enough, if that was asked."""
+        if min_confidence is None:
+            return
+        labelled = self.rows["scored"] + self.rows["truncated"]
+        coverage = round(confident / labelled, 4) if labelled else None
+        self.confidence = {
+            "min_confidence": min_confidence,
+            "confident": confident,
+            "coverage": coverage,
+        }
+
+    def measure_memory(self) -> None:
+        """Take the peaks of this process so far, in MB (10^6 bytes)."""
+        self.peak_rss_mb = round(_peak_rss_bytes() / 1e6, 1)
+        torch = sys.modules.get("torch")
+        if torch is not None and torch.cuda.is_available():
+            here = round(torch.cuda.max_memory_allocated() / 1e6, 1)
+            self.peak_vram_mb = max(here, self.peak_vram_mb or 0.0)
+
+
+def summary_of_failure(config: ScoreConfig, error: BaseException) -> Summary:
+    """Return the summary of the run that an error ended, or one that says why none began."""
+    summary = getattr(error, "summary", None)
+    if isinstance(summary, Summary):
+        return summary
+    # The message of a bug may hold anything, a headline included.
+    message = str(error) if isinstance(error, FinsentError) else type(error).__name__
+    return Summary(
+        status="failed",
+        exit_code=getattr(error, "exit_code", 1),
+        error=message,
+        input=config.input,
+        output=str(config.output or ""),
+        model=config.model.model,
+    )
+
+
+def _peak_rss_bytes() -> int:
+    # A process inherits its parent's ru_maxrss; the kernel's high-water mark is its own.
+    with suppress(OSError):
+        for line in Path("/proc/self/status").read_text("ascii", "replace").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak * (1 if sys.platform == "darwin" else 1024)

@@ -1,0 +1,1 @@
+"""SQL over the results: the packaged queries and one's own."""

@@ -1,0 +1,65 @@
+"""What every scorer does: texts in, probabilities out."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from ..arrays import BoolArray, FloatArray, IntArray
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoredBatch:
+    """What a scorer says of some of the texts it was given."""
+
+    positions: IntArray
+    """Which texts: indices into the sequence given, shape (b,), int64."""
+    probabilities: FloatArray
+    """Calibrated, columns as in `LABELS`, rows sum to 1; NaN where the model gave no number.
+
+    Shape (b, 3), float32.
+    """
+    truncated: BoolArray
+    """Whether only the beginning of the text was read, shape (b,), bool."""
+    tokens: int
+    """Tokens read, without padding."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tokenised:
+    """Texts as token ids, ready to score."""
+
+    ids: list[list[int]]
+    truncated: BoolArray
+    """Whether only the beginning of the text is in its ids, shape (n,), bool."""
+
+
+class Scorer(Protocol):
+    """A loaded model. Answers do not depend on what else is in the batch or on its order."""
+
+    device: str
+    weights: str
+    """The arithmetic in use: `fp32`, `bf16`, `int8`, `fp8` or `nf4`."""
+    path: str
+    """How batches are run, named in the summary."""
+
+    def score(self, texts: Sequence[str]) -> Iterator[ScoredBatch]:
+        """Score texts, in batches of the scorer's own making and order.
+
+        Raises nothing for a text it cannot score: its probabilities are NaN.
+        """
+        ...
+
+    def tokenise(self, texts: Sequence[str]) -> Tokenised:
+        """Return what `score_tokenised` takes; safe in another thread while that runs."""
+        ...
+
+    def score_tokenised(self, tokenised: Tokenised) -> Iterator[ScoredBatch]:
+        """Score what `tokenise` gave, as `score` does its texts."""
+        ...
+
+    def count_tokens(self, texts: Sequence[str]) -> int:
+        """Return the tokens that scoring `texts` would read, padding apart."""
+        ...
+
+
+LoadScorer = Callable[[], Scorer]

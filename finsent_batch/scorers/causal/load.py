@@ -1,0 +1,141 @@
+"""Causal models: loading them, in 4 bits or not, with the adapter folded in."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub.errors import StrictDataclassError
+from torch import nn
+from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+from transformers.utils import logging as transformers_logging
+
+from ...errors import BadDataError, ConfigError, MissingInputError, UnavailableError, first_line
+from ...hardware import main_memory
+from ...models.base_weights import WEIGHTS_FROM_DISK, weight_files
+from ...models.spec import ModelSpec
+from ...optional_imports import load_bitsandbytes
+from .linear import converted
+from .lora import read_adapter
+
+# Loading needs no progress bar, and a library prints nothing.
+transformers_logging.disable_progress_bar()
+
+
+def nf4_config(compute: torch.dtype) -> BitsAndBytesConfig:
+    """Return the quantisation of QLoRA: NF4, its scales quantised again."""
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=compute,
+    )
+
+
+def compute_dtype(device: str, weights: str) -> torch.dtype:
+    """Return the dtype of activations: fp32 on a CPU unless bf16, or fp8 of it, was asked for."""
+    if weights == "fp32" or (device == "cpu" and weights not in ("bf16", "fp8")):
+        return torch.float32
+    if device == "cpu" or torch.cuda.is_bf16_supported(including_emulation=False):
+        return torch.bfloat16
+    return torch.float16
+
+
+def load_base(folder: Path, *, nf4: bool, device: str, compute: torch.dtype) -> Any:
+    """Load a causal model in evaluation mode, its layers' weights in NF4 or as they are stored.
+
+    Quantising starts from the stored dtype, so that training and scoring get the
+    same 4-bit weights.
+
+    Raises:
+        MissingInputError, ConfigError: there are no weights, or pickled ones only.
+        BadDataError: the weights are damaged, or not all of `config.json`'s model.
+        UnavailableError: 4 bits without bitsandbytes.
+    """
+    weight_files(folder)
+    if nf4:
+        load_bitsandbytes()
+    try:
+        model, found = AutoModelForCausalLM.from_pretrained(
+            folder,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # looked at below
+            dtype="auto",
+            quantization_config=nf4_config(compute) if nf4 else None,
+            device_map={"": device},
+            **WEIGHTS_FROM_DISK,
+        )
+    except torch.OutOfMemoryError:
+        raise UnavailableError(
+            f"{folder} does not fit into the memory of {device}: use "
+            f"{'a larger GPU' if nf4 else '4 bits (score --weights nf4, train --quantisation nf4)'}"
+        ) from None
+    except (OSError, ValueError, ImportError, StrictDataclassError) as error:
+        kind = MissingInputError if isinstance(error, OSError) else ConfigError
+        raise kind(f"{folder} cannot be loaded: {first_line(error)}") from None
+    _check_complete(folder, found)
+    return model.eval()
+
+
+def _check_complete(folder: Path, found: dict[str, Any]) -> None:
+    """Refuse a model that transformers has filled up with random numbers."""
+    absent = sorted({*found["missing_keys"], *(key for key, *_ in found["mismatched_keys"])})
+    if absent:
+        raise BadDataError(
+            f"{folder}: {len(absent)} of the weights that config.json asks for are missing or of "
+            f"another shape, such as {absent[0]}: restore the files"
+        )
+
+
+def _check_memory(spec: ModelSpec, compute: torch.dtype) -> None:
+    """Refuse what the system would kill half-way for its memory, without a word."""
+    size = sum(file.stat().st_size for file in weight_files(spec.base))
+    stored = 4 if spec.config.get("dtype", spec.config.get("torch_dtype")) == "float32" else 2
+    needed = size // stored * compute.itemsize
+    if needed <= (there := main_memory()):
+        return
+    smaller = [] if spec.card else ["nf4"]  # a base as it is
+    smaller += ["bf16"] if compute == torch.float32 else []
+    remedy = f"--weights {' or '.join(smaller)}" if smaller else "another"
+    raise UnavailableError(
+        f"{spec.name} takes {needed / 1e9:.3g} GB of memory in {str(compute)[6:]}, this machine "
+        f"has {there / 1e9:.3g}: use {remedy}"
+    )
+
+
+def load_causal(spec: ModelSpec, *, device: str, weights: str) -> Any:
+    """Load base and adapter as one causal model whose linear layers are scoring ones.
+
+    Raises:
+        FinsentError: the base cannot be loaded, or the adapter does not fit it.
+    """
+    compute = compute_dtype(device, weights)
+    if device == "cpu" and spec.quantisation is None:
+        _check_memory(spec, compute)
+    model = load_base(spec.base, nf4=spec.quantisation == "nf4", device=device, compute=compute)
+    model.requires_grad_(False)
+    fold_adapter(model, spec, weights=weights, compute=compute)
+    for module in model.modules():
+        for name, tensor in module.named_parameters(recurse=False):
+            if tensor.is_floating_point():
+                setattr(module, name, nn.Parameter(tensor.to(compute), requires_grad=False))
+    return model
+
+
+def fold_adapter(model: Any, spec: ModelSpec, *, weights: str, compute: torch.dtype) -> None:
+    """Replace the decoder's linear layers by their scoring form, the adapter folded in."""
+    linears = decoder_linears(model)
+    parts = read_adapter(spec.adapter, linears, spec.base_id) if spec.adapter else {}
+    for name, layer in linears.items():
+        parent, _, child = name.rpartition(".")
+        part = parts.get(name)
+        setattr(model.get_submodule(parent), child, converted(layer, weights, compute, part))
+
+
+def decoder_linears(model: Any) -> dict[str, nn.Linear]:
+    """Return the linear layers of a causal model but the output head, by name."""
+    head = model.get_output_embeddings()
+    return {
+        name: module
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear) and module is not head
+    }

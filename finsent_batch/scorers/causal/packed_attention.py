@@ -1,0 +1,253 @@
+"""Causal attention over a packed batch: texts end to end, no padding between them.
+
+Each text's queries see the shared prefix and the text's own tokens up to
+themselves. Registered with transformers as an attention implementation, so that
+any Llama-like decoder runs packed without a second copy of its code.
+"""
+
+import inspect
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from typing import Any, Final
+
+import torch
+from torch.nn import functional
+from transformers import AttentionInterface, AttentionMaskInterface
+
+NAME: Final = "finsent_packed"
+
+States = tuple[torch.Tensor, torch.Tensor]
+"""A layer's keys and values, each (tokens, key heads, head size), rotated already."""
+
+
+@dataclass(kw_only=True)
+class Packing:
+    """Where each text of a packed batch lies, and the keys and values all of them see first."""
+
+    lengths: list[int]
+    """Tokens of each text, prefix apart."""
+    device: torch.device
+    prefix: dict[int, States] | None = None
+    """By layer; None when the texts are whole prompts."""
+    inline: int = 0
+    """Tokens at the start of the batch that are the prefix, computed with it, as training does."""
+    kept: dict[int, States] | None = field(default=None)
+    """Filled by layer with this batch's own keys and values, when not None."""
+
+    @cached_property
+    def prefix_tokens(self) -> int:
+        """Tokens of the shared prefix."""
+        if not self.prefix:
+            return self.inline
+        return next(iter(self.prefix.values()))[0].shape[0]
+
+    @cached_property
+    def starts(self) -> torch.Tensor:
+        """First token of each text and, at the end, the count of tokens, (n + 1,) int32."""
+        sizes = torch.tensor([0, *self.lengths], dtype=torch.int32)
+        return sizes.cumsum(0, dtype=torch.int32).to(self.device)
+
+    @cached_property
+    def last(self) -> torch.Tensor:
+        """Index of each text's last token, (n,) int64."""
+        return self.starts[1:].long() - 1
+
+    @cached_property
+    def positions(self) -> torch.Tensor:
+        """Position of every token in its whole prompt, (1, tokens) int64."""
+        everyone = torch.arange(sum(self.lengths), device=self.device)
+        within = everyone - self.starts[:-1].long().repeat_interleave(self._sizes)
+        return (within + self.prefix_tokens)[None]
+
+    @cached_property
+    def _sizes(self) -> torch.Tensor:
+        return torch.tensor(self.lengths, device=self.device)
+
+    @cached_property
+    def padded(self) -> torch.Tensor:
+        """Index of each text's tokens, rows padded with their last one, (n, longest) int64."""
+        steps = torch.arange(max(self.lengths), device=self.device)
+        return torch.minimum(self.starts[:-1, None].long() + steps, self.last[:, None])
+
+    @cached_property
+    def tokens(self) -> torch.Tensor:
+        """Which entries of `padded`, flattened, are tokens of their own, (tokens,) int64."""
+        own = torch.arange(max(self.lengths), device=self.device) < self._sizes[:, None]
+        # As indices and once a batch: a mask would make the GPU wait for the CPU in every layer.
+        return own.flatten().nonzero()[:, 0]
+
+    @cached_property
+    def mask(self) -> torch.Tensor:
+        """Which keys a padded row's queries see, (longest, prefix + longest) bool.
+
+        Padding comes after every real token, so that causality alone hides it.
+        """
+        longest = max(self.lengths)
+        ones = torch.ones(
+            longest, self.prefix_tokens + longest, dtype=torch.bool, device=self.device
+        )
+        return ones.tril(self.prefix_tokens)
+
+
+def attend(
+    packing: Packing,
+    layer: int,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    scale: float,
+) -> torch.Tensor:
+    """Return the attention of a packed batch, (tokens, heads, head size).
+
+    `query` is (tokens, heads, head size), `key` and `value` (tokens, key heads,
+    head size), one key head serving heads / key heads query heads.
+    """
+    if packing.kept is not None:
+        packing.kept[layer] = (key, value)
+    if packing.inline:
+        return _behind_prefix(packing, query, key, value, scale)
+    prefix = packing.prefix[layer] if packing.prefix else None
+    way = _flash if flash_usable(query) else _padded
+    return way(packing, prefix, query, key, value, scale)
+
+
+def _behind_prefix(
+    packing: Packing, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float
+) -> torch.Tensor:
+    """Attend in rows of the batch's own prefix and one text each, as training does.
+
+    Merging by log-sum-exp would have no backward pass; the rows are plain causal attention.
+    """
+    size, rows = packing.inline, packing.padded
+    states = torch.cat((query.to(value.dtype), key.to(value.dtype), value), dim=1)
+    own = states[size:].index_select(0, rows.flatten()).view(*rows.shape, *states.shape[1:])
+    whole = torch.cat((states[:size].expand(len(rows), *[-1] * 3), own), dim=1).transpose(1, 2)
+    heads = [part.shape[1] for part in (query, key, value)]
+    q, k, v = torch.split(whole, heads, dim=1)
+    mixed = functional.scaled_dot_product_attention(
+        q, k, v, is_causal=True, scale=scale, enable_gqa=key.shape[1] != query.shape[1]
+    ).transpose(1, 2)
+    texts = mixed[:, size:].flatten(0, 1).index_select(0, packing.tokens)
+    return torch.cat((mixed[0, :size], texts))
+
+
+def flash_usable(tensor: torch.Tensor) -> bool:
+    """Return whether PyTorch's flash attention for packed batches takes this tensor."""
+    return (
+        tensor.is_cuda
+        and tensor.dtype in (torch.bfloat16, torch.float16)
+        and torch.cuda.get_device_capability(tensor.device) >= (8, 0)
+    )
+
+
+def _flash(
+    packing: Packing,
+    prefix: States | None,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    scale: float,
+) -> torch.Tensor:
+    """Attend over each text's own tokens and over the prefix, merged by log-sum-exp."""
+    longest = max(packing.lengths)
+    starts = packing.starts
+    own, own_sum = _varlen(query, key, value, starts, starts, longest, longest, scale, causal=True)
+    if prefix is None:
+        return own
+    tokens, size = len(query), len(prefix[0])
+    everyone = torch.tensor([0, tokens], dtype=torch.int32, device=query.device)
+    before = torch.tensor([0, size], dtype=torch.int32, device=query.device)
+    shared, shared_sum = _varlen(
+        query, *prefix, everyone, before, tokens, size, scale, causal=False
+    )
+    from .triton_kernels import merge_
+
+    return merge_(own, own_sum, shared, shared_sum)
+
+
+def _varlen(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    query_starts: torch.Tensor,
+    key_starts: torch.Tensor,
+    longest_query: int,
+    longest_key: int,
+    scale: float,
+    *,
+    causal: bool,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return flash attention (Dao 2023) and its log-sum-exp, (heads, tokens) fp32."""
+    from torch.nn.attention.varlen import AuxRequest, varlen_attn
+
+    grouped = key.shape[1] != query.shape[1]
+    if grouped and not _knows_groups(varlen_attn):
+        times = query.shape[1] // key.shape[1]
+        key, value = (part.repeat_interleave(times, dim=1) for part in (key, value))
+        grouped = False
+    options: dict[str, Any] = {"enable_gqa": True} if grouped else {}
+    result = varlen_attn(
+        query,
+        key,
+        value,
+        query_starts,
+        key_starts,
+        longest_query,
+        longest_key,
+        scale=scale,
+        window_size=(-1, 0) if causal else (-1, -1),
+        return_aux=AuxRequest(lse=True),
+        **options,
+    )
+    assert isinstance(result, tuple)
+    return result
+
+
+@cache
+def _knows_groups(function: Any) -> bool:
+    """Return whether varlen attention takes grouped queries: torch 2.11 does not."""
+    return "enable_gqa" in inspect.signature(function).parameters
+
+
+def _padded(
+    packing: Packing,
+    prefix: States | None,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    scale: float,
+) -> torch.Tensor:
+    """Attend in rows padded to the longest text: nearly the same size once sorted by length."""
+    rows = packing.padded
+    q, k, v = (part[rows].transpose(1, 2) for part in (query, key, value))
+    if prefix is not None:
+        before = [p.transpose(0, 1).expand(len(rows), -1, -1, -1) for p in prefix]
+        k, v = torch.cat((before[0], k), dim=2), torch.cat((before[1], v), dim=2)
+    mixed = functional.scaled_dot_product_attention(
+        q, k, v, attn_mask=packing.mask, scale=scale, enable_gqa=k.shape[1] != q.shape[1]
+    )
+    return mixed.transpose(1, 2).flatten(0, 1).index_select(0, packing.tokens)
+
+
+def _for_transformers(
+    module: Any,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: None,
+    *,
+    scaling: float,
+    packing: Packing,
+    **_: Any,
+) -> tuple[torch.Tensor, None]:
+    """Attention as transformers calls it: (1, heads, tokens, head size) in, heads last out."""
+    q, k, v = (part[0].transpose(0, 1) for part in (query, key, value))
+    return attend(packing, module.layer_idx, q, k, v, scaling)[None], None
+
+
+def _no_mask(*_: Any, **__: Any) -> None:
+    """Build no mask: `Packing` says who sees whom."""
+
+
+AttentionInterface.register(NAME, _for_transformers)
+AttentionMaskInterface.register(NAME, _no_mask)

@@ -1,0 +1,1 @@
+"""Sequence classifiers: BERT-like encoders with a head."""

@@ -1,0 +1,1 @@
+"""The one DuckDB file: schema, connection, publications, views, verify, compact, export."""

@@ -1,0 +1,82 @@
+"""Make a store small again: forget old runs, give the room of what is gone back to the disk."""
+
+import os
+from dataclasses import dataclass
+
+from ..io.sql import quote_literal
+from .connection import STORE_CATALOG
+from .store import Store
+
+_COPY = "compacted"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compacted:
+    """What was forgotten and what it gained; sizes in bytes."""
+
+    runs: int
+    scores: int
+    before: int
+    after: int
+
+
+def compact(store: Store, *, keep_runs: int | None = None) -> Compacted:
+    """Forget all but the latest runs, where `keep_runs` is given, and write the file anew.
+
+    The file is written beside the store and takes its place whole; until then the
+    store is as it was. Afterwards `store` still reads the old file: close it.
+    """
+    store.connection.execute(f"CHECKPOINT {STORE_CATALOG}")
+    before = store.path.stat().st_size
+    runs, scores = (0, 0) if keep_runs is None else forget(store, keep_runs)
+    copy = store.work_folder() / "compact.duckdb"
+    connection = store.connection
+    connection.execute(f"CHECKPOINT {STORE_CATALOG}")
+    connection.execute(f"ATTACH {quote_literal(str(copy))} AS {_COPY} (TYPE duckdb)")
+    connection.execute(f"COPY FROM DATABASE {STORE_CATALOG} TO {_COPY}")
+    connection.execute(f"DETACH {_COPY}")
+    copy.chmod(store.path.stat().st_mode & 0o777)
+    # The old file is still locked: nobody can have begun to write to it.
+    _put_in_place(store, copy)
+    return Compacted(runs=runs, scores=scores, before=before, after=store.path.stat().st_size)
+
+
+def _put_in_place(store: Store, copy: os.PathLike[str]) -> None:
+    descriptor = os.open(copy, os.O_RDONLY)
+    os.fsync(descriptor)
+    os.close(descriptor)
+    os.replace(copy, store.path)  # noqa: PTH105 - a path-like
+    descriptor = os.open(store.path.parent, os.O_RDONLY)
+    os.fsync(descriptor)
+    os.close(descriptor)
+
+
+def forget(store: Store, keep_runs: int) -> tuple[int, int]:
+    """Forget the runs before the last `keep_runs` that were done, with all they scored.
+
+    Their lines in `quarantine` go too, and in `run_files` where a later run published
+    the same again; of what is published nothing is touched. A headline scored by
+    none but a forgotten run is scored again when it comes again.
+
+    Returns the number of runs and of scores forgotten.
+    """
+    store.connection.execute(
+        """CREATE OR REPLACE TABLE plan.forgotten AS SELECT run_id FROM runs
+        WHERE started_at < (SELECT min(started_at) FROM (
+            SELECT started_at FROM runs WHERE status = 'done'
+            ORDER BY started_at DESC LIMIT $1) HAVING count(*) = $1)""",
+        [keep_runs],
+    )
+    gone = "WHERE run_id IN (FROM plan.forgotten)"
+    with store.transaction() as connection:
+        connection.execute(f"""DELETE FROM run_files AS old {gone} AND EXISTS (
+            FROM run_files AS new WHERE new.published_at > old.published_at
+            AND new.input = old.input AND new.output = old.output
+            AND new.input_table IS NOT DISTINCT FROM old.input_table
+            AND new.output_table IS NOT DISTINCT FROM old.output_table)""")
+        connection.execute(f"DELETE FROM quarantine {gone}")
+        counts = [
+            connection.execute(f"DELETE FROM {table} {gone}").fetchall()[0][0]
+            for table in ("runs", "scores")
+        ]
+    return counts[0], counts[1]

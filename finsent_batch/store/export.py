@@ -1,0 +1,149 @@
+"""A store as a folder of Parquet files, and back: for backup, and to join two stores."""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from ..errors import (
+    BadDataError,
+    CannotCreateError,
+    ConfigError,
+    MissingInputError,
+    StorageError,
+    first_line,
+)
+from ..io.atomic import force_to_disk
+from ..io.duckdb_errors import is_damage
+from ..io.paths import check_inside
+from ..io.sql import quote_literal
+from .connection import SCHEMA_VERSION
+from .store import Store, utc_now
+from .verify import inconsistencies
+from .views import refresh_views
+
+MANIFEST = "store.json"
+FORMAT_VERSION = 1
+
+# What makes a row of a table the same row; None for all its columns. `hashed_files` is left
+# out: it is about files of one machine.
+_KEYS: dict[str, str | None] = {
+    "models": "model_fingerprint",
+    "runs": "run_id",
+    "scores": "headline_key, model_fingerprint",
+    "run_files": None,
+    "quarantine": None,
+    "evaluations": None,
+    # A promotion rolled back since the export must not come back as another row.
+    "promotions": "promoted_at, model_fingerprint",
+}
+
+
+def export_store(store: Store, folder: Path) -> dict[str, int]:
+    """Write a store's tables as Parquet files with a manifest; returns the rows of each.
+
+    The folder appears whole or not at all.
+
+    Raises:
+        CannotCreateError: the folder exists or cannot be made.
+        StorageError: writing failed.
+    """
+    if folder.exists():
+        raise CannotCreateError(f"{folder} exists: name a new folder with -o")
+    check_inside(folder, folder.parent)
+    temporary = folder.with_name(f".{folder.name}.finsent-tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        temporary.mkdir(parents=True)
+        tables = {name: _write(store, name, temporary / f"{name}.parquet") for name in _KEYS}
+        manifest = {
+            "format_version": FORMAT_VERSION,
+            "schema_version": SCHEMA_VERSION,
+            "exported_at": utc_now().isoformat(timespec="seconds") + "Z",
+            "tables": tables,
+        }
+        (temporary / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", "utf-8")
+        force_to_disk(temporary / MANIFEST)
+        force_to_disk(temporary)
+        temporary.rename(folder)
+        force_to_disk(folder.parent)
+    except PermissionError as error:
+        raise CannotCreateError(f"cannot write {folder} ({error.strerror})") from None
+    except (OSError, duckdb.IOException) as error:
+        if is_damage(error):
+            raise  # of the store, which says so itself
+        raise StorageError(f"writing {folder} failed ({first_line(error)}): try again") from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return {name: entry["rows"] for name, entry in tables.items()}
+
+
+def _write(store: Store, table: str, file: Path) -> dict[str, Any]:
+    [(rows,)] = store.query(
+        f"COPY {table} TO {quote_literal(str(file))} (FORMAT parquet, COMPRESSION zstd)"
+    )
+    force_to_disk(file)
+    return {"rows": rows, "sha256": _sha256(file)}
+
+
+def import_store(store: Store, folder: Path) -> dict[str, int]:
+    """Add what an export holds and the store lacks, all or nothing; returns the rows added.
+
+    What the store has stays as it is, so that an import may be repeated.
+
+    Raises:
+        MissingInputError: the folder is no export.
+        ConfigError: a newer version wrote it.
+        BadDataError: a file is missing or damaged, or what it says does not hold together.
+    """
+    check_export(folder)
+    added = {}
+    with store.transaction() as connection:
+        for table, key in _KEYS.items():
+            file = quote_literal(str(folder / f"{table}.parquet"))
+            columns = ", ".join(
+                row[0] for row in connection.execute(f"DESCRIBE {table}").fetchall()
+            )
+            new = f"SELECT {columns} FROM read_parquet({file})"
+            known = f"ANTI JOIN {table} USING ({key})" if key else f"EXCEPT FROM {table}"
+            try:
+                done = connection.execute(f"INSERT INTO {table} {new} {known}").fetchall()
+            except duckdb.Error as error:
+                raise BadDataError(
+                    f"{folder}/{table}.parquet does not fit: {first_line(error)}"
+                ) from None
+            added[table] = done[0][0]
+        findings = inconsistencies(store)
+        if findings:
+            raise BadDataError(
+                f"with {folder} the store would not be sound: {'; '.join(findings)}; "
+                "nothing was imported"
+            )
+    refresh_views(store)
+    return added
+
+
+def check_export(folder: Path) -> None:
+    """Raise unless a folder is a whole export that this version can read; see `import_store`."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
+        version, tables = manifest["schema_version"], manifest["tables"]
+        expected = {name: tables[name]["sha256"] for name in _KEYS}
+    except (FileNotFoundError, NotADirectoryError):
+        raise MissingInputError(f"{folder} is no export of a store: it has no {MANIFEST}") from None
+    except (ValueError, KeyError, TypeError):
+        raise BadDataError(f"{folder}/{MANIFEST} is damaged: take another export") from None
+    if manifest.get("format_version") != FORMAT_VERSION or version > SCHEMA_VERSION:
+        raise ConfigError(f"{folder} was written by a newer version: upgrade finsent-batch")
+    for name, digest in expected.items():
+        file = folder / f"{name}.parquet"
+        if not file.exists() or _sha256(file) != digest:
+            raise BadDataError(f"{file} is missing or damaged: take another export")
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

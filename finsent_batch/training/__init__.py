@@ -1,0 +1,1 @@
+"""`train` and `merge`: adapters for encoders and causal models."""

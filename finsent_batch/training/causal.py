@@ -1,0 +1,229 @@
+"""The story of `train` for causal models: QLoRA on the tutorial's prompt, then calibration.
+
+Method: QLoRA (Dettmers et al. 2023) with the tutorial's settings; the model is
+then loaded as `score` loads it, and one temperature is fitted on the validation
+rows (Guo et al. 2017).
+"""
+
+import json
+import logging
+import shutil
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset
+from transformers import AutoTokenizer, set_seed
+
+from ..arrays import Floats, Ints
+from ..errors import UsageError
+from ..hardware import resolve_device
+from ..labelled.mixture import epoch_rows
+from ..labelled.split_folders import Labelled, held_out, load_splits
+from ..labels import LABELS
+from ..metrics.classification import evaluate_predictions, fit_temperature
+from ..models.base_weights import FROM_DISK, resolve_base, weight_files
+from ..models.manifest import CARD_FILE, save_settings
+from ..models.model_card import write_card
+from ..models.prompts import DEFAULT_PROMPT
+from ..models.reading import read_json
+from ..models.spec import CAUSAL, ModelSpec
+from ..models.weight_files import share_weights
+from ..progress import Progress, StopRequest
+from ..scorers.causal.decoders import packable
+from ..scorers.causal.load import compute_dtype
+from ..scorers.causal.packed_attention import NAME as PACKED
+from ..scorers.causal.prompt_tokens import PromptTokens, load_backend, load_prompt_tokens
+from ..scorers.causal.scorer import LabelTokenScorer
+from ..train_config import TrainConfig
+from .callbacks import check_finite
+from .causal_dataset import Answers, PackedCollator, balanced, training_set
+from .causal_trainer import adapted, base_model, fit_causal
+from .checkpoints import CHECKPOINTS, start_checkpoints
+from .cuda_graphs import LENGTHS, graphable
+from .distributed import Ranks
+from .failures import expected_faults
+from .manifest import causal_card
+from .micro_batch import activation_budget, limited_memory, micro_batch, release_memory
+from .output import check_output
+
+logger = logging.getLogger(__name__)
+
+
+def train_causal(
+    config: TrainConfig, progress: Progress, stop: StopRequest
+) -> dict[str, dict[str, Any]]:
+    """Train, calibrate, evaluate and write a model directory; see `training.train`.
+
+    Of several processes all train; the first one does the rest, and the others return nothing.
+    """
+    ranks = Ranks.joined()
+    if ranks.first:
+        check_output(config)
+    data = load_splits(config.data)
+    if config.early_stopping_patience is not None and not data.splits["valid"].height:
+        raise UsageError(
+            "--early-stopping-patience needs validation rows, and valid.parquet has none"
+        )
+    spec = _untrained(config)
+    tokens = load_prompt_tokens(spec)
+    card = causal_card(config, spec, tokens, data)
+    if ranks.first:
+        start_checkpoints(config, card)
+    ranks.wait()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(config.threads or ranks.cores)
+    try:
+        with expected_faults(config.output), limited_memory(config):
+            set_seed(config.seed)
+            _fit(config, spec, tokens, data, progress, stop, ranks)
+            ranks.leave()
+            release_memory()
+            if not ranks.first:
+                return {}
+            card["temperature"], card["metrics"] = _assess(config, spec, card, data, stop)
+            write_card(config.output, card)
+            # Last: a folder without it holds no model, and may still be resumed.
+            save_settings(config.output, card)
+    finally:
+        torch.set_num_threads(threads)
+    shutil.rmtree(config.output / CHECKPOINTS, ignore_errors=True)
+    report: dict[str, dict[str, Any]] = card["metrics"]
+    return report
+
+
+def _untrained(config: TrainConfig) -> ModelSpec:
+    assert config.base is not None
+    base = resolve_base(config.base)
+    weight_files(base)
+    limit = read_json(base / "config.json").get("max_position_embeddings", config.max_length)
+    return ModelSpec(
+        name=config.base,
+        folder=base,
+        base=base,
+        adapter=None,
+        family=CAUSAL,
+        max_length=min(config.max_length, limit),
+        prompt=DEFAULT_PROMPT,
+        quantisation=config.quantisation,
+    )
+
+
+def _fit(
+    config: TrainConfig,
+    spec: ModelSpec,
+    tokens: PromptTokens,
+    data: Labelled,
+    progress: Progress,
+    stop: StopRequest,
+    ranks: Ranks,
+) -> None:
+    sets = _prompts(config, spec, tokens, data, ranks)
+    kind = resolve_device("auto")
+    compute = compute_dtype(kind, "bf16" if kind == "cuda" else "fp32")
+    device = ranks.device(kind)
+    model = base_model(config, spec.base, device, compute)
+    model = adapted(config, model, compute)
+    packed = config.loss == "label" and packable(model.config, spec.max_length)
+    recorded = packed and ranks.world == 1 and graphable(config)
+    batch = micro_batch(
+        config,
+        model,
+        max(sets["train"]["length"]),
+        ranks.smallest(activation_budget(config, model)),
+        shared=len(tokens.prefix) if packed else 0,
+        processes=ranks.world,
+        recorded=recorded,
+    )
+    logger.info("micro-batch %d x %d, recomputing: %s", batch.size, batch.accumulation,
+                batch.checkpointing)  # fmt: skip
+    tokenizer = AutoTokenizer.from_pretrained(spec.base, **FROM_DISK)
+    if tokenizer.pad_token is None:
+        # Padding is masked: any token the model has will do, and no embedding is added.
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.convert_ids_to_tokens(0)
+    collator = None
+    if packed:
+        model.set_attn_implementation(PACKED)
+        collator = PackedCollator(
+            prefix=tuple(tokens.prefix),
+            device=torch.device(device),
+            multiple=LENGTHS if recorded and not batch.checkpointing else None,
+        )
+    stop.check()
+    fit_causal(config, model, tokenizer, sets, batch, collator, progress, stop, ranks)
+    check_finite(model)
+    if ranks.first:
+        _save(config, model, tokenizer)
+
+
+def _prompts(
+    config: TrainConfig, spec: ModelSpec, tokens: PromptTokens, data: Labelled, ranks: Ranks
+) -> dict[str, Dataset]:
+    """Return the rows to train on and those to validate on, as prompts with their answers."""
+    answers = Answers.of(load_backend(spec), DEFAULT_PROMPT)
+    rows = epoch_rows(data.splits["train"], replace(config, class_weights="none"), held_out(data))
+    if config.class_weights == "balanced":
+        rows = balanced(rows, config.seed)
+    sets, cut = {}, 0
+    for name, frame in (("train", rows), ("valid", data.splits["valid"])):
+        # Validation judges the answer, whatever the loss counts.
+        loss = config.loss if name == "train" else "label"
+        sets[name], count = training_set(tokens, answers, frame, loss=loss)
+        cut += count
+    if cut and ranks.first:
+        logger.warning(
+            "%d headlines are longer than %d tokens with their prompt and were cut at their end",
+            cut,
+            spec.max_length,
+        )
+    return sets
+
+
+def _save(config: TrainConfig, model: Any, tokenizer: Any) -> None:
+    """Write adapter and tokenizer; a model that stood there is touched once they are on disk."""
+    staged = config.output / CHECKPOINTS / "final"
+    model.save_pretrained(staged)
+    tokenizer.save_pretrained(staged)
+    # adapter_config.json names the base as it was named, not as this machine's path.
+    file = staged / "adapter_config.json"
+    adapter = json.loads(file.read_text("utf-8"))
+    adapter["base_model_name_or_path"] = config.base
+    file.write_text(json.dumps(adapter, indent=2, sort_keys=True) + "\n", "utf-8")
+    share_weights(file)
+    (staged / "README.md").unlink(missing_ok=True)  # peft's; ours follows
+    (config.output / CARD_FILE).unlink(missing_ok=True)
+    for file in staged.iterdir():
+        target = config.output / file.name
+        if target.is_dir():
+            shutil.rmtree(target)
+        file.replace(target)
+
+
+def _assess(
+    config: TrainConfig, spec: ModelSpec, card: dict[str, Any], data: Labelled, stop: StopRequest
+) -> tuple[float, dict[str, dict[str, Any]]]:
+    """Load what was written as `score` does; fit the temperature, measure each part."""
+    out = config.output
+    spec = replace(spec, name=str(out), folder=out, adapter=out, card=card)
+    device = resolve_device("auto")
+    scorer = LabelTokenScorer(spec, device=device, weights=spec.weights_for("auto", device))
+    found: dict[str, tuple[Floats, Ints]] = {}
+    for split in ("valid", "test"):
+        for folder, frame in data.folders(split).items():
+            truth = np.array([LABELS.index(label) for label in frame["label"]], dtype=np.int64)
+            probabilities = np.zeros((frame.height, len(LABELS)), dtype=np.float32)
+            for batch in scorer.score(frame["headline"].to_list()):
+                stop.check()
+                probabilities[batch.positions] = batch.probabilities
+            found[f"{split}/{folder}"] = np.log(probabilities.clip(1e-30)), truth
+    temperature = 1.0
+    valid = [pair for name, pair in found.items() if name.startswith("valid/")]
+    if valid:
+        stacked = np.concatenate([logits for logits, _ in valid]).astype(np.float64)
+        temperature = round(fit_temperature(stacked, np.concatenate([t for _, t in valid])), 4)
+    report = {}
+    for name, (logits, truth) in found.items():
+        calibrated = torch.from_numpy(logits / temperature).softmax(-1).numpy()
+        report[name] = evaluate_predictions(truth, calibrated)
+    return temperature, report

@@ -1,0 +1,234 @@
+"""Fitting a causal adapter: TRL's SFTTrainer with peft's LoRA, in 4 bits or not (QLoRA)."""
+
+import json
+import logging
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
+from peft.tuners.lora import LoraLayer
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from transformers import PrinterCallback, TrainerCallback
+from trl.trainer.sft_config import SFTConfig
+from trl.trainer.sft_trainer import SFTTrainer
+
+from ..errors import UsageError
+from ..models.base_weights import weight_files
+from ..models.manifest import TRAINING_LOG
+from ..progress import Progress, StopRequest
+from ..scorers.causal.load import load_base
+from ..train_config import TrainConfig
+from .arguments import one_gpu, reports
+from .callbacks import (
+    KEPT_EPOCH,
+    KeepEpoch,
+    Report,
+    SameOrder,
+    SaveBetween,
+    SharedOrder,
+    StopDiverged,
+    StopEarly,
+    stopped_early,
+)
+from .causal_dataset import PackedCollator
+from .checkpoints import CHECKPOINTS, last_checkpoint, state_of
+from .cuda_graphs import GraphedTrainer
+from .distributed import Ranks
+from .lora_layers import arrange_for_training
+from .micro_batch import MicroBatch
+
+_SLOW_ON_A_CPU = 2 * 10**9
+"""Bytes of a base from which its training on a CPU is no matter of minutes."""
+
+logger = logging.getLogger(__name__)
+
+
+def base_model(config: TrainConfig, base: Path, device: str, compute: torch.dtype) -> Any:
+    """Load the base on a device, in 4 bits or in `compute`."""
+    size = sum(file.stat().st_size for file in weight_files(base))
+    if device == "cpu" and size > _SLOW_ON_A_CPU:
+        logger.warning(
+            "no CUDA GPU here: training a base of %.0f GB on the CPU, in fp32, which is slow; "
+            "finsent-batch doctor says what this machine can run",
+            size / 1e9,
+        )
+    nf4 = config.quantisation == "nf4"
+    model = load_base(base, nf4=nf4, device=device, compute=compute)
+    if not nf4:
+        model = model.to(compute)
+    model.config.use_cache = False
+    return model
+
+
+def adapted(config: TrainConfig, model: Any, compute: torch.dtype) -> Any:
+    """Return a base with a fresh LoRA adapter on all its linear layers, or those named, in fp32.
+
+    Its layers compute in `compute`.
+
+    Raises:
+        UsageError: there are no layers of a name given.
+    """
+    if config.quantisation == "nf4":
+        # Recomputing activations is the trainer's to switch on.
+        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
+    lora = LoraConfig(
+        task_type="CAUSAL_LM",
+        r=config.lora_r,
+        lora_alpha=config.lora_alpha,
+        lora_dropout=config.lora_dropout,
+        target_modules=_targets(config),
+    )
+    try:
+        model = get_peft_model(model, lora)
+    except ValueError as error:  # its message names the layers that there are not
+        raise UsageError(f"--target-modules {config.target_modules}: {error}") from None
+    ends = (model.get_input_embeddings(), model.get_output_embeddings())
+    if any(isinstance(end, LoraLayer) for end in ends):
+        raise UsageError(
+            f"--target-modules {config.target_modules}: embeddings and the head over the "
+            "vocabulary are not adapted: name linear layers of the decoder, such as q_proj,v_proj"
+        )
+    arrange_for_training(model, compute)
+    return model
+
+
+def _targets(config: TrainConfig) -> str | list[str]:
+    """Return what peft puts the adapter on; other text than `all-linear` it takes for a pattern."""
+    named = config.target_modules
+    return named if named == "all-linear" else [name.strip() for name in named.split(",")]
+
+
+def fit_causal(
+    config: TrainConfig,
+    model: Any,
+    tokenizer: Any,
+    sets: dict[str, Dataset],
+    batch: MicroBatch,
+    collator: PackedCollator | None,
+    progress: Progress,
+    stop: StopRequest,
+    ranks: Ranks,
+) -> None:
+    """Train `model` in place on `sets["train"]`; keep the epoch best on `sets["valid"]`.
+
+    `batch` is one process's share of the effective batch, `ranks` who the processes are.
+    Without a `collator` rows are padded as TRL does it. With `resume` goes on from
+    the last checkpoint of those that `start_checkpoints` has found fit.
+
+    Raises:
+        InterruptedRunError: at the `stop` asked for, once a checkpoint is written.
+    """
+    # Absolute: a checkpoint names the best one, and may be resumed from another folder.
+    folder = config.output.resolve() / CHECKPOINTS
+    last = last_checkpoint(folder) if config.resume else None
+    validate = len(sets["valid"]) > 0
+    arguments = SFTConfig(
+        **_arguments(config, folder, batch, len(sets["train"]) / ranks.world, validate=validate)
+    )
+    one_gpu(arguments)
+    state = None if last is None else state_of(last)
+    if state is not None and (done := _epochs_if_over(config, state)) is not None:
+        arguments.num_train_epochs = done
+    callbacks = [Report(progress)] if ranks.first else []
+    callbacks += [SharedOrder()] if ranks.world > 1 else []
+    callbacks += [StopDiverged(), SameOrder(state), SaveBetween(config.save_steps, stop, ranks)]
+    callbacks += _judges(config, len(sets["valid"]))
+    kind = GraphedTrainer if collator is not None and collator.multiple else SFTTrainer
+    trainer = kind(
+        model=model,
+        args=arguments,
+        processing_class=tokenizer,
+        train_dataset=sets["train"],
+        eval_dataset=sets["valid"] if validate else None,
+        data_collator=collator,
+        callbacks=callbacks,
+    )
+    # TRL rounds a QLoRA adapter to bf16; small steps would be lost in it.
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
+    trainer.remove_callback(PrinterCallback)
+    # cuDNN's attention makes a plan for every shape that comes up, at milliseconds a layer.
+    with sdpa_kernel([SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]):
+        trainer.train(resume_from_checkpoint=None if last is None else str(last))
+    if not ranks.first:
+        return
+    if torch.cuda.is_available():
+        trainer.state.log_history.append(_gpu_memory())
+    log = json.dumps(trainer.state.log_history, indent=1)
+    (config.output / TRAINING_LOG).write_text(log + "\n", "utf-8")
+
+
+def _gpu_memory() -> dict[str, float]:
+    """Return the GB that training held at most, and had reserved at most, on the GPU."""
+    return {
+        "peak_gpu_gb": torch.cuda.max_memory_allocated() / 1e9,
+        "peak_gpu_reserved_gb": torch.cuda.max_memory_reserved() / 1e9,
+    }
+
+
+def _judges(config: TrainConfig, rows: int) -> list[TrainerCallback]:
+    """Return what looks at each validation, in this order, on `rows` rows."""
+    judges: list[TrainerCallback] = [KeepEpoch(rows)] if rows else []
+    if config.early_stopping_patience is not None:
+        judges.append(StopEarly(config.early_stopping_patience))
+    return judges
+
+
+def _arguments(
+    config: TrainConfig, folder: Path, batch: MicroBatch, rows: float, *, validate: bool
+) -> dict[str, Any]:
+    steps = math.ceil(rows / (batch.size * batch.accumulation)) * config.num_train_epochs
+    cuda = torch.cuda.is_available()
+    bf16 = cuda and torch.cuda.is_bf16_supported(including_emulation=False)
+    # `save_steps` is `SaveBetween`'s: transformers would not keep the best epoch with its own.
+    saving: dict[str, Any] = {"save_strategy": "epoch"}
+    if validate:
+        best = {"metric_for_best_model": KEPT_EPOCH, "greater_is_better": True}
+        saving |= {"load_best_model_at_end": True, **best}
+    return {
+        "output_dir": str(folder),
+        "learning_rate": config.learning_rate,
+        "num_train_epochs": config.num_train_epochs,
+        "per_device_train_batch_size": batch.size,
+        "per_device_eval_batch_size": batch.size,
+        "gradient_accumulation_steps": batch.accumulation,
+        "gradient_checkpointing": batch.checkpointing,
+        "gradient_checkpointing_kwargs": {"use_reentrant": False},
+        "lr_scheduler_type": config.lr_scheduler_type,
+        "warmup_steps": round(steps * config.warmup_ratio),
+        "weight_decay": config.weight_decay,
+        "max_grad_norm": config.max_grad_norm,
+        "label_smoothing_factor": config.label_smoothing_factor,
+        "optim": config.optim,
+        "train_sampling_strategy": "group_by_length",
+        "dataset_kwargs": {"skip_prepare_dataset": True},
+        "max_length": None,
+        "bf16": bf16,
+        "fp16": cuda and not bf16,
+        "use_cpu": not cuda,
+        "dataloader_pin_memory": False,
+        "eval_strategy": "epoch" if validate else "no",
+        "save_total_limit": 2,
+        "seed": config.seed,
+        "logging_steps": 10,
+        "report_to": reports(config),
+        "disable_tqdm": True,
+        "logging_nan_inf_filter": False,  # it would wait for the GPU in every step
+        **saving,
+    }
+
+
+def _epochs_if_over(config: TrainConfig, state: dict[str, Any]) -> int | None:
+    """Return the whole epochs of a training that was over when it was killed, else None.
+
+    To be told so, the trainer adds no step to it.
+    """
+    patience = config.early_stopping_patience
+    over = state["global_step"] >= state["max_steps"] or (
+        patience is not None and stopped_early(state["log_history"], patience)
+    )
+    return int(state["epoch"]) if over else None

@@ -1,0 +1,91 @@
+"""Several training processes, as torchrun and accelerate launch start them: who is who."""
+
+import os
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+
+from ..errors import UsageError
+from ..hardware import available_cores
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ranks:
+    """This process among those that train together; one alone is rank 0 of 1."""
+
+    rank: int = 0
+    local: int = 0
+    """Its number on this machine, which is that of its GPU."""
+    world: int = 1
+    local_world: int = 1
+
+    @classmethod
+    def named(cls) -> Self:
+        """Return who this process is, by its environment.
+
+        Raises:
+            UsageError: the variables of torchrun do not make sense.
+        """
+        names = {"rank": "RANK", "local": "LOCAL_RANK", "world": "WORLD_SIZE",
+                 "local_world": "LOCAL_WORLD_SIZE"}  # fmt: skip
+        found = {name: os.environ[key] for name, key in names.items() if key in os.environ}
+        if not all(value.isdecimal() for value in found.values()):
+            raise UsageError("WORLD_SIZE, RANK and LOCAL_RANK must be numbers: use torchrun")
+        return cls(**{name: int(value) for name, value in found.items()})
+
+    @classmethod
+    def joined(cls) -> Self:
+        """Return who this process is and meet the others.
+
+        Raises:
+            UsageError: as `named`.
+        """
+        ranks = cls.named()
+        if ranks.world > 1:
+            from accelerate import PartialState
+
+            PartialState(cpu=not torch.cuda.is_available())  # takes the GPU of its number
+        return ranks
+
+    @property
+    def first(self) -> bool:
+        """Whether this process writes, measures and speaks for all."""
+        return self.rank == 0
+
+    @property
+    def cores(self) -> int:
+        """The CPU cores that this process may take."""
+        return max(1, available_cores() // self.local_world)
+
+    def device(self, kind: str) -> str:
+        """Return this process's own device of a kind, `cuda` or `cpu`."""
+        return f"cuda:{self.local}" if kind == "cuda" and self.world > 1 else kind
+
+    def smallest(self, value: int | None) -> int | None:
+        """Return the smallest of all processes' values, so that all decide alike."""
+        if self.world == 1 or value is None:
+            return value
+        from accelerate.utils import gather_object
+
+        return int(min(gather_object([value])))
+
+    def any(self, value: bool) -> bool:
+        """Return whether it is so in any process, so that all stop at the same step."""
+        if self.world == 1:
+            return value
+        from accelerate.utils import gather_object
+
+        return any(gather_object([value]))
+
+    def wait(self) -> None:
+        """Wait until all processes have come here."""
+        if self.world > 1:
+            from accelerate import PartialState
+
+            PartialState().wait_for_everyone()
+
+    def leave(self) -> None:
+        """Part from the other processes."""
+        if self.world > 1:
+            torch.distributed.destroy_process_group()

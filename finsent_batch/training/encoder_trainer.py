@@ -1,0 +1,181 @@
+"""Fitting an adapter's weights: transformers' Trainer with soft, weighed targets."""
+
+import logging
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from datasets import Dataset
+from transformers import (
+    DataCollatorWithPadding,
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+)
+
+from ..arrays import Floats
+from ..labelled.mixture import soft_targets
+from ..labels import LABELS
+from ..progress import Progress
+from ..scorers.batching import length_sorted_batches, pad
+from ..train_config import TrainConfig
+from .arguments import one_gpu, reports
+from .callbacks import Report
+
+logger = logging.getLogger(__name__)
+
+
+def encode(tokenizer: Any, headlines: list[str], max_length: int) -> dict[str, list[list[int]]]:
+    encoded = tokenizer(headlines, truncation=True, max_length=max_length)
+    return {name: encoded[name] for name in ("input_ids", "attention_mask")}
+
+
+def count_cut(tokenizer: Any, headlines: list[str], max_length: int) -> int:
+    """Return how many headlines `encode` would cut."""
+    return sum(len(ids) > max_length for ids in tokenizer(headlines)["input_ids"])
+
+
+@torch.inference_mode()
+def logits_of(model: Any, tokenizer: Any, headlines: list[str], max_length: int) -> Floats:
+    """Return logits in the order given, shape (n, 3), float32."""
+    model.eval()
+    ids = encode(tokenizer, headlines, max_length)["input_ids"]
+    logits = np.zeros((len(ids), len(LABELS)), dtype=np.float32)
+    for batch in length_sorted_batches([len(row) for row in ids], 2048):
+        padded, mask = pad([ids[i] for i in batch], tokenizer.pad_token_id)
+        output = model(
+            input_ids=torch.from_numpy(padded).to(model.device),
+            attention_mask=torch.from_numpy(mask).to(model.device),
+        )
+        logits[batch] = output.logits.float().cpu().numpy()
+    return logits
+
+
+class _WeightedTrainer(Trainer):  # type: ignore[misc]
+    """Trainer whose labels are probabilities and whose loss weighs each row by its `weight`."""
+
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        weight, labels = inputs.pop("weight"), inputs.pop("labels")
+        outputs = model(**inputs)
+        each = torch.nn.functional.cross_entropy(outputs.logits, labels, reduction="none")
+        loss = (each * weight).mean()
+        return (loss, outputs) if return_outputs else loss
+
+
+class _Average(TrainerCallback):  # type: ignore[misc]
+    """Keeps a running mean of the trained weights and leaves it in the model at the end.
+
+    Exponential moving average; steadier than the last step's weights (Polyak and
+    Juditsky 1992). The early steps weigh less, so that short runs forget their start.
+    """
+
+    def __init__(self, model: Any, decay: float) -> None:
+        self._weights = [p for p in model.parameters() if p.requires_grad]
+        self._means = [p.detach().clone() for p in self._weights]
+        self._decay = decay
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        decay = min(self._decay, (1 + state.global_step) / (10 + state.global_step))
+        with torch.no_grad():
+            torch._foreach_lerp_(self._means, [p.detach() for p in self._weights], 1 - decay)
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        for weight, mean in zip(self._weights, self._means, strict=True):
+            weight.data.copy_(mean)
+
+
+class _Validate(TrainerCallback):  # type: ignore[misc]
+    """Measures the held-out rows after each epoch, without drawing a random number."""
+
+    def __init__(self, model: Any, tokenizer: Any, rows: pl.DataFrame, max_length: int) -> None:
+        self._model, self._tokenizer, self._max_length = model, tokenizer, max_length
+        self._headlines = rows["headline"].to_list()
+        self._truth = torch.tensor([LABELS.index(label) for label in rows["label"]])
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if not self._headlines:
+            return
+        found = logits_of(self._model, self._tokenizer, self._headlines, self._max_length)
+        logits = torch.from_numpy(found)
+        loss = torch.nn.functional.cross_entropy(logits, self._truth).item()
+        accuracy = (logits.argmax(-1) == self._truth).float().mean().item()
+        self._model.train()
+        state.log_history.append(
+            {"epoch": state.epoch, "step": state.global_step, "eval_loss": loss,
+             "eval_accuracy": accuracy}
+        )  # fmt: skip
+
+
+def fit(
+    config: TrainConfig,
+    model: Any,
+    tokenizer: Any,
+    rows: pl.DataFrame,
+    held_out: pl.DataFrame,
+    progress: Progress,
+) -> list[dict[str, float]]:
+    """Train `model` in place on the rows of one epoch, over `num_train_epochs` of them.
+
+    Returns the Trainer's log: training loss every few steps, loss and accuracy of the
+    `held_out` rows after each epoch.
+    """
+    encoded = encode(tokenizer, rows["headline"].to_list(), config.max_length)
+    dataset = Dataset.from_dict(
+        {
+            **encoded,
+            "length": [len(ids) for ids in encoded["input_ids"]],
+            "labels": soft_targets(rows, config.label_smoothing_factor).tolist(),
+            "weight": rows["weight"].to_list(),
+        }
+    )
+    steps = config.per_device_train_batch_size * config.gradient_accumulation_steps
+    total = math.ceil(rows.height / steps) * config.num_train_epochs
+    arguments = TrainingArguments(
+        output_dir=str(config.output / "checkpoints"),
+        learning_rate=config.learning_rate,
+        num_train_epochs=config.num_train_epochs,
+        per_device_train_batch_size=config.per_device_train_batch_size,
+        gradient_accumulation_steps=config.gradient_accumulation_steps,
+        lr_scheduler_type=config.lr_scheduler_type,
+        warmup_steps=round(total * config.warmup_ratio),
+        weight_decay=config.weight_decay,
+        max_grad_norm=config.max_grad_norm,
+        train_sampling_strategy="group_by_length",
+        remove_unused_columns=False,
+        dataloader_pin_memory=torch.cuda.is_available(),
+        seed=config.seed,
+        save_strategy="no",
+        logging_steps=max(1, min(25, round(total / 40))),
+        report_to=reports(config),
+        disable_tqdm=True,
+    )
+    one_gpu(arguments)
+    trainer = _WeightedTrainer(
+        model=model,
+        args=arguments,
+        train_dataset=dataset,
+        data_collator=_collator(tokenizer),
+        callbacks=[
+            Report(progress),
+            _Average(model, config.ema_decay),
+            _Validate(model, tokenizer, held_out, config.max_length),
+        ],
+    )
+    trainer.remove_callback(PrinterCallback)
+    trainer.train()
+    return list(trainer.state.log_history)
+
+
+def _collator(tokenizer: Any) -> Callable[[list[dict[str, Any]]], Any]:
+    pad = DataCollatorWithPadding(tokenizer)
+
+    def collate(rows: list[dict[str, Any]]) -> Any:
+        return pad([{k: v for k, v in row.items() if k != "length"} for row in rows])
+
+    return collate

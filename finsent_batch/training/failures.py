@@ -1,0 +1,50 @@
+"""What ends a training that is no bug: a full disk, a full GPU, a wish to stop."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+
+from ..errors import DISK_FULL, InterruptedRunError, StorageError, UnavailableError
+from ..io.duckdb_errors import is_disk_full
+from .checkpoints import how_to_go_on
+
+# safetensors passes on the system's message, torch's archive writer says where in its code.
+_DISK_FULL_SIGNS = (*map(os.strerror, DISK_FULL), "inline_container", "PytorchStreamWriter")
+
+
+@contextmanager
+def expected_faults(output: Path) -> Iterator[None]:
+    """Say in one line what ended a training and how to go on; what is unexpected stays a bug.
+
+    Raises:
+        InterruptedRunError: a stop was asked for.
+        StorageError: the disk is full.
+        UnavailableError: the GPU's memory is.
+    """
+    try:
+        yield
+    except InterruptedRunError as error:
+        raise InterruptedRunError(
+            f"stopped on request: {how_to_go_on(output)}", exit_code=error.exit_code
+        ) from None
+    except torch.OutOfMemoryError:
+        raise UnavailableError(
+            "training does not fit into the GPU's memory, or into its --memory-budget: a budget "
+            "below what it took makes smaller batches; where there is one, lower --max-length or "
+            f"--lora-r; {how_to_go_on(output)}"
+        ) from None
+    except (StorageError, OSError, RuntimeError, SafetensorError) as error:
+        if not isinstance(error, StorageError) and not full_disk(error):
+            raise
+        raise StorageError(
+            f"the disk is full while {output} was written: make room; {how_to_go_on(output)}"
+        ) from None
+
+
+def full_disk(error: Exception) -> bool:
+    """Return whether writing weights failed as it does on a full disk, quota or size limit."""
+    return is_disk_full(error) or any(sign in str(error) for sign in _DISK_FULL_SIGNS)

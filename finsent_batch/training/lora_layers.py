@@ -1,0 +1,96 @@
+"""A causal model's layers arranged for training: the same arithmetic in far fewer operations.
+
+With batches of a few hundred tokens a GPU waits for its orders, not for its
+arithmetic: peft's LoRA layers, autocast and transformers' norms launch some
+12,000 kernels a step on a 7B model. Here a layer and its adapter are one
+operation of autograd, forward and backward written out, and a norm is PyTorch's
+own. peft still holds the parameters and saves them.
+"""
+
+from functools import partial
+from typing import Any
+
+import torch
+from peft.tuners.lora import LoraLayer
+from torch.nn import functional
+
+from ..scorers.causal.linear import unpack
+
+
+class _AdaptedProduct(torch.autograd.Function):
+    """x @ W.T + b + dropout(x) @ A.T @ B.T * scale; W frozen (LoRA, Hu et al. 2021).
+
+    W is unpacked again for the backward pass, not kept (QLoRA, Dettmers et al. 2023).
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Any, a: Any, b: Any, layer: Any, scale: float, drop: float) -> Any:
+        rows = x.reshape(-1, x.shape[-1])
+        a, b = a.to(x.dtype), b.to(x.dtype)
+        bias = None if layer.bias is None else layer.bias.to(x.dtype)
+        out = functional.linear(rows, _dense(layer, x.dtype), bias)
+        kept, mask = torch.native_dropout(rows, drop, True) if drop else (rows, None)
+        low = (kept @ a.t()).mul_(scale)
+        out.addmm_(low, b.t())
+        ctx.save_for_backward(kept, mask, low, a, b)
+        ctx.layer, ctx.scale, ctx.drop = layer, scale, drop
+        return out.view(*x.shape[:-1], -1)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        kept, mask, low, a, b = ctx.saved_tensors
+        [given] = gradients
+        rows = given.reshape(-1, given.shape[-1])
+        into_low = (rows @ b).mul_(ctx.scale)
+        for_a, for_b = (into_low.t() @ kept).float(), (rows.t() @ low).float()
+        for_x = None
+        if ctx.needs_input_grad[0]:
+            through = into_low @ a
+            if mask is not None:
+                grown = 1 / (1 - ctx.drop)
+                through = torch.ops.aten.native_dropout_backward(through, mask, grown)
+            for_x = through.addmm_(rows, _dense(ctx.layer, given.dtype))
+            for_x = for_x.view(*given.shape[:-1], -1)
+        return for_x, for_a, for_b, None, None, None
+
+
+def _dense(layer: Any, dtype: torch.dtype) -> torch.Tensor:
+    state = getattr(layer.weight, "quant_state", None)
+    if state is None:
+        weight: torch.Tensor = layer.weight.to(dtype)
+        return weight
+    return unpack(layer.weight.data, state, dtype)
+
+
+def arrange_for_training(model: Any, compute: torch.dtype) -> None:
+    """Let a peft model's adapted layers and norms compute in `compute`, in place.
+
+    The adapter's parameters stay in fp32, and so do the sums between layers if the
+    model's embeddings are.
+    """
+    for module in model.modules():
+        if isinstance(module, LoraLayer):
+            module.forward = partial(_adapted, module, compute)
+        elif hasattr(module, "variance_epsilon"):
+            module.forward = partial(_normed, module, compute)
+
+
+def _adapted(module: Any, compute: torch.dtype, x: torch.Tensor) -> torch.Tensor:
+    [name] = module.active_adapters
+    dropout = getattr(module.lora_dropout[name], "p", 0.0) if module.training else 0.0
+    result: torch.Tensor = _AdaptedProduct.apply(  # type: ignore[no-untyped-call]
+        x.to(compute),
+        module.lora_A[name].weight,
+        module.lora_B[name].weight,
+        module.get_base_layer(),
+        module.scaling[name],
+        dropout,
+    )
+    return result
+
+
+def _normed(module: Any, compute: torch.dtype, x: torch.Tensor) -> torch.Tensor:
+    """Root-mean-square norm (Zhang and Sennrich 2019), in fp32 until its result."""
+    weight = module.weight.float()
+    wide = functional.rms_norm(x.float(), tuple(weight.shape), weight, module.variance_epsilon)
+    return wide.to(compute)

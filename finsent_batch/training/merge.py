@@ -1,0 +1,124 @@
+"""The story of `merge`: an adapter folded into a dense checkpoint that transformers loads.
+
+The adapter is folded into the weights it was trained on: those of a 4-bit base
+as they come out of dequantisation, not the originals, which it never saw. The
+result is bf16 and about as large as the original base.
+"""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from torch import nn
+
+from ..errors import CannotCreateError, ConfigError, StorageError
+from ..hardware import resolve_device
+from ..io.paths import check_folder
+from ..models.base_weights import weight_files
+from ..models.directory import open_model
+from ..models.manifest import CARD_FILE, MODEL_FILES, save_settings
+from ..models.spec import CAUSAL, ModelSpec
+from ..models.weight_files import FileHashes, share_weights
+from ..optional_imports import quiet_bitsandbytes
+from .failures import full_disk
+
+
+def merge(model: str, output: Path, *, overwrite: bool = False) -> list[Path]:
+    """Fold the adapter of a causal model into its base and write a checkpoint.
+
+    Returns the weight files written. The folder also gets the tokenizer and a
+    `finsent.json`, so that `score --model` takes it as it took the adapter.
+
+    Raises:
+        ConfigError: the model is no adapter of a causal base.
+        CannotCreateError: the output folder holds a model already, or is the adapter's own.
+        StorageError: the disk is full.
+        FinsentError: the model cannot be loaded.
+    """
+    spec = open_model(model)
+    if spec.family != CAUSAL or spec.adapter is None:
+        raise ConfigError(
+            f"{model} is no adapter of a causal model: merge is for what "
+            "train --preset llama2-7b writes"
+        )
+    if any((output / name).exists() for name in MODEL_FILES) and not overwrite:
+        raise CannotCreateError(f"{output} holds a model: use --overwrite or another -o")
+    if output.resolve() in (spec.folder.resolve(), spec.base.resolve()):
+        raise CannotCreateError(f"{output} is what this merge reads: use another -o")
+    quiet_bitsandbytes()
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        check_folder(output)
+        dense = _dense(spec)
+        _remove_weights(output)
+        dense.save_pretrained(output)
+        share_weights(output / "config.json")
+        _copy_tokenizer(spec, output)
+        _write_card(spec, output)
+    except PermissionError as error:
+        raise CannotCreateError(f"cannot write {output} ({error.strerror})") from None
+    except (OSError, RuntimeError, SafetensorError) as error:
+        if not full_disk(error):
+            raise
+        _remove_weights(output)
+        raise StorageError(
+            f"the disk is full while {output} was written: make room and run again with --overwrite"
+        ) from None
+    return weight_files(output)
+
+
+def _remove_weights(folder: Path) -> None:
+    """Remove a checkpoint's weights, and the card without which half of one is no model."""
+    (folder / CARD_FILE).unlink(missing_ok=True)
+    (folder / "adapter_config.json").unlink(missing_ok=True)
+    for file in folder.glob("*.safetensors*"):
+        file.unlink()
+
+
+def _dense(spec: ModelSpec) -> Any:
+    """Return the base as a plain bf16 model whose linear layers have the adapter in them."""
+    from transformers import AutoModelForCausalLM
+
+    from ..models.base_weights import WEIGHTS_FROM_DISK
+    from ..scorers.causal.linear import DenseLinear
+    from ..scorers.causal.load import fold_adapter, load_base
+
+    nf4, compute = spec.quantisation == "nf4", torch.bfloat16
+    folded = load_base(spec.base, nf4=nf4, device=resolve_device("auto"), compute=compute)
+    # Kept in 4 bits and unpacked a layer at a time: two dense copies of 7B are 27 GB.
+    fold_adapter(folded, spec, weights="nf4" if nf4 else "bf16", compute=compute)
+    dense = AutoModelForCausalLM.from_pretrained(
+        spec.base, dtype=torch.bfloat16, **WEIGHTS_FROM_DISK
+    )
+    for name, module in folded.named_modules():
+        if isinstance(module, DenseLinear):
+            target = dense.get_submodule(name)
+            assert isinstance(target, nn.Linear)
+            target.weight.data.copy_(module.dense(compute)[0])
+    return dense
+
+
+def _copy_tokenizer(spec: ModelSpec, output: Path) -> None:
+    for file in spec.tokenizer.glob("*"):
+        if "token" in file.name or file.name in ("vocab.json", "merges.txt"):
+            shutil.copyfile(file, output / file.name)
+
+
+def _write_card(spec: ModelSpec, output: Path) -> None:
+    hashes = FileHashes()
+    card = {
+        **spec.card,
+        "merged": True,
+        "quantisation": None,
+        "base": {
+            "id": spec.base_id,
+            "files": {f.name: hashes.sha256(f) for f in weight_files(output)},
+        },
+        "merged_from": {
+            "quantisation": spec.quantisation,
+            "adapter": hashes.sha256(spec.folder / "adapter_model.safetensors"),
+        },
+    }
+    save_settings(output, card)

@@ -1,0 +1,90 @@
+"""The story of `train`: which kind of model a preset makes, and what that needs here."""
+
+import importlib.util
+from dataclasses import replace
+from typing import Any
+
+from ..errors import UnavailableError, UsageError
+from ..hardware import cuda_available
+from ..optional_imports import quiet_bitsandbytes
+from ..progress import Progress, StopRequest, no_progress
+from ..train_config import CAUSAL_PRESETS, TrainConfig
+
+
+def train(
+    config: TrainConfig, *, progress: Progress = no_progress, stop: StopRequest | None = None
+) -> dict[str, dict[str, Any]]:
+    """Train, calibrate, evaluate and write a model directory.
+
+    Returns the metrics of each validation and test part, by `split/folder`; nothing in any but
+    the first of several processes that train together. A causal training looks at `stop`
+    after each step.
+
+    Raises:
+        BadDataError: the splits share headlines or lack a class.
+        MissingInputError: a data folder or the base is not there.
+        CannotCreateError: the output folder holds something already.
+        ConfigError: nothing to resume, or another training than this.
+        InterruptedRunError: at the `stop`; a checkpoint is kept.
+        StorageError: the disk is full; the checkpoints before are kept.
+        UnavailableError: a library that this preset needs is not installed.
+        UsageError: a setting that this preset does not have.
+    """
+    quiet_bitsandbytes()
+    if config.preset in CAUSAL_PRESETS:
+        _check_libraries(config)
+        _check_settings(config)
+        from .causal import train_causal
+
+        return train_causal(resolved(config), progress, stop or StopRequest())
+    foreign = ("resume", "save_steps", "early_stopping_patience", "quantisation", "memory_budget",
+               "optim", "target_modules")  # fmt: skip
+    for name in foreign:
+        if getattr(config, name) != getattr(TrainConfig, name):
+            raise UsageError(
+                f"--{name.replace('_', '-')} is for causal models: use --preset "
+                f"{' or '.join(CAUSAL_PRESETS)}"
+            )
+    from .distributed import Ranks
+
+    if Ranks.named().world > 1:
+        raise UsageError(
+            f"--preset {config.preset} trains in one process: run it without torchrun or accelerate"
+        )
+    from .encoder import train_encoder
+
+    return train_encoder(config, progress)
+
+
+def _check_settings(config: TrainConfig) -> None:
+    for name in ("pooling", "ema_decay"):
+        if getattr(config, name) != getattr(TrainConfig, name):
+            raise UsageError(f"--{name.replace('_', '-')} is for encoders: use --preset mini")
+    if config.class_weights == "sqrt":
+        raise UsageError(
+            f"--class-weights sqrt is for encoders: --preset {config.preset} has none and balanced"
+        )
+
+
+def resolved(config: TrainConfig) -> TrainConfig:
+    """Return settings with what `auto` leaves to this machine decided."""
+    if config.preset not in CAUSAL_PRESETS or config.optim != TrainConfig.optim:
+        return config
+    paged = config.quantisation is not None and cuda_available()
+    return replace(config, optim="paged_adamw_32bit" if paged else "adamw_torch")
+
+
+def _check_libraries(config: TrainConfig) -> None:
+    """Ask for what is missing before anything is read; say what works without."""
+    if importlib.util.find_spec("trl") is None:
+        raise UnavailableError(
+            f"--preset {config.preset} needs trl, and bitsandbytes for 4 bits: "
+            "pip install 'finsent-batch[llm]'; --preset mini and score need neither"
+        )
+    if config.quantisation == "nf4" and importlib.util.find_spec("bitsandbytes") is None:
+        raise UnavailableError(
+            "--quantisation nf4 needs bitsandbytes: pip install 'finsent-batch[llm]', or train on "
+            "the base as it is with --quantisation none"
+        )
+    if "paged" in config.optim and not cuda_available():
+        raise UnavailableError(f"--optim {config.optim} needs a CUDA GPU: use auto or adamw_torch")

@@ -1,0 +1,3 @@
+"""The version of finsent-batch."""
+
+__version__ = "0.1.0"

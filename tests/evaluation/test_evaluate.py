@@ -1,0 +1,114 @@
+"""`evaluate --against base`: the tutorial's table, McNemar's test, gates, card and files."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from finsent_batch.labels import LABELS
+
+from ..conftest import Result
+from ..helpers.causal_models import save_adapter
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def adapter(causal_base: Callable[..., Path], tmp_path: Path) -> Path:
+    """An adapter with random weights, and a card as `train` writes it."""
+    more = {
+        "preset": "llama2-7b",
+        "training": {"data": [], "data_sha256": "0", "hyperparameters": {}, "seed": 0},
+        "versions": {},
+        "metrics": {},
+    }
+    return save_adapter(tmp_path / "adapter", causal_base(), quantisation="nf4", card=more)
+
+
+@pytest.fixture
+def rows(tmp_path: Path, wordy: Callable[[int], list[str]]) -> pl.DataFrame:
+    labels = [LABELS[i % 3] for i in range(30)]
+    frame = pl.DataFrame({"headline": wordy(30), "label": labels})
+    frame.write_parquet(tmp_path / "test.parquet")
+    return frame
+
+
+def evaluate(run: Run, *more: object) -> Result:
+    options = ("--against", "base", "--data", "test.parquet", "-o", "report")
+    return run("evaluate", "--model", "adapter", *options, *more)
+
+
+def table(out: str) -> list[dict[str, str]]:
+    """Return the first table printed, a dict a row."""
+    lines = out.split("└")[0].replace("┃", "│").splitlines()
+    cells = [[c.strip() for c in line.split("│")[1:-1]] for line in lines if "│" in line]
+    return [dict(zip(cells[0], row, strict=True)) for row in cells[1:]]
+
+
+def test_base_and_tuned_stand_side_by_side_as_in_the_tutorial(
+    run: Run, adapter: Path, rows: pl.DataFrame, causal_base: Callable[..., Path], tmp_path: Path
+) -> None:
+    done = evaluate(run)
+    assert done.code == 0, done.err
+    shown = table(done.out)
+    assert [row["model"] for row in shown] == ["base", "tuned"]
+    assert list(shown[0])[:5] == ["model", "accuracy", "negative", "neutral", "positive"]
+    predictions = pl.read_parquet(tmp_path / "report" / "predictions.parquet")
+    assert predictions.equals(pl.read_csv(tmp_path / "report" / "predictions.csv").cast(
+        dict(predictions.schema)  # type: ignore[arg-type]
+    ))  # fmt: skip
+    metrics = json.loads((tmp_path / "report" / "metrics.json").read_text())
+    assert metrics["against"]["model"] == str(causal_base())
+    for row, column, found in zip(
+        shown, ("against_sentiment", "sentiment"), (metrics["against"], metrics), strict=True
+    ):
+        right = predictions[column] == rows["label"]
+        assert float(row["accuracy"]) == pytest.approx(right.mean(), abs=5e-4)
+        for i, label in enumerate(LABELS):
+            own = right.filter(rows["label"] == label)
+            assert float(row[label]) == pytest.approx(own.mean(), abs=5e-4)
+            called = predictions.filter(rows["label"] == label)[column]
+            assert found["confusion"][i] == [*((called == other).sum() for other in LABELS), 0]
+    only = [
+        int(((predictions[a] == rows["label"]) & (predictions[b] != rows["label"])).sum())
+        for a, b in (("sentiment", "against_sentiment"), ("against_sentiment", "sentiment"))
+    ]
+    assert f"McNemar: {only[0]} right only by tuned, {only[1]} only by base, p = " in done.out
+    assert sum(only) > 0
+    card = (adapter / "README.md").read_text()
+    assert f"| evaluate/test.parquet | 30 | {metrics['accuracy']:.3f} |" in card
+    assert f"| base/test.parquet | 30 | {metrics['against']['accuracy']:.3f} |" in card
+
+
+def test_gates_on_an_adapter_and_its_base_exit_with_3(
+    run: Run, adapter: Path, rows: pl.DataFrame, tmp_path: Path
+) -> None:
+    assert evaluate(run).code == 0
+    said = pl.read_parquet(tmp_path / "report" / "predictions.parquet")
+
+    def truth(column: str) -> None:
+        rows.with_columns(said[column].alias("label")).write_parquet(tmp_path / "test.parquet")
+
+    truth("sentiment")
+    done = evaluate(run, "--gate", "accuracy>=0.80", "--gate", "no-regression")
+    assert done.code == 0, done.err
+    assert table(done.out)[1]["accuracy"] == "1"
+    truth("against_sentiment")
+    done = evaluate(run, "--gate", "no-regression")
+    assert done.code == 3
+    assert "gate failed: no-regression: accuracy" in done.err
+    assert "wrote metrics.json" in done.out
+    done = evaluate(run, "--gate", "accuracy>=0.999")
+    assert (done.code, "not >= 0.999" in done.err) == (3, True), done.err
+
+
+def test_two_models_of_one_name_are_told_apart(
+    run: Run, tiny_model: Path, rows: pl.DataFrame, tmp_path: Path
+) -> None:
+    (tmp_path / "tiny").symlink_to(tiny_model)
+    more = ("--against", "tiny", "--data", "test.parquet", "-o", "report")
+    done = run("evaluate", "--model", "tiny", *more)
+    assert done.code == 0, done.err
+    assert [row["model"] for row in table(done.out)] == ["tiny (again)", "tiny"]

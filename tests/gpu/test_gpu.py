@@ -1,0 +1,153 @@
+"""What only a GPU does: its scores, short memory, recorded training steps, fp16."""
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from finsent_batch import hardware
+from finsent_batch.labels import LABELS
+from finsent_batch.training import causal as causal_training
+from finsent_batch.training import cuda_graphs as graphed_training
+
+from ..helpers.causal_models import save_adapter
+from ..helpers.qlora import arguments, save_split
+
+if not torch.cuda.is_available():
+    pytest.skip("no CUDA GPU here", allow_module_level=True)
+P = [f"p_{label}" for label in LABELS]
+
+
+def test_a_limit_on_memory_decides_the_weights():
+    whole = hardware.gpu_memory()
+    assert hardware.causal_weights("auto", "cuda", quantised=True, size=whole // 4) == "bf16"
+    torch.cuda.set_per_process_memory_fraction(0.25)
+    try:
+        assert hardware.gpu_memory() == pytest.approx(whole / 4, rel=0.01)
+        assert hardware.causal_weights("auto", "cuda", quantised=True, size=whole // 4) == "nf4"
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+
+
+def scores(run, tmp_path, store, *arguments):
+    done = run(
+        "--store", store, "score", "feed.parquet", "--overwrite", *arguments, "--summary", "json"
+    )
+    assert done.code == 0, done.err
+    return pl.read_parquet(tmp_path / "feed.scored.parquet"), done
+
+
+@pytest.mark.parametrize("architecture", ["llama", "qwen3"])
+@pytest.mark.parametrize(
+    ("weights", "reference_weights", "near"),
+    [("fp32", "fp32", 1e-3), ("bf16", "fp32", 0.1), ("nf4", "nf4", 0.1), ("fp8", "fp32", 0.2)],
+)
+def test_a_gpu_gives_a_cpu_s_scores(
+    run, wordy, tmp_path, causal_base, architecture, weights, reference_weights, near
+):
+    if weights == "fp8" and torch.cuda.get_device_capability() < (8, 9):
+        pytest.skip("no fp8 products")
+    pl.DataFrame({"headline": wordy(200)}).write_parquet(tmp_path / "feed.parquet")
+    quantisation = "nf4" if weights == "nf4" else None
+    model = save_adapter(tmp_path / "m", causal_base(architecture), quantisation=quantisation)
+    given = ("--model", model, "--device")
+    here, done = scores(run, tmp_path, "g.duckdb", *given, "cuda", "--weights", weights)
+    assert done.json["device"] == "cuda"
+    assert done.json["path"].startswith("packed")
+    there, _ = scores(run, tmp_path, "c.duckdb", *given, "cpu", "--weights", reference_weights)
+    apart = np.abs(here.select(P).to_numpy() - there.select(P).to_numpy())
+    assert apart.max() < near
+    assert apart.mean() < near / 5
+
+
+def test_short_memory_halves_batches_and_scores_all(run, wordy, tmp_path, causal_base):
+    base = causal_base("llama", intermediate_size=16384, hidden_size=256)
+    pl.DataFrame({"headline": wordy(6000)}).write_parquet(tmp_path / "feed.parquet")
+    given = ("--model", base, "--device", "cuda", "--weights", "bf16", "--max-batch-tokens")
+    plenty, _ = scores(run, tmp_path, "a.duckdb", *given, 65536)
+    torch.cuda.empty_cache()
+    total = torch.cuda.get_device_properties(0).total_memory
+    used = torch.cuda.memory_reserved()
+    torch.cuda.set_per_process_memory_fraction((used + 700e6) / total)
+    try:
+        short, done = scores(run, tmp_path, "b.duckdb", *given, 65536)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert "out of memory: going on with batches of" in done.err
+    assert done.json["rows"]["unique_scored"] == 6000
+    apart = np.abs(short.select(P).to_numpy() - plenty.select(P).to_numpy())
+    assert apart.max() < 0.1
+
+
+@pytest.mark.parametrize(("weights", "near"), [("fp32", 1e-4), ("bf16", 0.03)])
+def test_a_classifier_gives_a_cpu_s_scores(run, wordy, tmp_path, tiny_model, weights, near):
+    pl.DataFrame({"headline": wordy(300)}).write_parquet(tmp_path / "feed.parquet")
+    given = ("--model", tiny_model, "--weights")
+    here, done = scores(run, tmp_path, "g.duckdb", *given, weights, "--device", "cuda")
+    assert (done.json["device"], done.json["weights"]) == ("cuda", weights)
+    there, _ = scores(run, tmp_path, "c.duckdb", *given, "fp32", "--device", "cpu")
+    assert np.abs(here.select(P).to_numpy() - there.select(P).to_numpy()).mean() < near
+
+
+def trained(run, tmp_path, causal_base, name, *more):
+    if not (tmp_path / "split").exists():
+        save_split(tmp_path / "split")
+    given = arguments(tmp_path / "split", causal_base(), tmp_path / name, "--lora-dropout", 0)
+    done = run(*given[1:], *map(str, more))
+    assert done.code == 0, done.err
+    return load_file(tmp_path / name / "adapter_model.safetensors"), done.err
+
+
+@pytest.mark.parametrize("quantisation", ["none", "nf4"])
+def test_recorded_steps_train_what_ordinary_ones_do(
+    run, tmp_path, causal_base, monkeypatch, quantisation
+):
+    replays = []
+    replay = graphed_training.RecordedStep.replay
+
+    def counted(*given):
+        replays.append(1)
+        return replay(*given)
+
+    monkeypatch.setattr(graphed_training.RecordedStep, "replay", counted)
+    recorded, said = trained(run, tmp_path, causal_base, "recorded", "--quantisation", quantisation)
+    assert replays
+    assert "not recorded" not in said
+    monkeypatch.setattr(causal_training, "graphable", lambda _: False)
+    count = len(replays)
+    ordinary, _ = trained(run, tmp_path, causal_base, "ordinary", "--quantisation", quantisation)
+    assert len(replays) == count
+    apart = sum((recorded[n] - w).norm() ** 2 for n, w in ordinary.items()) ** 0.5
+    whole = sum(w.norm() ** 2 for w in ordinary.values()) ** 0.5
+    assert apart < 0.2 * whole
+
+
+def test_what_cannot_be_recorded_trains_all_the_same(run, tmp_path, causal_base, monkeypatch):
+    """The forward pass asks for a number, which no recording can hold."""
+    forward = graphed_training.RecordedStep.forward_and_backward
+
+    def asking(self, model):
+        loss = forward(self, model)
+        loss.item()
+        return loss
+
+    monkeypatch.setattr(graphed_training.RecordedStep, "forward_and_backward", asking)
+    adapter, said = trained(run, tmp_path, causal_base, "asking", "--lora-dropout", "0.1")
+    assert said.count("training steps are not recorded") == 1
+    assert all(weight.isfinite().all() for weight in adapter.values())
+
+
+def test_a_gpu_without_bf16_trains_in_fp16(run, tmp_path, causal_base, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: False)
+    adapter, said = trained(run, tmp_path, causal_base, "half", "--quantisation", "none")
+    assert "not finite" not in said
+    assert any(w.abs().max() > 0 for n, w in adapter.items() if "lora_B" in n)
+    done = run("evaluate", "--model", "half", "--data", "split/train.parquet", "-o", "report")
+    assert done.code == 0, done.err
+
+
+def test_doctor_says_what_to_expect_of_a_gpu(run):
+    done = run("doctor")
+    assert torch.cuda.get_device_name().split()[-1] in done.out
+    assert "headlines/s" in done.out

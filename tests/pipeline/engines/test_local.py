@@ -1,0 +1,113 @@
+"""Scoring and tokenising side by side: one chunk is scored while the next is tokenised."""
+
+import threading
+
+import duckdb
+import polars as pl
+import pytest
+
+from finsent_batch.config import ModelConfig, ScoreConfig, StoreConfig
+from finsent_batch.errors import InterruptedRunError
+from finsent_batch.pipeline import score as scoring
+from finsent_batch.pipeline import score_stage as scoring_stage
+from finsent_batch.pipeline.engines import local as engines
+from finsent_batch.progress import StopRequest
+from finsent_batch.scorers.encoder.scorer import EncoderScorer
+
+CHUNK, ROWS = 20, 70
+
+
+class Watched(EncoderScorer):
+    """The real scorer, with something to do as each chunk is tokenised and scored."""
+
+    def __init__(self, *arguments, on_tokenise, on_score, **options):
+        super().__init__(*arguments, **options)
+        self.on_tokenise, self.on_score = on_tokenise, on_score
+        self.chunks_tokenised = self.chunks_scored = 0
+
+    def tokenise(self, texts):
+        self.on_tokenise(self.chunks_tokenised)
+        self.chunks_tokenised += 1
+        return super().tokenise(texts)
+
+    def score_tokenised(self, tokenised):
+        self.on_score(self.chunks_scored)
+        self.chunks_scored += 1
+        yield from super().score_tokenised(tokenised)
+
+
+@pytest.fixture
+def score(tmp_path, tiny_model, wordy, monkeypatch):
+    """Score ROWS headlines in chunks of CHUNK with a watched scorer."""
+    monkeypatch.setattr(engines, "CHUNK_HEADLINES", CHUNK)
+    file = tmp_path / "feed.parquet"
+    pl.DataFrame({"headline": wordy(ROWS)}).write_parquet(file)
+
+    def call(on_tokenise=lambda chunk: None, on_score=lambda chunk: None, stop=None):
+        def load(spec, device, weights, config):
+            return Watched(
+                spec, device=device, weights=weights, on_tokenise=on_tokenise, on_score=on_score
+            )
+
+        monkeypatch.setattr(scoring_stage, "load_scorer", load)
+        config = ScoreConfig(
+            input=str(file),
+            model=ModelConfig(model=str(tiny_model), weights="fp32"),
+            store=StoreConfig(path=tmp_path / "finsent.duckdb"),
+            commit_seconds=0,
+        )
+        return scoring.score(config, stop=stop)
+
+    yield call
+    left = [t.name for t in threading.enumerate() if t.name.startswith("tokenise")]
+    assert left == [], "no thread outlives its run"
+
+
+def committed(folder):
+    with duckdb.connect(folder / "finsent.duckdb", read_only=True) as store:
+        return store.execute("SELECT count(*), count(DISTINCT headline_key) FROM scores").fetchone()
+
+
+def test_the_next_chunk_is_tokenised_while_one_is_scored(score, tmp_path):
+    begun = [threading.Event() for _ in range(4)]
+    main = threading.current_thread()
+
+    def on_tokenise(chunk):
+        assert threading.current_thread() is not main
+        begun[chunk].set()
+
+    def on_score(chunk):
+        assert threading.current_thread() is main
+        # Without overlap the next chunk's turn would never come.
+        assert chunk == 3 or begun[chunk + 1].wait(timeout=60)
+        assert chunk > 1 or not begun[chunk + 2].is_set(), "one chunk ahead, not all"
+
+    assert score(on_tokenise, on_score).rows["unique_scored"] == ROWS
+    assert committed(tmp_path) == (ROWS, ROWS)
+
+
+def test_a_stop_ends_the_run_within_the_chunk(score, tmp_path):
+    stop = StopRequest()
+
+    def on_score(chunk):
+        if chunk == 1:
+            stop.signal = 15
+
+    with pytest.raises(InterruptedRunError):
+        score(on_score=on_score, stop=stop)
+    count, distinct = committed(tmp_path)
+    assert CHUNK < count == distinct <= 2 * CHUNK
+    assert score().rows["unique_scored"] == ROWS - count
+
+
+@pytest.mark.parametrize("where", ["on_tokenise", "on_score"])
+@pytest.mark.parametrize("chunk", [0, 2])
+def test_an_error_ends_the_run_and_keeps_what_was_committed(score, tmp_path, where, chunk):
+    def fail(number):
+        if number == chunk:
+            raise MemoryError("no more")
+
+    with pytest.raises(MemoryError, match="no more"):
+        score(**{where: fail})
+    assert committed(tmp_path) == (chunk * CHUNK, chunk * CHUNK)
+    assert score().rows["unique_scored"] == ROWS - chunk * CHUNK

@@ -1,0 +1,127 @@
+"""Real Ray on this machine: a cluster that runs join, with two actors on CPU cores."""
+
+import os
+import shutil
+import signal
+import socket
+import time
+from pathlib import Path
+
+import duckdb
+import polars as pl
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from finsent_batch.pipeline.engines import ray as ray_engine
+from finsent_batch.pipeline.engines.ray_actor import ScoringActor
+from finsent_batch.pipeline.engines.ray_cluster import ray_installed
+from finsent_batch.pipeline.score import score
+
+from ...helpers.ray_nodes import AtOnce, by_value, cluster, on_ray, ray_threads
+
+__all__ = ["cluster", "on_ray"]  # fixtures
+if not ray_installed():
+    pytest.skip("Ray is not installed", allow_module_level=True)
+TWO = ("--engine", "ray", "--actors", "2")
+
+
+@pytest.fixture
+def joined(run, cluster):
+    """Score on the cluster, in this process."""
+    return lambda *arguments: run("score", *arguments, *TWO, "--ray-address", cluster)
+
+
+def test_a_thousand_real_headlines_have_the_local_engine_s_labels(run, joined, data, tmp_path):
+    night = sorted((data / "feeds" / "nightly").glob("*.parquet"))[0]
+    feed = pl.read_parquet(night).unique("headline", maintain_order=True).head(1000)
+    (tmp_path / "in" / "deep").mkdir(parents=True)
+    feed.head(400).write_parquet(tmp_path / "in" / "a.parquet")
+    feed.tail(600).write_parquet(tmp_path / "in" / "deep" / "b.parquet")
+    done = run("--store", "local.duckdb", "score", "in", "-o", "local", "--engine", "local")
+    assert done.code == 0, done.err
+    done = joined("in", "-o", "ray", "--summary", "json")
+    assert done.code == 0, done.err
+    assert done.err == ""
+    assert done.json["rows"]["unique_scored"] == 1000
+    assert done.json["engine"] == "ray"
+    assert done.json["actors"] in (1, 2), "on a busy machine one may come when all is done"
+    for name in ("a.scored.parquet", "deep/b.scored.parquet"):
+        here = pl.read_parquet(tmp_path / "local" / name)
+        there = pl.read_parquet(tmp_path / "ray" / name)
+        computed = ["sentiment_score", "p_negative", "p_neutral", "p_positive"]
+        again = ["run_id", "scored_at"]
+        assert there.drop(*computed, *again).equals(here.drop(*computed, *again))
+        # Other batches: int8 rounds a little differently.
+        assert (there["p_positive"] - here["p_positive"]).abs().max() < 0.02
+    assert run("score", "in", "-o", "ray", *TWO).code == 0, "nothing to score: no Ray is started"
+
+
+def test_a_model_that_a_node_cannot_load_is_named(joined, tiny_model, feed, tmp_path):
+    shutil.copytree(tiny_model, tmp_path / "torn")
+    weights = load_file(tmp_path / "torn" / "model.safetensors")
+    weights.pop("classifier.weight")
+    save_file(weights, tmp_path / "torn" / "model.safetensors", {"format": "pt"})
+    done = joined("feed.parquet", "--model", "torn", "--weights", "fp32")
+    assert done.code == 69, done.err
+    assert done.err.count("\n") == 1
+    assert f"cannot be loaded on node {socket.gethostname()}" in done.err
+    assert "lacks weights (classifier.weight" in done.err
+
+
+class Buggy(ScoringActor):
+    """Fails in a way that nobody foresaw."""
+
+    def load(self, assignment):
+        scorer = AtOnce()
+        scorer.score_tokenised = lambda _: 1 / 0
+        return scorer
+
+
+def test_a_bug_on_an_actor_is_shown_whole(cluster, on_ray, monkeypatch):
+    by_value(__name__)
+    monkeypatch.setattr(ray_engine, "ScoringActor", Buggy)
+    config = on_ray(50, ray_address=cluster)
+    with pytest.raises(RuntimeError, match=rf"on node {socket.gethostname()}: Traceback") as error:
+        score(config)
+    assert "score_tokenised = lambda" in str(error.value)
+    assert "ZeroDivisionError" in str(error.value)
+    assert not ray_threads()
+
+
+class DiesOfShortOnes(ScoringActor):
+    """The kernel would do so where a block takes too much memory."""
+
+    committed = ""
+    """A file that is there once what came before is in the store."""
+
+    def load(self, assignment):
+        return AtOnce()
+
+    def __call__(self, block):
+        if max(map(len, block["headlines"][0].as_py())) < 40:
+            while not Path(self.committed).exists():
+                time.sleep(0.05)
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().__call__(block)
+
+
+def test_a_block_that_kills_every_actor_ends_the_run(joined, wordy, tmp_path, monkeypatch):
+    by_value(__name__)
+    monkeypatch.setattr(ray_engine, "ScoringActor", DiesOfShortOnes)
+    monkeypatch.setattr(ray_engine, "_RETRIES", 1)
+    monkeypatch.setattr(DiesOfShortOnes, "committed", str(tmp_path / "committed"))
+    commit = ray_engine._commit_reports
+
+    def told(*given):
+        commit(*given)
+        (tmp_path / "committed").touch()
+
+    monkeypatch.setattr(ray_engine, "_commit_reports", told)
+    pl.DataFrame({"headline": wordy(500)}).write_parquet(tmp_path / "feed.parquet")
+    done = joined("feed.parquet", "--model", "mini", "--commit-seconds", "0")
+    assert done.code == 69, done.err
+    assert done.err.count("\n") == 1
+    assert "scoring on Ray failed (Actor" in done.err, "SystemException would say nothing"
+    with duckdb.connect(tmp_path / "finsent.duckdb", read_only=True) as store:
+        [(kept,)] = store.execute("SELECT count(*) FROM scores").fetchall()
+    assert 0 < kept < 500

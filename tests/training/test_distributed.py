@@ -1,0 +1,148 @@
+"""Two training processes on CPUs, as torchrun starts them, against one."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import psutil
+import pytest
+from safetensors.numpy import load_file
+
+from finsent_batch.errors import UsageError
+from finsent_batch.train_config import TrainConfig
+from finsent_batch.training.micro_batch import micro_batch
+
+BIN = Path(sys.executable).parent
+TRAIN = BIN / "finsent-batch"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("ranks")
+
+
+@pytest.fixture(scope="module")
+def arguments(folder, causal_base):
+    """Of a training without dropout whose epochs are five whole batches of eight."""
+    verbs = {"positive": "rises", "negative": "falls", "neutral": "posts"}
+    rows = [
+        (f"{who} {verb} {amount}", label)
+        for who in ("nokia", "bank", "oil", "sales", "deal")
+        for label, verb in verbs.items()
+        for amount in ("profit", "shares", "jobs", "loss")
+    ]
+    (folder / "split").mkdir()
+    parts = {"train": rows[:40], "valid": rows[40:50], "test": rows[50:]}
+    for name, part in parts.items():
+        pl.DataFrame(part, schema=["headline", "label"], orient="row").write_parquet(
+            folder / "split" / f"{name}.parquet"
+        )
+    return [
+        "train", "--preset", "llama2-7b", "--data", "split", "--base", str(causal_base()),
+        "--quantisation", "none", "--num-train-epochs", "2", "--learning-rate", "5e-3",
+        "--lora-r", "4", "--lora-dropout", "0", "--threads", "1",
+        "--per-device-train-batch-size", "8", "--gradient-accumulation-steps", "1",
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def two(folder, arguments):
+    """What two processes print that train the adapter in `folder / "two"`."""
+    started = processes(folder, 2, [*arguments, "-o", "two"])
+    out, err = started.communicate()
+    assert started.returncode == 0, err
+    return out
+
+
+def processes(folder, count, arguments):
+    torchrun = [BIN / "torchrun", "--standalone", f"--nproc-per-node={count}"]
+    return subprocess.Popen(
+        [*torchrun, TRAIN, *arguments], cwd=folder, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+
+
+def adapter_of(folder):
+    return folder / "adapter_model.safetensors"
+
+
+def test_two_processes_train_the_adapter_of_one(run, folder, arguments, two, monkeypatch):
+    monkeypatch.chdir(folder)
+    done = run(*arguments, "-o", "one")
+    assert done.code == 0, done.err
+    assert two.count("wrote two") == 1, "the first process alone tells"
+    one, both = (load_file(adapter_of(folder / name)) for name in ("one", "two"))
+    assert one.keys() == both.keys()
+    moved = 0.0
+    for name, values in one.items():
+        moved = max(moved, float(np.abs(values).max()) if "lora_B" in name else 0.0)
+        np.testing.assert_allclose(both[name], values, atol=2e-4, err_msg=name)
+    assert moved > 0.01, "it has learnt something"
+    steps = [json.loads((folder / n / "training_log.json").read_text()) for n in ("one", "two")]
+    assert steps[0][-1]["step"] == steps[1][-1]["step"] == 10
+    scored = run("evaluate", "--model", "two", "--data", "split/test.parquet", "-o", "report")
+    assert scored.code == 0, scored.err
+
+
+def test_two_killed_processes_resume_to_the_same_adapter(folder, arguments, two):
+    command = [*arguments, "-o", "killed", "--save-steps", "3"]
+    started = processes(folder, 2, command)
+    saved = folder / "killed" / "checkpoints" / "checkpoint-3" / "trainer_state.json"
+    deadline = time.monotonic() + 300
+    while not saved.exists():
+        assert started.poll() is None, started.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    # torchrun's processes outlive it when it is killed.
+    everyone = [*psutil.Process(started.pid).children(recursive=True), started]
+    for process in everyone:
+        process.kill()
+    psutil.wait_procs(everyone[:-1])
+    started.communicate()
+    assert not adapter_of(folder / "killed").exists()
+    resumed = processes(folder, 2, [*command, "--resume"])
+    out, err = resumed.communicate()
+    assert resumed.returncode == 0, err
+    assert out.count("wrote killed") == 1
+    assert adapter_of(folder / "killed").read_bytes() == adapter_of(folder / "two").read_bytes()
+    log = json.loads((folder / "killed" / "training_log.json").read_text())
+    assert log[-1]["step"] == 10
+
+
+@pytest.mark.parametrize(
+    ("size", "accumulation", "processes", "share"),
+    [(1, 8, 1, (1, 8)), (1, 8, 2, (1, 4)), (8, 1, 2, (4, 1)), (6, 2, 4, (3, 1)), (4, 6, 3, (4, 2))],
+)
+def test_the_effective_batch_is_shared(size, accumulation, processes, share):
+    given = {
+        "per_device_train_batch_size": size,
+        "gradient_accumulation_steps": accumulation,
+        "auto_batch": False,
+    }
+    config = TrainConfig.for_preset("llama2-7b", data=(), output=Path("x"), **given)
+    found = micro_batch(config, None, 100, None, processes=processes)
+    assert (found.size, found.accumulation) == share
+    auto = TrainConfig.for_preset(
+        "llama2-7b", data=(), output=Path("x"), **given | {"auto_batch": True}
+    )
+    found = micro_batch(auto, None, 100, None, processes=processes)
+    assert found.size * found.accumulation * processes == size * accumulation
+
+
+def test_a_batch_that_cannot_be_shared_is_refused():
+    config = TrainConfig.for_preset("llama2-7b", data=(), output=Path("x"))
+    with pytest.raises(UsageError, match="1 x 8, which 3 processes cannot share"):
+        micro_batch(config, None, 100, None, processes=3)
+
+
+def test_an_encoder_trains_in_one_process(run, arguments, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    done = run("train", "--preset", "mini", "--data", "split", "-o", "x")
+    assert done.code == 2
+    assert "--preset mini trains in one process" in done.err
