@@ -187,13 +187,7 @@ def _varlen(
         grouped = False
     options: dict[str, Any] = {"enable_gqa": True} if grouped else {}
     result = varlen_attn(
-        query,
-        key,
-        value,
-        query_starts,
-        key_starts,
-        longest_query,
-        longest_key,
+        *(query, key, value, query_starts, key_starts, longest_query, longest_key),
         scale=scale,
         window_size=(-1, 0) if causal else (-1, -1),
         return_aux=AuxRequest(lse=True),
