@@ -8,6 +8,7 @@ from safetensors.torch import load_file
 
 from finsent_batch import hardware
 from finsent_batch.labels import LABELS
+from finsent_batch.models.precision import causal_weights
 from finsent_batch.training import causal as causal_training
 from finsent_batch.training import cuda_graphs as graphed_training
 
@@ -21,11 +22,11 @@ P = [f"p_{label}" for label in LABELS]
 
 def test_a_limit_on_memory_decides_the_weights():
     whole = hardware.gpu_memory()
-    assert hardware.causal_weights("auto", "cuda", quantised=True, size=whole // 4) == "bf16"
+    assert causal_weights("auto", "cuda", quantised=True, size=whole // 4) == "bf16"
     torch.cuda.set_per_process_memory_fraction(0.25)
     try:
         assert hardware.gpu_memory() == pytest.approx(whole / 4, rel=0.01)
-        assert hardware.causal_weights("auto", "cuda", quantised=True, size=whole // 4) == "nf4"
+        assert causal_weights("auto", "cuda", quantised=True, size=whole // 4) == "nf4"
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
 
