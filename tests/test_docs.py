@@ -120,6 +120,18 @@ def test_the_readme_s_rows_are_the_demo_s(run):
             assert number is None if shown == "" else abs(float(shown) - number) < 0.02
 
 
+def test_the_architecture_page_shows_every_room_and_no_path_that_is_gone():
+    page = (DOCS / "architecture.md").read_text("utf-8")
+    library = ROOT / "finsent_batch"
+    rooms = {f"{folder.parent.name}/" for folder in library.glob("*/__init__.py")}
+    modules = {file.name for file in library.glob("*.py")} - {"__init__.py"}
+    assert {
+        name for name in rooms | modules if f" {name} " not in page.replace("\n", " \n")
+    } == set()
+    gone = [path for path in re.findall(r"`(\w+/[\w./]+)`", page) if not (ROOT / path).exists()]
+    assert gone == []
+
+
 # ---- docs/cli.md
 
 
