@@ -1,8 +1,17 @@
-"""Settings of training and its presets, a frozen dataclass as in `config.py`."""
+"""Settings of training and its presets, a frozen dataclass as in `config.py`.
 
-from dataclasses import dataclass
+A field's `family` in its metadata says that only causal models, or only encoders, have the
+setting: what checks, records or describes settings reads it there, through `settings_of`.
+"""
+
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
+
+CAUSAL: Final = "causal"
+ENCODER: Final = "encoder"
+_CAUSAL: Final = {"family": CAUSAL}
+_ENCODER: Final = {"family": ENCODER}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,11 +27,11 @@ class TrainConfig:
     preset: str = "mini"
     base: str | None = None
     """A Hugging Face directory or Hub id; None takes the packaged MiniLM."""
-    quantisation: str | None = None
-    """`nf4` trains on the base in 4 bits, scales quantised again (QLoRA); causal models only."""
-    loss: str = "label"
+    quantisation: str | None = field(default=None, metadata=_CAUSAL)
+    """`nf4` trains on the base in 4 bits, scales quantised again (QLoRA)."""
+    loss: str = field(default="label", metadata=_CAUSAL)
     """What a causal model's loss counts: the `label` word alone, or the `full-text`."""
-    pooling: str = "mean"
+    pooling: str = field(default="mean", metadata=_ENCODER)
     """What the classifier reads: the `mean` of the token states, or `cls`, BERT's own pooler."""
     learning_rate: float = 1e-3
     num_train_epochs: float = 3.0
@@ -30,18 +39,18 @@ class TrainConfig:
     gradient_accumulation_steps: int = 1
     lr_scheduler_type: str = "cosine"
     warmup_ratio: float = 0.06
-    optim: str = "auto"
-    """`auto` takes paged_adamw_32bit for a 4-bit base on CUDA, else adamw_torch; causal only."""
+    optim: str = field(default="auto", metadata=_CAUSAL)
+    """`auto` takes paged_adamw_32bit for a 4-bit base on CUDA, else adamw_torch."""
     weight_decay: float = 0.01
     max_grad_norm: float = 1.0
     label_smoothing_factor: float = 0.05
-    ema_decay: float = 0.0
+    ema_decay: float = field(default=0.0, metadata=_ENCODER)
     """Decay, a step, of the running mean of weights that is kept; 0 keeps the last weights."""
     lora_r: int = 64
     lora_alpha: int = 64
     lora_dropout: float = 0.1
-    target_modules: str = "all-linear"
-    """Linear layers that an adapter of a causal model is on: all, or names with commas between."""
+    target_modules: str = field(default="all-linear", metadata=_CAUSAL)
+    """Linear layers that the adapter is on: all, or names with commas between."""
     class_weights: str = "sqrt"
     """`balanced` weighs classes inversely to their frequency within each data folder; `sqrt` does
     so in the first and by the root of it in the others; `none` does not."""
@@ -50,17 +59,17 @@ class TrainConfig:
     repeat_first: int = 2
     """How often an epoch goes through the first data folder, the one the model is meant for."""
     max_length: int = 128
-    auto_batch: bool = False
+    auto_batch: bool = field(default=False, metadata=_CAUSAL)
     """Cut the effective batch, batch size times accumulation, into the largest micro-batches that
     memory allows, and leave gradient checkpointing out where it fits without."""
-    gradient_checkpointing: bool = False
-    memory_budget: str | None = None
+    gradient_checkpointing: bool = field(default=False, metadata=_CAUSAL)
+    memory_budget: str | None = field(default=None, metadata=_CAUSAL)
     """GPU memory that training may take, such as 16GB; None takes what is free."""
-    early_stopping_patience: int | None = None
+    early_stopping_patience: int | None = field(default=None, metadata=_CAUSAL)
     """Epochs without a better validation accuracy after which to stop; None goes to the end."""
-    save_steps: int | None = None
+    save_steps: int | None = field(default=None, metadata=_CAUSAL)
     """Optimiser steps between checkpoints besides those at the end of each epoch."""
-    resume: bool = False
+    resume: bool = field(default=False, metadata=_CAUSAL)
     """Go on from the last checkpoint in the output folder."""
     report_to: str = "tensorboard"
     """Where logs go beside `training_log.json`: `tensorboard`, where it is installed, or `none`."""
@@ -109,3 +118,18 @@ TRAIN_PRESETS: Final[dict[str, dict[str, Any]]] = {
 """What differs from `TrainConfig`'s defaults, by preset."""
 CAUSAL_PRESETS: Final = ("llama2-7b",)
 """Those that fine-tune a causal model on a prompt; the others an encoder."""
+
+
+def family_of(preset: str) -> str:
+    """Return which family a preset trains, `causal` or `encoder`."""
+    return CAUSAL if preset in CAUSAL_PRESETS else ENCODER
+
+
+def presets_of(family: str) -> tuple[str, ...]:
+    """Return the presets that train a family."""
+    return tuple(preset for preset in TRAIN_PRESETS if family_of(preset) == family)
+
+
+def settings_of(family: str) -> tuple[str, ...]:
+    """Return the settings that only models of a family have."""
+    return tuple(f.name for f in fields(TrainConfig) if f.metadata.get("family") == family)

@@ -7,7 +7,14 @@ from typing import Any
 
 import click
 
-from finsent_batch.train_config import CAUSAL_PRESETS, TRAIN_PRESETS, TrainConfig
+from finsent_batch.train_config import (
+    CAUSAL,
+    ENCODER,
+    TRAIN_PRESETS,
+    TrainConfig,
+    family_of,
+    settings_of,
+)
 
 from .options import Real, file_path
 from .terminal import print_table, progress_bar, stop_on_signals
@@ -25,13 +32,21 @@ def _setting(name: str, kind: Any, text: str = "") -> Callable[[Command], Comman
     ]
     common = [] if default is None else [str(default)]
     shown = ", ".join([*common, *others])
-    note = f"{text}  [default: {shown}]".strip() if shown else text
+    note = f"{text}{_whose(name)}"
+    note = f"{note}  [default: {shown}]".strip() if shown else note.strip()
     return click.option(f"--{name.replace('_', '-')}", type=kind, default=None, help=note)
 
 
-def _switch(name: str, text: str) -> Callable[[Command], Command]:
+def _switch(name: str, text: str, default: str = "") -> Callable[[Command], Command]:
     flag = name.replace("_", "-")
-    return click.option(f"--{flag}/--no-{flag}", default=None, help=text)
+    note = f"{text}{_whose(name)}" + (f"  [default: {default}]" if default else "")
+    return click.option(f"--{flag}/--no-{flag}", default=None, help=note)
+
+
+def _whose(name: str) -> str:
+    """Return what the help adds to a setting that one family alone has."""
+    families = {CAUSAL: " Causal models only.", ENCODER: " Encoders only."}
+    return next((note for family, note in families.items() if name in settings_of(family)), "")
 
 
 _SETTINGS = (
@@ -39,7 +54,7 @@ _SETTINGS = (
     _setting("num_train_epochs", Real(min=0, min_open=True)),
     _setting("per_device_train_batch_size", click.IntRange(min=1)),
     _setting("gradient_accumulation_steps", click.IntRange(min=1)),
-    _switch("auto_batch", "Cut the effective batch as memory allows.  [default: llama2-7b: yes]"),
+    _switch("auto_batch", "Cut the effective batch as memory allows.", "llama2-7b: yes"),
     _switch("gradient_checkpointing", "Recompute activations, where --no-auto-batch."),
     _setting("memory_budget", str, "GPU memory that training may take, such as 16GB."),
     _setting("lr_scheduler_type",
@@ -47,7 +62,7 @@ _SETTINGS = (
     _setting("warmup_ratio", Real(0, 1)),
     _setting("optim", click.Choice(["auto", "adamw_torch", "adamw_torch_fused",
                                     "paged_adamw_32bit", "paged_adamw_8bit"]),
-             "Of a causal model; auto: paged_adamw_32bit for a 4-bit base on CUDA."),
+             "auto: paged_adamw_32bit for a 4-bit base on CUDA."),
     _setting("weight_decay", Real(min=0)),
     _setting("max_grad_norm", Real(min=0)),
     _setting("label_smoothing_factor", Real(0, 1)),
@@ -55,16 +70,16 @@ _SETTINGS = (
     _setting("lora_r", click.IntRange(min=1)),
     _setting("lora_alpha", click.IntRange(min=1)),
     _setting("lora_dropout", Real(0, 1, max_open=True)),
-    _setting("target_modules", str, "Layers of a causal model's adapter, such as q_proj,v_proj."),
+    _setting("target_modules", str, "Layers that the adapter is on, such as q_proj,v_proj."),
     _setting("class_weights", click.Choice(["none", "balanced", "sqrt"]),
              "How rare classes gain; with a causal model, balanced repeats their rows."),
-    _switch("opposites", "Add headlines of the first folder turned around.  [default: mini: yes]"),
+    _switch("opposites", "Add headlines of the first folder turned around.", "mini: yes"),
     _setting("repeat_first", click.IntRange(min=1), "How often an epoch shows the first folder."),
     _setting("max_length", click.IntRange(min=8), "Tokens; a longer headline is cut at its end."),
-    _setting("pooling", click.Choice(["mean", "cls"]), "What an encoder's classifier reads."),
+    _setting("pooling", click.Choice(["mean", "cls"]), "What the classifier reads."),
     _setting("quantisation", click.Choice(["nf4", "none"]),
-             "Keep a causal base in 4 bits, its scales quantised again."),
-    _setting("loss", click.Choice(["label", "full-text"]), "What a causal model's loss counts."),
+             "Keep the base in 4 bits, its scales quantised again."),
+    _setting("loss", click.Choice(["label", "full-text"]), "What the loss counts."),
     _setting("early_stopping_patience", click.IntRange(min=1),
              "Epochs without a better validation accuracy after which to stop."),
     _setting("save_steps", click.IntRange(min=1), "Steps between checkpoints besides epochs' own."),
@@ -101,7 +116,12 @@ def _shown(value: object) -> str:
     f"llama2-7b: {TRAIN_PRESETS['llama2-7b']['base']}]",
 )
 @_settings
-@click.option("--resume", is_flag=True, default=False, help="Go on from the last checkpoint.")
+@click.option(
+    "--resume",
+    is_flag=True,
+    default=False,
+    help=f"Go on from the last checkpoint.{_whose('resume')}",
+)
 @click.option("--overwrite", is_flag=True, default=False, help="Replace a model in the folder.")
 @click.option(
     "--show-config", is_flag=True, default=False, help="Print all settings; train nothing."
@@ -133,7 +153,7 @@ def train(
     from finsent_batch.training.train import train as run_train
 
     stop = StopRequest()
-    if preset in CAUSAL_PRESETS:  # an encoder's training has no checkpoint to write first
+    if family_of(preset) == CAUSAL:  # an encoder's training has no checkpoint to write first
         stop_on_signals(stop)
     with progress_bar(quiet=obj.quiet) as progress:
         report = run_train(config, progress=progress, stop=stop)

@@ -5,10 +5,10 @@ then loaded as `score` loads it, and one temperature is fitted on the validation
 rows (Guo et al. 2017).
 """
 
-import json
 import logging
 import shutil
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,20 +16,18 @@ import torch
 from datasets import Dataset
 from transformers import AutoTokenizer, set_seed
 
-from ..arrays import Floats, Ints
+from ..arrays import Floats
 from ..errors import UsageError
 from ..hardware import resolve_device
 from ..labelled.mixture import epoch_rows
 from ..labelled.split_folders import Labelled, held_out, load_splits
 from ..labels import LABELS
-from ..metrics.classification import evaluate_predictions, fit_temperature
 from ..models.base_weights import FROM_DISK, resolve_base, weight_files
-from ..models.manifest import CARD_FILE, save_settings
+from ..models.manifest import save_settings
 from ..models.model_card import write_card
 from ..models.prompts import DEFAULT_PROMPT
 from ..models.reading import read_json
 from ..models.spec import CAUSAL, ModelSpec
-from ..models.weight_files import share_weights
 from ..progress import Progress, StopRequest
 from ..scorers.causal.decoders import packable
 from ..scorers.causal.load import compute_dtype
@@ -37,6 +35,7 @@ from ..scorers.causal.packed_attention import NAME as PACKED
 from ..scorers.causal.prompt_tokens import PromptTokens, load_backend, load_prompt_tokens
 from ..scorers.causal.scorer import LabelTokenScorer
 from ..train_config import TrainConfig
+from .calibrate import Logits, calibrate
 from .callbacks import check_finite
 from .causal_dataset import Answers, PackedCollator, balanced, training_set
 from .causal_trainer import adapted, base_model, fit_causal
@@ -44,9 +43,9 @@ from .checkpoints import CHECKPOINTS, start_checkpoints
 from .cuda_graphs import LENGTHS, graphable
 from .distributed import Ranks
 from .failures import expected_faults
-from .manifest import causal_card
+from .manifest import manifest
 from .micro_batch import activation_budget, limited_memory, micro_batch, release_memory
-from .output import check_output
+from .output import check_output, save_model
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +67,14 @@ def train_causal(
         )
     spec = _untrained(config)
     tokens = load_prompt_tokens(spec)
-    card = causal_card(config, spec, tokens, data)
+    card = manifest(
+        config,
+        data,
+        family=CAUSAL,
+        base=spec.base,
+        max_length=spec.max_length,
+        own={"prompt": DEFAULT_PROMPT.to_card(), "label_token_ids": list(tokens.label_ids)},
+    )
     if ranks.first:
         start_checkpoints(config, card)
     ranks.wait()
@@ -82,7 +88,8 @@ def train_causal(
             release_memory()
             if not ranks.first:
                 return {}
-            card["temperature"], card["metrics"] = _assess(config, spec, card, data, stop)
+            logits_of = _logits(spec, card, config.output, stop)
+            card["temperature"], card["metrics"] = calibrate(logits_of, data)
             write_card(config.output, card)
             # Last: a folder without it holds no model, and may still be resumed.
             save_settings(config.output, card)
@@ -154,7 +161,8 @@ def _fit(
     fit_causal(config, model, tokenizer, sets, batch, collator, progress, stop, ranks)
     check_finite(model)
     if ranks.first:
-        _save(config, model, tokenizer)
+        assert config.base is not None
+        save_model(config.output, model, tokenizer, config.base)
 
 
 def _prompts(
@@ -180,50 +188,18 @@ def _prompts(
     return sets
 
 
-def _save(config: TrainConfig, model: Any, tokenizer: Any) -> None:
-    """Write adapter and tokenizer; a model that stood there is touched once they are on disk."""
-    staged = config.output / CHECKPOINTS / "final"
-    model.save_pretrained(staged)
-    tokenizer.save_pretrained(staged)
-    # adapter_config.json names the base as it was named, not as this machine's path.
-    file = staged / "adapter_config.json"
-    adapter = json.loads(file.read_text("utf-8"))
-    adapter["base_model_name_or_path"] = config.base
-    file.write_text(json.dumps(adapter, indent=2, sort_keys=True) + "\n", "utf-8")
-    share_weights(file)
-    (staged / "README.md").unlink(missing_ok=True)  # peft's; ours follows
-    (config.output / CARD_FILE).unlink(missing_ok=True)
-    for file in staged.iterdir():
-        target = config.output / file.name
-        if target.is_dir():
-            shutil.rmtree(target)
-        file.replace(target)
-
-
-def _assess(
-    config: TrainConfig, spec: ModelSpec, card: dict[str, Any], data: Labelled, stop: StopRequest
-) -> tuple[float, dict[str, dict[str, Any]]]:
-    """Load what was written as `score` does; fit the temperature, measure each part."""
-    out = config.output
-    spec = replace(spec, name=str(out), folder=out, adapter=out, card=card)
+def _logits(spec: ModelSpec, card: dict[str, Any], output: Path, stop: StopRequest) -> Logits:
+    """Load what was written as `score` does, and return what gives its uncalibrated logits."""
+    spec = replace(spec, name=str(output), folder=output, adapter=output, card=card)
     device = resolve_device("auto")
     scorer = LabelTokenScorer(spec, device=device, weights=spec.weights_for("auto", device))
-    found: dict[str, tuple[Floats, Ints]] = {}
-    for split in ("valid", "test"):
-        for folder, frame in data.folders(split).items():
-            truth = np.array([LABELS.index(label) for label in frame["label"]], dtype=np.int64)
-            probabilities = np.zeros((frame.height, len(LABELS)), dtype=np.float32)
-            for batch in scorer.score(frame["headline"].to_list()):
-                stop.check()
-                probabilities[batch.positions] = batch.probabilities
-            found[f"{split}/{folder}"] = np.log(probabilities.clip(1e-30)), truth
-    temperature = 1.0
-    valid = [pair for name, pair in found.items() if name.startswith("valid/")]
-    if valid:
-        stacked = np.concatenate([logits for logits, _ in valid]).astype(np.float64)
-        temperature = round(fit_temperature(stacked, np.concatenate([t for _, t in valid])), 4)
-    report = {}
-    for name, (logits, truth) in found.items():
-        calibrated = torch.from_numpy(logits / temperature).softmax(-1).numpy()
-        report[name] = evaluate_predictions(truth, calibrated)
-    return temperature, report
+
+    def logits_of(headlines: list[str]) -> Floats:
+        probabilities = np.zeros((len(headlines), len(LABELS)), dtype=np.float32)
+        for batch in scorer.score(headlines):
+            stop.check()
+            probabilities[batch.positions] = batch.probabilities
+        logits: Floats = np.log(probabilities.clip(1e-30))
+        return logits
+
+    return logits_of

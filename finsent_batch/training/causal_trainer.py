@@ -2,7 +2,6 @@
 
 import json
 import logging
-import math
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from ..models.manifest import TRAINING_LOG
 from ..progress import Progress, StopRequest
 from ..scorers.causal.load import load_base
 from ..train_config import TrainConfig
-from .arguments import one_gpu, reports
+from .arguments import common_arguments, one_gpu
 from .callbacks import (
     KEPT_EPOCH,
     KeepEpoch,
@@ -181,7 +180,6 @@ def _judges(config: TrainConfig, rows: int) -> list[TrainerCallback]:
 def _arguments(
     config: TrainConfig, folder: Path, batch: MicroBatch, rows: float, *, validate: bool
 ) -> dict[str, Any]:
-    steps = math.ceil(rows / (batch.size * batch.accumulation)) * config.num_train_epochs
     cuda = torch.cuda.is_available()
     bf16 = cuda and torch.cuda.is_bf16_supported(including_emulation=False)
     # `save_steps` is `SaveBetween`'s: transformers would not keep the best epoch with its own.
@@ -189,22 +187,15 @@ def _arguments(
     if validate:
         best = {"metric_for_best_model": KEPT_EPOCH, "greater_is_better": True}
         saving |= {"load_best_model_at_end": True, **best}
-    return {
-        "output_dir": str(folder),
-        "learning_rate": config.learning_rate,
-        "num_train_epochs": config.num_train_epochs,
-        "per_device_train_batch_size": batch.size,
+    common = common_arguments(
+        config, folder, rows, size=batch.size, accumulation=batch.accumulation
+    )
+    return common | {
         "per_device_eval_batch_size": batch.size,
-        "gradient_accumulation_steps": batch.accumulation,
         "gradient_checkpointing": batch.checkpointing,
         "gradient_checkpointing_kwargs": {"use_reentrant": False},
-        "lr_scheduler_type": config.lr_scheduler_type,
-        "warmup_steps": round(steps * config.warmup_ratio),
-        "weight_decay": config.weight_decay,
-        "max_grad_norm": config.max_grad_norm,
         "label_smoothing_factor": config.label_smoothing_factor,
         "optim": config.optim,
-        "train_sampling_strategy": "group_by_length",
         "dataset_kwargs": {"skip_prepare_dataset": True},
         "max_length": None,
         "bf16": bf16,
@@ -213,10 +204,7 @@ def _arguments(
         "dataloader_pin_memory": False,
         "eval_strategy": "epoch" if validate else "no",
         "save_total_limit": 2,
-        "seed": config.seed,
         "logging_steps": 10,
-        "report_to": reports(config),
-        "disable_tqdm": True,
         "logging_nan_inf_filter": False,  # it would wait for the GPU in every step
         **saving,
     }

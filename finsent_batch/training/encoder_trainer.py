@@ -1,7 +1,6 @@
 """Fitting an adapter's weights: transformers' Trainer with soft, weighed targets."""
 
 import logging
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -23,8 +22,9 @@ from ..labels import LABELS
 from ..progress import Progress
 from ..scorers.batching import length_sorted_batches, pad
 from ..train_config import TrainConfig
-from .arguments import one_gpu, reports
+from .arguments import common_arguments, one_gpu, total_steps
 from .callbacks import Report
+from .checkpoints import CHECKPOINTS
 
 logger = logging.getLogger(__name__)
 
@@ -134,26 +134,20 @@ def fit(
             "weight": rows["weight"].to_list(),
         }
     )
-    steps = config.per_device_train_batch_size * config.gradient_accumulation_steps
-    total = math.ceil(rows.height / steps) * config.num_train_epochs
+    size, accumulation = config.per_device_train_batch_size, config.gradient_accumulation_steps
+    total = total_steps(config, rows.height, size * accumulation)
     arguments = TrainingArguments(
-        output_dir=str(config.output / "checkpoints"),
-        learning_rate=config.learning_rate,
-        num_train_epochs=config.num_train_epochs,
-        per_device_train_batch_size=config.per_device_train_batch_size,
-        gradient_accumulation_steps=config.gradient_accumulation_steps,
-        lr_scheduler_type=config.lr_scheduler_type,
-        warmup_steps=round(total * config.warmup_ratio),
-        weight_decay=config.weight_decay,
-        max_grad_norm=config.max_grad_norm,
-        train_sampling_strategy="group_by_length",
+        **common_arguments(
+            config,
+            config.output / CHECKPOINTS,
+            rows.height,
+            size=size,
+            accumulation=accumulation,
+        ),
         remove_unused_columns=False,
         dataloader_pin_memory=torch.cuda.is_available(),
-        seed=config.seed,
         save_strategy="no",
         logging_steps=max(1, min(25, round(total / 40))),
-        report_to=reports(config),
-        disable_tqdm=True,
     )
     one_gpu(arguments)
     trainer = _WeightedTrainer(

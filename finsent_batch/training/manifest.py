@@ -1,18 +1,16 @@
-"""What `finsent.json` says of how a model was trained, whatever its kind."""
+"""The manifest `finsent.json` of a trained model, for both families."""
 
 import importlib.metadata
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, Final
 
 from ..labelled.split_folders import Labelled, split_notes
 from ..labels import LABELS
-from ..models.base_weights import base_name, weight_files
+from ..models.base_weights import PACKAGED_BASE, base_name, weight_files
 from ..models.manifest import FORMAT_VERSION
-from ..models.prompts import DEFAULT_PROMPT
-from ..models.spec import CAUSAL, ModelSpec
 from ..models.weight_files import FileHashes
-from ..scorers.causal.prompt_tokens import PromptTokens
-from ..train_config import CAUSAL_PRESETS, TrainConfig
+from ..train_config import CAUSAL, ENCODER, TrainConfig, family_of, settings_of
 
 _PACKAGES: Final = ("torch", "transformers", "peft", "accelerate", "datasets")
 _OPTIONAL: Final = ("trl", "bitsandbytes")
@@ -23,16 +21,9 @@ _LEFT_OUT: Final = (
 )  # fmt: skip
 
 
-_CAUSAL_ONLY: Final = (
-    "quantisation", "loss", "auto_batch", "gradient_checkpointing", "early_stopping_patience",
-    "optim", "target_modules",
-)  # fmt: skip
-_ENCODER_ONLY: Final = ("pooling", "ema_decay")
-
-
 def hyperparameters(config: TrainConfig) -> dict[str, Any]:
     """Return the settings that decide what is learnt."""
-    foreign = _ENCODER_ONLY if config.preset in CAUSAL_PRESETS else _CAUSAL_ONLY
+    foreign = settings_of(ENCODER if family_of(config.preset) == CAUSAL else CAUSAL)
     settings = asdict(config).items()
     return {name: value for name, value in settings if name not in (*_LEFT_OUT, *foreign)}
 
@@ -48,24 +39,32 @@ def package_versions() -> dict[str, str]:
     return versions
 
 
-def causal_card(
-    config: TrainConfig, spec: ModelSpec, tokens: PromptTokens, data: Labelled
+def manifest(
+    config: TrainConfig,
+    data: Labelled,
+    *,
+    family: str,
+    base: Path,
+    max_length: int,
+    own: dict[str, Any],
 ) -> dict[str, Any]:
-    """Return the `finsent.json` of a causal adapter, before it is calibrated and measured."""
+    """Return the `finsent.json` of a model, before it is calibrated and measured.
+
+    `base` is the folder that `config.base` names, `own` what this family alone records.
+    """
     hashes = FileHashes()
     return {
         "format_version": FORMAT_VERSION,
-        "family": CAUSAL,
+        "family": family,
         "preset": config.preset,
         "base": {
-            "id": base_name(config.base or ""),
-            "files": {f.name: hashes.sha256(f) for f in weight_files(spec.base)},
+            "id": base_name(config.base or PACKAGED_BASE),
+            "files": {f.name: hashes.sha256(f) for f in weight_files(base)},
         },
         "quantisation": config.quantisation,
-        "prompt": DEFAULT_PROMPT.to_card(),
-        "label_token_ids": list(tokens.label_ids),
+        **own,
         "labels": list(LABELS),
-        "max_length": spec.max_length,
+        "max_length": max_length,
         "temperature": 1.0,
         "training": {
             "data_sha256": data.sha256,

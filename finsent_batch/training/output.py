@@ -1,11 +1,16 @@
-"""The folder that training writes to."""
+"""The folder that training writes to: made ready before, and filled once the model is trained."""
 
+import json
+import shutil
 from pathlib import Path
+from typing import Any
 
 from ..errors import CannotCreateError
 from ..io.paths import check_folder
 from ..models.manifest import CARD_FILE, MODEL_FILES
+from ..models.weight_files import share_weights
 from ..train_config import TrainConfig
+from .checkpoints import CHECKPOINTS
 
 
 def check_output(config: TrainConfig) -> None:
@@ -32,3 +37,28 @@ def check_output(config: TrainConfig) -> None:
         check_folder(config.output)
     except OSError as error:
         raise CannotCreateError(f"cannot create {config.output} ({error.strerror})") from None
+
+
+def save_model(output: Path, model: Any, tokenizer: Any, base: str) -> None:
+    """Write adapter and tokenizer; touch a model that stood there once they are on disk.
+
+    `adapter_config.json` names the base as `base` does and not by this machine's path.
+    """
+    staged = output / CHECKPOINTS / "final"
+    shutil.rmtree(staged, ignore_errors=True)
+    model.save_pretrained(staged)
+    tokenizer.save_pretrained(staged)
+    file = staged / "adapter_config.json"
+    adapter = json.loads(file.read_text("utf-8"))
+    adapter["base_model_name_or_path"] = base
+    file.write_text(json.dumps(adapter, indent=2, sort_keys=True) + "\n", "utf-8")
+    share_weights(file)
+    (staged / "README.md").unlink(missing_ok=True)  # peft's; ours follows
+    # Half of one model and half of another would be scored with; without its card it is none.
+    (output / CARD_FILE).unlink(missing_ok=True)
+    for file in staged.iterdir():
+        target = output / file.name
+        if target.is_dir():
+            shutil.rmtree(target)
+        file.replace(target)
+    staged.rmdir()

@@ -1,14 +1,16 @@
-"""The story of `train`: which kind of model a preset makes, and what that needs here."""
+"""Train a model: check the settings, then hand over to the family of the preset."""
 
 import importlib.util
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from ..errors import UnavailableError, UsageError
 from ..hardware import cuda_available
 from ..optional_imports import quiet_bitsandbytes
 from ..progress import Progress, StopRequest, no_progress
-from ..train_config import CAUSAL_PRESETS, TrainConfig
+from ..train_config import CAUSAL, ENCODER, TrainConfig, family_of, presets_of, settings_of
+
+_PLURAL: Final = {CAUSAL: "causal models", ENCODER: "encoders"}
 
 
 def train(
@@ -31,44 +33,50 @@ def train(
         UsageError: a setting that this preset does not have.
     """
     quiet_bitsandbytes()
-    if config.preset in CAUSAL_PRESETS:
+    if family_of(config.preset) == CAUSAL:
         _check_libraries(config)
         _check_settings(config)
         from .causal import train_causal
 
         return train_causal(resolved(config), progress, stop or StopRequest())
-    foreign = ("resume", "save_steps", "early_stopping_patience", "quantisation", "memory_budget",
-               "optim", "target_modules")  # fmt: skip
-    for name in foreign:
-        if getattr(config, name) != getattr(TrainConfig, name):
-            raise UsageError(
-                f"--{name.replace('_', '-')} is for causal models: use --preset "
-                f"{' or '.join(CAUSAL_PRESETS)}"
-            )
-    from .distributed import Ranks
-
-    if Ranks.named().world > 1:
-        raise UsageError(
-            f"--preset {config.preset} trains in one process: run it without torchrun or accelerate"
-        )
+    _check_settings(config)
+    _check_one_process(config)
     from .encoder import train_encoder
 
     return train_encoder(config, progress)
 
 
 def _check_settings(config: TrainConfig) -> None:
-    for name in ("pooling", "ema_decay"):
+    """Refuse a setting that only the other family has.
+
+    Raises:
+        UsageError: there is one.
+    """
+    other = ENCODER if family_of(config.preset) == CAUSAL else CAUSAL
+    presets = " or ".join(presets_of(other))
+    for name in settings_of(other):
         if getattr(config, name) != getattr(TrainConfig, name):
-            raise UsageError(f"--{name.replace('_', '-')} is for encoders: use --preset mini")
-    if config.class_weights == "sqrt":
+            raise UsageError(
+                f"--{name.replace('_', '-')} is for {_PLURAL[other]}: use --preset {presets}"
+            )
+    if other == ENCODER and config.class_weights == "sqrt":
         raise UsageError(
             f"--class-weights sqrt is for encoders: --preset {config.preset} has none and balanced"
         )
 
 
+def _check_one_process(config: TrainConfig) -> None:
+    from .distributed import Ranks
+
+    if Ranks.named().world > 1:
+        raise UsageError(
+            f"--preset {config.preset} trains in one process: run it without torchrun or accelerate"
+        )
+
+
 def resolved(config: TrainConfig) -> TrainConfig:
     """Return settings with what `auto` leaves to this machine decided."""
-    if config.preset not in CAUSAL_PRESETS or config.optim != TrainConfig.optim:
+    if family_of(config.preset) != CAUSAL or config.optim != TrainConfig.optim:
         return config
     paged = config.quantisation is not None and cuda_available()
     return replace(config, optim="paged_adamw_32bit" if paged else "adamw_torch")

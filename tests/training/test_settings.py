@@ -117,6 +117,8 @@ def test_what_was_learnt_with_is_kept_in_the_model(
         ("llama2-7b", ("--ema-decay", "0.9"), 2, "--ema-decay is for encoders"),
         ("llama2-7b", ("--class-weights", "sqrt"), 2, "--class-weights sqrt is for encoders"),
         ("mini", ("--optim", "adamw_torch"), 2, "--optim is for causal models"),
+        ("mini", ("--loss", "full-text"), 2, "--loss is for causal models: use --preset llama2-7b"),
+        ("mini", ("--auto-batch",), 2, "--auto-batch is for causal models"),
         ("mini", ("--target-modules", "query"), 2, "--target-modules is for causal models"),
     ],
 )
