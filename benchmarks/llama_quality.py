@@ -17,7 +17,7 @@ from report import emit
 
 from finsent_batch.headlines import normalise
 from finsent_batch.models.directory import open_model
-from finsent_batch.scorers.batching import margin
+from finsent_batch.scorers.batching import lead
 from finsent_batch.scorers.causal.scorer import LabelTokenScorer
 
 MARGINS = (0.005, 0.01, 0.015, 0.02)
@@ -36,7 +36,7 @@ def answers(model: str, texts: list[str], device: str, weights: str, **how: Any)
 def compared(name: str, a: Any, b: Any) -> list[Any]:
     """Return how many labels are equal, and how near to ties those are that differ."""
     differ = a.argmax(1) != b.argmax(1)
-    margins = np.maximum(margin(a), margin(b))[differ]
+    margins = np.maximum(lead(a), lead(b))[differ]
     largest = float(margins.max()) if differ.any() else 0.0
     over = [int((margins >= size).sum()) for size in MARGINS]
     return [name, len(a), 100 * (1 - float(differ.mean())), int(differ.sum()), *over, largest]

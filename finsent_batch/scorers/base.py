@@ -1,6 +1,6 @@
 """What every scorer does: texts in, probabilities out."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -60,6 +60,3 @@ class Scorer(Protocol):
     def count_tokens(self, texts: Sequence[str]) -> int:
         """Return the tokens that scoring `texts` would read, padding apart."""
         ...
-
-
-LoadScorer = Callable[[], Scorer]

@@ -1,7 +1,12 @@
-"""Batches of nearly equal length under a budget of tokens."""
+"""Run texts through a model in batches of nearly equal length: what both families share.
+
+`batches_within_memory` keeps each batch under a budget of tokens and makes smaller ones after
+the device ran out of memory; `score_with_fallback` scores near-ties again in finer arithmetic.
+"""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 import numpy as np
@@ -9,8 +14,57 @@ import torch
 
 from ..arrays import FloatArray, IntArray
 from ..errors import UnavailableError
+from .base import ScoredBatch, Tokenised
 
 logger = logging.getLogger(__name__)
+
+Run = Callable[[IntArray], Iterator[tuple[IntArray, FloatArray]]]
+"""Scores the texts at some positions: yields positions and probabilities, a batch at a time."""
+
+
+def score_with_fallback(
+    tokenised: Tokenised, sizes: Sequence[int], fast: Run, precise: Run | None, margin: float
+) -> Iterator[ScoredBatch]:
+    """Score all texts, longest first; near-ties come last, from `precise`.
+
+    A near-tie is a text whose best label leads by less than `margin`, or that got no number.
+    Without `precise` every text keeps its first answer. `sizes` are the tokens read, text by
+    text.
+    """
+
+    def answer(batch: IntArray, probabilities: FloatArray) -> ScoredBatch:
+        return ScoredBatch(
+            positions=batch,
+            probabilities=probabilities,
+            truncated=tokenised.truncated[batch],
+            tokens=sum(sizes[i] for i in batch),
+        )
+
+    again: list[IntArray] = []
+    for batch, probabilities in fast(np.arange(len(tokenised.ids), dtype=np.int64)):
+        if precise is None:
+            yield answer(batch, probabilities)
+            continue
+        sure = lead(probabilities) >= margin
+        again.append(batch[~sure])
+        yield answer(batch[sure], probabilities[sure])
+    if precise is not None and again:
+        for batch, probabilities in precise(np.concatenate(again)):
+            yield answer(batch, probabilities)
+
+
+def lead(probabilities: FloatArray) -> FloatArray:
+    """Return best minus second best, (n,), for probabilities (n, 3); 0 where there is no number."""
+    best = np.sort(np.nan_to_num(probabilities), axis=1)
+    result: FloatArray = best[:, 2] - best[:, 1]
+    return result
+
+
+NEAR_TIE: Final = {"int8": 0.1, "fp8": 0.01}
+"""Leads by `--weights` below which a headline is scored again in finer arithmetic.
+
+Measured by benchmarks/mini_throughput.py and benchmarks/llama_quality.py.
+"""
 
 
 class TokenBudget:
@@ -18,7 +72,7 @@ class TokenBudget:
 
     def __init__(self, tokens: int, device: str) -> None:
         self.tokens = tokens
-        self._device = device
+        self.device = device
 
     def halve(self, tried: Sequence[int], remedy: str) -> None:
         """Take half, or half of a batch of texts of so many tokens that was tried.
@@ -28,31 +82,83 @@ class TokenBudget:
         """
         if len(tried) == 1:
             raise UnavailableError(
-                f"one headline of {tried[0]} tokens does not fit into the memory of {self._device} "
+                f"one headline of {tried[0]} tokens does not fit into the memory of {self.device} "
                 f"beside the model: {remedy}"
             )
         self.tokens = max(1, min(self.tokens, sum(tried)) // 2)
         logger.warning(
             "out of memory: going on with batches of %d tokens (--max-batch-tokens)", self.tokens
         )
-        if self._device == "cuda":
+        if self.device == "cuda":
             torch.cuda.empty_cache()
 
 
-def length_sorted_batches(
-    lengths: Sequence[int], max_tokens: int, *, multiple: int = 1
+def batches_within_memory(
+    chosen: IntArray,
+    sizes: Sequence[int],
+    budget: TokenBudget,
+    launch: Callable[[IntArray], torch.Tensor],
+    finish: Callable[[IntArray, torch.Tensor], FloatArray],
+    *,
+    remedy: str,
+) -> Iterator[tuple[IntArray, FloatArray]]:
+    """Yield positions and probabilities of the `chosen` texts, a batch at a time, longest first.
+
+    `launch` starts a batch and returns what is still on the device, `finish` turns that into
+    probabilities. On CUDA the next batch is launched before the last one is finished. A batch
+    that does not fit into memory is cut in half, and all later ones with it.
+
+    Raises:
+        UnavailableError: one text alone does not fit; the error names `remedy`.
+    """
+    waiting = deque(chosen_batches(chosen, sizes, budget))
+    launched: deque[tuple[IntArray, torch.Tensor]] = deque()
+    while waiting or launched:
+        if waiting:
+            batch = waiting.popleft()
+            result = _unless_out_of_memory(launch, batch)
+            if result is None:
+                budget.halve([sizes[i] for i in batch], remedy)
+                waiting = deque(chosen_batches(np.concatenate([batch, *waiting]), sizes, budget))
+                continue
+            launched.append((batch, result))
+            if budget.device == "cuda" and waiting and len(launched) < 2:
+                continue  # the GPU works on one batch while the next is prepared
+        batch, result = launched.popleft()
+        yield batch, finish(batch, result)
+
+
+def _unless_out_of_memory(
+    launch: Callable[[IntArray], torch.Tensor], batch: IntArray
+) -> torch.Tensor | None:
+    """Return what `launch` does, or None where memory does not hold the batch.
+
+    The error ends here: its traceback would keep the batch's tensors alive.
+    """
+    try:
+        return launch(batch)
+    except torch.OutOfMemoryError:
+        return None
+
+
+def chosen_batches(
+    chosen: IntArray, sizes: Sequence[int], budget: TokenBudget
 ) -> Iterator[IntArray]:
+    """Yield the `chosen` positions in batches within the budget as it is now."""
+    lengths = [sizes[i] for i in chosen]
+    return (chosen[b] for b in length_sorted_batches(lengths, budget.tokens))
+
+
+def length_sorted_batches(lengths: Sequence[int], max_tokens: int) -> Iterator[IntArray]:
     """Yield index arrays that cover `lengths` once, longest first.
 
-    A batch's padded size, its count times its longest length rounded up to
-    `multiple`, stays within `max_tokens`; a single text longer than that makes a
-    batch of its own.
+    A batch's padded size, its count times its longest length, stays within `max_tokens`; a
+    single text longer than that makes a batch of its own.
     """
     order = np.argsort(-np.asarray(lengths, dtype=np.int64), kind="stable")
     start = 0
     while start < len(order):
-        longest = -(-lengths[int(order[start])] // multiple) * multiple
-        count = max(1, max_tokens // max(1, longest))
+        count = max(1, max_tokens // max(1, lengths[int(order[start])]))
         yield order[start : start + count]
         start += count
 
@@ -66,17 +172,3 @@ def pad(rows: Sequence[Sequence[int]], padding: int) -> tuple[IntArray, IntArray
         ids[i, : len(row)] = row
         mask[i, : len(row)] = 1
     return ids, mask
-
-
-NEAR_TIE: Final = {"int8": 0.1, "fp8": 0.01}
-"""Margins by `--weights` below which a headline is scored again in finer arithmetic.
-
-Measured by benchmarks/mini_throughput.py and benchmarks/llama_quality.py.
-"""
-
-
-def margin(probabilities: FloatArray) -> FloatArray:
-    """Return best minus second best, (n,), for probabilities (n, 3); 0 where there is no number."""
-    best = np.sort(np.nan_to_num(probabilities), axis=1)
-    result: FloatArray = best[:, 2] - best[:, 1]
-    return result

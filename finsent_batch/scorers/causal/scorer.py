@@ -4,17 +4,16 @@ One forward pass a headline, no text generated: the probabilities are a softmax
 over the three label tokens' logits, calibrated by a temperature.
 """
 
-from collections import deque
 from collections.abc import Iterator, Sequence
+from functools import partial
 
-import numpy as np
 import torch
 
 from ...arrays import FloatArray, IntArray
 from ...hardware import gpu_memory
 from ...models.spec import ModelSpec
 from ..base import ScoredBatch, Tokenised
-from ..batching import NEAR_TIE, TokenBudget, length_sorted_batches, margin
+from ..batching import NEAR_TIE, TokenBudget, batches_within_memory, score_with_fallback
 from .decoders import Decoder, make_decoder
 from .load import compute_dtype, load_causal
 from .prompt_tokens import load_prompt_tokens
@@ -77,68 +76,29 @@ class LabelTokenScorer:
 
     def score_tokenised(self, tokenised: Tokenised) -> Iterator[ScoredBatch]:
         """Score what `tokenise` gave; fp8 answers that are near-ties come last, from bf16."""
-        again: list[IntArray] = []
-        everything = np.arange(len(tokenised.ids), dtype=np.int64)
-        for batch, probabilities in self._run(self._decoder, tokenised.ids, everything):
-            sure = np.ones(len(batch), dtype=np.bool_)
-            if self._finer is not None:
-                sure = margin(probabilities) >= NEAR_TIE[self.weights]
-                again.append(batch[~sure])
-            yield self._answer(batch[sure], probabilities[sure], tokenised)
-        if self._finer is not None and again:
-            near = np.concatenate(again)
-            for batch, probabilities in self._run(self._finer, tokenised.ids, near):
-                yield self._answer(batch, probabilities, tokenised)
-
-    def _answer(
-        self, batch: IntArray, probabilities: FloatArray, tokenised: Tokenised
-    ) -> ScoredBatch:
-        return ScoredBatch(
-            positions=batch,
-            probabilities=probabilities,
-            truncated=tokenised.truncated[batch],
-            tokens=sum(self._decoder.size(tokenised.ids[i]) for i in batch),
-        )
+        ids = tokenised.ids
+        sizes = [self._decoder.size(row) for row in ids]
+        fast = partial(self._run, self._decoder, ids, sizes)
+        if self._finer is None:
+            return score_with_fallback(tokenised, sizes, fast, None, 0)
+        precise = partial(self._run, self._finer, ids, sizes)
+        return score_with_fallback(tokenised, sizes, fast, precise, NEAR_TIE[self.weights])
 
     def _run(
-        self, decoder: Decoder, ids: list[list[int]], chosen: IntArray
+        self, decoder: Decoder, ids: list[list[int]], sizes: list[int], chosen: IntArray
     ) -> Iterator[tuple[IntArray, FloatArray]]:
-        """Yield positions and probabilities of the chosen texts, a batch at a time, longest first.
+        """Yield positions and probabilities of the chosen texts, a batch at a time."""
 
-        A batch that does not fit into memory is cut in half, and later ones with it.
-        """
-        sizes = {int(i): decoder.size(ids[i]) for i in chosen}
-        waiting = self._batches(chosen, sizes)
-        launched: deque[tuple[IntArray, list[list[int]], torch.Tensor]] = deque()
-        while waiting or launched:
-            if waiting:
-                batch = waiting.popleft()
-                rows = [ids[i] for i in batch]
-                logits = self._within_memory(decoder, rows)
-                if logits is None:
-                    self._budget.halve([sizes[i] for i in batch], _TOO_SMALL)
-                    waiting = self._batches(np.concatenate([batch, *waiting]), sizes)
-                    continue
-                launched.append((batch, rows, logits))
-                if self.device == "cuda" and waiting and len(launched) < 2:
-                    continue  # the GPU works on one batch while the next is prepared
-            batch, rows, logits = launched.popleft()
-            yield batch, self._probabilities(decoder, rows, logits)
+        @torch.inference_mode()
+        def launch(batch: IntArray) -> torch.Tensor:
+            return decoder.logits([ids[i] for i in batch], self._dtype)
 
-    def _batches(self, chosen: IntArray, sizes: dict[int, int]) -> deque[IntArray]:
-        lengths = [sizes[i] for i in chosen.tolist()]
-        return deque(chosen[b] for b in length_sorted_batches(lengths, self._budget.tokens))
+        def finish(batch: IntArray, logits: torch.Tensor) -> FloatArray:
+            return self._probabilities(decoder, [ids[i] for i in batch], logits)
 
-    @torch.inference_mode()
-    def _within_memory(self, decoder: Decoder, rows: list[list[int]]) -> torch.Tensor | None:
-        """Return the rows' logits, still on the device, or None if memory does not hold them.
-
-        The error ends here: its traceback would keep the batch's tensors alive.
-        """
-        try:
-            return decoder.logits(rows, self._dtype)
-        except torch.OutOfMemoryError:
-            return None
+        yield from batches_within_memory(
+            chosen, sizes, self._budget, launch, finish, remedy=_TOO_SMALL
+        )
 
     @torch.inference_mode()
     def _probabilities(

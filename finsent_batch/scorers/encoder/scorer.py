@@ -20,7 +20,14 @@ from ...hardware import available_cores
 from ...models.base_weights import FROM_DISK
 from ...models.spec import ModelSpec
 from ..base import ScoredBatch, Tokenised
-from ..batching import NEAR_TIE, TokenBudget, length_sorted_batches, margin, pad
+from ..batching import (
+    NEAR_TIE,
+    TokenBudget,
+    batches_within_memory,
+    chosen_batches,
+    pad,
+    score_with_fallback,
+)
 from .int8_bert import Int8Bert
 from .model import load_classifier
 
@@ -65,82 +72,53 @@ class EncoderScorer:
 
     def score_tokenised(self, tokenised: Tokenised) -> Iterator[ScoredBatch]:
         """Score what `tokenise` gave; int8 answers that are near-ties come last, from fp32."""
-        ids = tokenised.ids
-        everything = np.arange(len(ids), dtype=np.int64)
-        again: list[IntArray] = []
-        for batch, probabilities in self._run(self._fast, ids, everything):
-            sure = np.ones(len(batch), dtype=np.bool_)
-            if self.weights == "int8":
-                sure = margin(probabilities) >= NEAR_TIE["int8"]
-                again.append(batch[~sure])
-            yield _answer(batch[sure], probabilities[sure], tokenised)
-        if again:
-            for batch, probabilities in self._run(self._full, ids, np.concatenate(again)):
-                yield _answer(batch, probabilities, tokenised)
+        sizes = [len(row) for row in tokenised.ids]
+        fast = partial(self._run, self._fast, tokenised.ids, sizes)
+        precise = partial(self._run, self._full, tokenised.ids, sizes)
+        if self.weights == "int8":
+            return score_with_fallback(tokenised, sizes, fast, precise, NEAR_TIE["int8"])
+        return score_with_fallback(tokenised, sizes, fast, None, 0)
 
     def _run(
-        self, forward: Forward, ids: list[list[int]], chosen: IntArray
+        self, forward: Forward, ids: list[list[int]], sizes: list[int], chosen: IntArray
     ) -> Iterator[tuple[IntArray, FloatArray]]:
         """Yield positions and probabilities of the chosen texts, a batch at a time, in order."""
-        work = partial(self._probabilities, forward, ids)
+        launch = partial(self._launch, forward, ids)
         if self.device != "cpu":
-            yield from self._run_halving(work, ids, chosen)
+            yield from batches_within_memory(
+                chosen, sizes, self._budget, launch, _finish, remedy="use --device cpu"
+            )
             return
         cores = available_cores()
-        waiting: deque[tuple[IntArray, Future[FloatArray]]] = deque()
+        waiting: deque[tuple[IntArray, Future[torch.Tensor]]] = deque()
         with ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            for batch in self._batches(ids, chosen):
-                waiting.append((batch, pool.submit(work, batch)))
+            for batch in chosen_batches(chosen, sizes, self._budget):
+                waiting.append((batch, pool.submit(launch, batch)))
                 if len(waiting) > 2 * cores:
                     done, future = waiting.popleft()
-                    yield done, future.result()
+                    yield done, _finish(done, future.result())
             for done, future in waiting:
-                yield done, future.result()
-
-    def _run_halving(
-        self, work: Callable[[IntArray], FloatArray], ids: list[list[int]], chosen: IntArray
-    ) -> Iterator[tuple[IntArray, FloatArray]]:
-        """Run a batch after the other; one that memory does not hold is cut, and all after it."""
-        waiting = deque(self._batches(ids, chosen))
-        while waiting:
-            batch = waiting.popleft()
-            try:
-                found = work(batch)
-            except torch.OutOfMemoryError:
-                found = None  # outside of here the error would keep the batch's tensors alive
-            if found is not None:
-                yield batch, found
-                continue
-            self._budget.halve([len(ids[i]) for i in batch], "use --device cpu")
-            waiting = deque(self._batches(ids, np.concatenate([batch, *waiting])))
-
-    def _batches(self, ids: list[list[int]], chosen: IntArray) -> Iterator[IntArray]:
-        lengths = [len(ids[i]) for i in chosen]
-        return (chosen[b] for b in length_sorted_batches(lengths, self._budget.tokens))
+                yield done, _finish(done, future.result())
 
     @torch.inference_mode()
-    def _probabilities(self, forward: Forward, ids: list[list[int]], batch: IntArray) -> FloatArray:
+    def _launch(self, forward: Forward, ids: list[list[int]], batch: IntArray) -> torch.Tensor:
+        """Return calibrated probabilities of the texts of a batch, (b, 3), on the device."""
         padded, mask = pad([ids[i] for i in batch], self._padding)
         logits = forward(
             torch.from_numpy(padded).to(self.device), torch.from_numpy(mask).to(self.device)
         )
         calibrated = logits.float()[:, self._order] / self._temperature
-        result: FloatArray = calibrated.softmax(-1).cpu().numpy()
-        return result
+        return calibrated.softmax(-1)
+
+
+def _finish(_: IntArray, probabilities: torch.Tensor) -> FloatArray:
+    result: FloatArray = probabilities.cpu().numpy()
+    return result
 
 
 def _plain_forward(model: Any, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     logits: torch.Tensor = model(input_ids=ids, attention_mask=mask).logits
     return logits
-
-
-def _answer(batch: IntArray, probabilities: FloatArray, tokenised: Tokenised) -> ScoredBatch:
-    return ScoredBatch(
-        positions=batch,
-        probabilities=probabilities,
-        truncated=tokenised.truncated[batch],
-        tokens=sum(len(tokenised.ids[i]) for i in batch),
-    )
 
 
 def load_tokenizer(spec: ModelSpec) -> Tokenizer:

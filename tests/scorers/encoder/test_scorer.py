@@ -67,9 +67,9 @@ def test_bf16_runs_and_mostly_agrees(tiny_model: Path) -> None:
 
 def as_on_a_small_gpu(scorer: EncoderScorer, tokens: int) -> list[int]:
     """Run a scorer's batches as on a GPU, of which none above a number of tokens fits."""
-    run, tried = scorer._probabilities, []
+    run, tried = scorer._launch, []
 
-    def probabilities_of(forward, ids, batch):
+    def launch(forward, ids, batch):
         tried.append(sum(len(ids[i]) for i in batch))
         if tried[-1] > tokens:
             raise torch.OutOfMemoryError("CUDA out of memory")
@@ -80,7 +80,7 @@ def as_on_a_small_gpu(scorer: EncoderScorer, tokens: int) -> list[int]:
             scorer.device = "cuda"
 
     scorer.device = "cuda"
-    scorer._probabilities = probabilities_of
+    scorer._launch = launch
     return tried
 
 
