@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from .config import ScoreConfig, StoreConfig
 from .io.arrow import ArrowSink, ArrowSource
-from .io.columns import choose_text_column
+from .io.columns import NewsColumns, choose_text_column
 from .io.result_columns import output_schema
 from .models.directory import open_configured
 from .models.registry import settle_model
@@ -53,7 +53,8 @@ def score_frame(
         output_schema(source.schema, replace=replace_columns, where="the frame")
         spec = open_configured(config.model)
         with opened_run(config, spec, no_progress, StopRequest()) as run:
-            run.jobs = [Job(source=source, sink=sink, text_column=column)]
+            columns = NewsColumns(text_column=column)
+            run.jobs = [Job(source=source, sink=sink, columns=columns)]
             run.summary.output = "memory"
             execute(run)
     scored = pl.from_arrow(sink.result)

@@ -14,12 +14,20 @@ PROMOTED_MODEL: Final = "promoted"
 """The model that `models promote` made the store's default; `mini` where there is none."""
 BASE: Final = "base"
 """What `--against` calls the base of a causal adapter."""
-TEXT_COLUMNS: Final = ("headline", "title", "text", "sentence")
-"""Names tried in this order when no text column is named."""
+TEXT_COLUMNS: Final = (
+    *("headline", "title", "text", "sentence"),
+    *("headlines", "news_headline", "headline_text", "news_title", "article_title", "news"),
+)
+"""Names tried in this order when no text column is named; see `io.columns.usual_columns`."""
 LABEL_COLUMNS: Final = ("label", "sentiment")
 """Names tried in this order for the label of labelled data."""
-DATE_COLUMNS: Final = ("published_at", "date", "time", "scored_at")
-"""Names tried in this order for the time of a headline in queries."""
+SCORED_AT: Final = "scored_at"
+DATE_COLUMNS: Final = (
+    *("published_at", "date", "time", "datetime", "timestamp", "ts", "created_at", "pub_date"),
+    *("published", "published_date", "published_time", "date_published", "publish_date"),
+    *("publish_time", "publication_date", "date_time", "news_date", "release_date", "posted_at"),
+)
+"""Names tried in this order for the time of a headline; where there is none, `SCORED_AT`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +60,13 @@ class ScoreConfig:
     input: str
     output: Path | None = None
     text_column: str | None = None
+    date_column: str | None = None
+    """The column of the news's time; None takes the first usual name there is."""
+    date_format: str | None = None
+    """`dmy`, `mdy` or `ymd` for times in numbers, or a strptime format, where the column leaves
+    it open."""
+    timezone: str | None = None
+    """Zone of times that name none; None takes UTC."""
     table: str | None = None
     output_table: str | None = None
     append: bool = False
@@ -75,6 +90,10 @@ class ScoreConfig:
     max_bad_rows: int = 0
     """CSV rows that do not parse and may be set aside in `quarantine` before the run fails."""
     encoding: str = "utf-8"
+    escape: str | None = None
+    """What stands before a quote inside a quoted CSV field: a backslash, or another quote."""
+    quote: str | None = None
+    """What CSV fields are quoted with; `none` takes quotes for part of the text."""
     min_confidence: float | None = None
     """Adds the column `sentiment_confident`: the label where its probability is at least this."""
     store_text: bool = True

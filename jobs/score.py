@@ -1,7 +1,7 @@
 """`finsent-batch score`: label the headlines of a file, a folder or a table."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -9,11 +9,8 @@ from finsent_batch.config import ModelConfig, ScoreConfig
 from finsent_batch.errors import FinsentError
 
 from .options import Real, file_path, model_options
+from .score_text import describe, describe_plan
 from .terminal import progress_bar, stop_on_signals
-
-if TYPE_CHECKING:
-    from finsent_batch.pipeline.dry_run import DryRun
-    from finsent_batch.pipeline.summary import Summary
 
 
 @click.command()
@@ -25,7 +22,23 @@ if TYPE_CHECKING:
     help="Output .parquet, .csv or .duckdb file, or a folder.  "
     "[default: INPUT.scored.parquet, or table TABLE_scored]",
 )
-@click.option("--text-column", help="Headline column.  [default: headline, title, text, sentence]")
+@click.option(
+    "--text-column", help="Headline column.  [default: the first usual name, such as headline]"
+)
+@click.option(
+    "--date-column",
+    help="Column of the news's time.  [default: the first usual name, such as published_at]",
+)
+@click.option(
+    "--date-format",
+    metavar="FORMAT",
+    help="dmy, mdy or ymd where times leave the order open, or a format such as '%d.%m.%Y %H:%M'.",
+)
+@click.option(
+    "--timezone",
+    metavar="ZONE",
+    help="Zone of times that name none, such as Europe/London.  [default: UTC]",
+)
 @click.option("--table", help="Table to read from a .duckdb input.")
 @click.option("--output-table", help="Table to write into a .duckdb output.")
 @click.option(
@@ -79,7 +92,17 @@ if TYPE_CHECKING:
     default=ScoreConfig.max_bad_rows,
     help="CSV rows that do not parse and may be set aside.",
 )
-@click.option("--encoding", default=ScoreConfig.encoding, help="Encoding of CSV input.")
+@click.option("--encoding", default=ScoreConfig.encoding, help="Encoding of text input.")
+@click.option(
+    "--escape",
+    type=click.Choice(["\\", '"']),
+    help="What stands before a quote inside a quoted CSV field.  [default: a quote]",
+)
+@click.option(
+    "--quote",
+    type=click.Choice(['"', "none"]),
+    help="What CSV fields are quoted with; none takes quotes for text.",
+)
 @click.option(
     "--min-confidence",
     type=Real(min=0.0, max=1.0, min_open=True),
@@ -168,57 +191,6 @@ def score(
             click.echo(summary_of_failure(config, error).to_json())
         raise
     if dry_run:
-        click.echo(plan.to_json() if as_json else _describe_plan(plan))
+        click.echo(plan.to_json() if as_json else describe_plan(plan))
     else:
-        click.echo(result.to_json() if as_json else _describe(result))
-
-
-def _describe(summary: "Summary") -> str:
-    rows, labels = summary.rows, summary.labels
-    done = rows["scored"] + rows["truncated"]
-    lines = [
-        f"{rows['read']:,} rows: {done:,} labelled ({rows['unique_scored']:,} headlines scored, "
-        f"{rows['reused'] - rows['duplicate']:,} from the store, "
-        f"{rows['duplicate']:,} duplicates), "
-        f"{rows['empty']:,} empty, {rows['invalid']:,} invalid"
-        + (f", {rows['truncated']:,} of the labelled truncated" if rows["truncated"] else "")
-    ]
-    if done:
-        shares = (f"{name} {labels[name]:,} ({labels[name] / done:.0%})" for name in labels)
-        lines.append("labels: " + ", ".join(shares))
-    if summary.confidence is not None and done:
-        sure = summary.confidence
-        lines.append(
-            f"sure enough (at least {sure['min_confidence']:g}): {sure['confident']:,.0f} rows, "
-            f"coverage {sure['coverage']:.1%}"
-        )
-    rate = f", {summary.headlines_per_second:,.0f} headlines/s" if rows["unique_scored"] else ""
-    actors = summary.actors
-    engine = f"ray with {actors} actor{'s' * (actors > 1)}" if actors else None
-    how = ", ".join(filter(None, (summary.weights, summary.path, engine)))
-    lines.append(
-        f"{summary.seconds['total']:.1f} s on {summary.device} ({how}){rate}; "
-        f"model {summary.model}{' (promoted)' if summary.promoted else ''}, run {summary.run_id}"
-    )
-    lines += [f"warning: {warning}" for warning in summary.warnings]
-    shown = (
-        summary.outputs
-        if len(summary.outputs) <= 3
-        else [f"{len(summary.outputs)} files in {summary.output}"]
-    )
-    return "\n".join([*lines, *(f"wrote {output}" for output in shown)])
-
-
-def _describe_plan(plan: "DryRun") -> str:
-    time = "unknown" if plan.estimated_seconds is None else f"about {plan.estimated_seconds:,.0f} s"
-    rate = (
-        ""
-        if plan.headlines_per_second is None
-        else f" at {plan.headlines_per_second:,.0f} headlines/s ({plan.rate_from})"
-    )
-    return (
-        f"{plan.rows:,} rows in {plan.files} file(s), {plan.distinct:,} distinct headlines, "
-        f"{plan.already_scored:,} already scored\n"
-        f"to score: {plan.to_score:,} headlines, {plan.tokens:,} tokens; {time}{rate}\n"
-        "dry run: nothing was written"
-    )
+        click.echo(result.to_json() if as_json else describe(result))

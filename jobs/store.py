@@ -93,3 +93,25 @@ def import_(obj: Any, folder: Path) -> None:
     with Store.open(obj.store) as opened:
         added = import_store(opened, folder)
     click.echo(f"{opened.path}: {added['scores']:,} scores of {added['runs']:,} runs added")
+
+
+@store.command()
+@click.argument("input", metavar="INPUT")
+@click.pass_obj
+def forget(obj: Any, input: str) -> None:
+    """Leave the rows of INPUT out of queries and views, as of a night that came twice.
+
+    Its outputs and its scores stay as they are; scoring it again counts it again.
+    INPUT is the path that was scored, for a table as FILE.duckdb::TABLE.
+
+    \b
+    finsent-batch store forget copy-of-monday.csv
+    """
+    from finsent_batch.store.publications import forget_input
+    from finsent_batch.store.store import Store
+    from finsent_batch.store.views import refresh_views
+
+    with Store.open(obj.store, create=False) as opened:
+        outputs = forget_input(opened, input)
+        refresh_views(opened)
+    click.echo(f"{opened.path}: {outputs:,} outputs of {input} are counted no more")

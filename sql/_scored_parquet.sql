@@ -21,7 +21,9 @@ FROM (
         '' AS model_fingerprint
     WHERE false
     UNION ALL BY NAME
-    FROM read_parquet(getvariable('scored'), union_by_name = true)
+    FROM read_parquet(
+        getvariable('scored'), union_by_name = true, hive_partitioning = false
+    )
 );
 
 CREATE OR REPLACE TEMP VIEW evaluated_headlines AS

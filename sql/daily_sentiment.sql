@@ -1,5 +1,6 @@
 -- Mean sentiment, label shares and count of published headlines by day
 -- columns: day, headlines, mean_score, positive_share, neutral_share, negative_share
+--     (the last row, without a day, has the headlines whose time cannot be read, if there are any)
 -- param since DATE: first day, default all
 -- param until DATE: last day, default all
 SELECT
@@ -11,7 +12,9 @@ SELECT
     round(avg(CAST(sentiment = 'negative' AS INTEGER)), 4) AS negative_share
 FROM scored_headlines
 WHERE sentiment IS NOT NULL
-    AND CAST(news_time AS DATE) >= coalesce(CAST(getvariable('since') AS DATE), DATE '0001-01-01')
-    AND CAST(news_time AS DATE) <= coalesce(CAST(getvariable('until') AS DATE), DATE '9999-12-31')
+    AND (news_time IS NULL
+        OR CAST(news_time AS DATE)
+            BETWEEN coalesce(CAST(getvariable('since') AS DATE), DATE '0001-01-01')
+            AND coalesce(CAST(getvariable('until') AS DATE), DATE '9999-12-31'))
 GROUP BY ALL
-ORDER BY day
+ORDER BY day NULLS LAST

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ..errors import DISK_FULL, BadDataError, CannotCreateError, first_line
 from .atomic import cannot_write, opened_temporary, temporary_of
@@ -134,7 +135,10 @@ def text_batches(source: Source, column: str) -> Iterator[tuple[pa.Array, pa.Arr
     """
     for batch in source.batches([column]):
         array = batch.column(0)
-        text = array.cast(pa.large_string()) if array.type != pa.large_string() else array
+        text = array
+        if array.type != pa.large_string():
+            options = pc.CastOptions(pa.large_string(), allow_invalid_utf8=True)
+            text = pc.cast(array, options=options)
         try:
             text.validate(full=True)
             yield text, pa.repeat(pa.scalar(False), len(text))

@@ -1,10 +1,65 @@
 """The columns of an input: names that SQL can tell apart, and the one with the headlines."""
 
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
 import duckdb
 import pyarrow as pa
 
-from ..config import TEXT_COLUMNS
+from ..config import DATE_COLUMNS, TEXT_COLUMNS
 from ..errors import BadDataError, CannotCreateError
+from .times.reading import TimeReading
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewsColumns:
+    """Where a table says its news, settled once, when it is scored."""
+
+    text_column: str | None = None
+    date_column: str | None = None
+    """None where no column holds the time of the news."""
+    times: TimeReading = field(default_factory=TimeReading)
+
+
+def usual_columns(names: Sequence[str], usual: Sequence[str]) -> list[str]:
+    """Return the columns that have one of the usual names, in their order.
+
+    Names are the same whatever their case, blanks, dashes and underscores.
+    """
+    plain: dict[str, str] = {}
+    for name in names:
+        plain.setdefault(_plain(name), name)
+    return [plain[_plain(name)] for name in usual if _plain(name) in plain]
+
+
+def named_column(names: Sequence[str], wanted: str) -> str | None:
+    """Return the column that a user names: as it is, or else the only one that is nearly so."""
+    if wanted in names:
+        return wanted
+    alike = [name for name in names if _plain(name) == _plain(wanted)]
+    return alike[0] if len(alike) == 1 else None
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s_-]+", "", name).casefold()
+
+
+def choose_date_column(names: Sequence[str], wanted: str | None, where: object) -> str | None:
+    """Return the column that holds the time of the news, None where no usual name is there.
+
+    Raises:
+        BadDataError: there is no column of the wanted name.
+    """
+    if wanted is None:
+        return next(iter(usual_columns(names, DATE_COLUMNS)), None)
+    column = named_column(names, wanted)
+    if column is None:
+        raise BadDataError(
+            f"{where} has no column {wanted!r}, named with --date-column; it has: "
+            + ", ".join(names)
+        )
+    return column
 
 
 def check_column_names(names: list[str], where: object) -> None:
@@ -33,24 +88,30 @@ def choose_text_column(schema: pa.Schema, wanted: str | None, where: object) -> 
     """
     names = schema.names
     if wanted is None:
-        wanted = next((name for name in TEXT_COLUMNS if name in names), None)
-        if wanted is None:
+        column = next(iter(usual_columns(names, TEXT_COLUMNS)), None)
+        if column is None:
             raise BadDataError(
                 f"{where} has none of the columns {', '.join(TEXT_COLUMNS)}: "
                 f"name one with --text-column; it has: {', '.join(names)}"
             )
-    if wanted not in names:
-        raise BadDataError(f"{where} has no column {wanted!r}; it has: {', '.join(names)}")
-    kind = schema.field(wanted).type
+    else:
+        column = named_column(names, wanted)
+        if column is None:
+            raise BadDataError(f"{where} has no column {wanted!r}; it has: {', '.join(names)}")
+    kind = schema.field(column).type
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
-    text = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_null)
+    text = (
+        *(pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_null),
+        # Text of writers that do not say so, such as Impala; what is not UTF-8 is `invalid`.
+        *(pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view),
+    )
     if not any(is_kind(kind) for is_kind in text):
         raise BadDataError(
-            f"column {wanted!r} of {where} holds {kind}, not text: "
+            f"column {column!r} of {where} holds {kind}, not text: "
             "name the headline column with --text-column"
         )
-    return wanted
+    return column
 
 
 def check_duckdb_columns(schema: pa.Schema, where: str) -> None:

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from ..errors import BadDataError, CannotCreateError
 from .arrow import registered
+from .base import Source
 from .duckdb_files import attached
 from .duckdb_table import DuckDBSink, passing_failpoint, select_list
 from .provenance import Mark
@@ -41,6 +42,17 @@ class AppendingSink(DuckDBSink):
                 "name another with --output-table"
             )
 
+    def rows_of(self, source: Source) -> int:
+        """Return how many rows of an input the table holds."""
+        if not self.exists():
+            return 0
+        with attached(self._connection, self._file) as (cursor, catalog):
+            [(rows,)] = cursor.execute(
+                f"SELECT count(*) FROM {self._place(cursor, catalog)} WHERE {INPUT_COLUMN} = ?",
+                [input_name(source.path, source.table)],
+            ).fetchall()
+        return int(rows)
+
     def check_columns(self, schema: pa.Schema, types: dict[str, str]) -> None:
         super().check_columns(schema, types)
         if any(name.casefold() == INPUT_COLUMN for name in schema.names):
@@ -50,7 +62,7 @@ class AppendingSink(DuckDBSink):
         if self.exists():
             with attached(self._connection, self._file) as (cursor, catalog):
                 cursor.register("labelled_rows", pa.RecordBatchReader.from_batches(schema, []))
-                self._check_fit(cursor, f"{catalog}.main.{self._name}", types)
+                self._check_fit(cursor, self._place(cursor, catalog), types)
 
     def _check_fit(
         self, cursor: duckdb.DuckDBPyConnection, name: str, types: dict[str, str]

@@ -3,6 +3,7 @@
 import glob
 import os
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
@@ -17,16 +18,55 @@ from .duckdb_errors import cannot_attach, is_disk_full
 from .sql import quote_identifier, quote_literal
 
 _ATTACHED = "attached_"
+_COPY = "finsent_copy"
+MAIN = "main"
 
 
-def tables_of(cursor: duckdb.DuckDBPyConnection, catalog: str) -> dict[str, str]:
-    """Return the tables and views of an attached file's main schema: name to kind."""
+@dataclass(frozen=True, kw_only=True)
+class TableEntry:
+    """A table or view of a DuckDB file."""
+
+    schema: str
+    name: str
+    kind: str
+    """`BASE TABLE` or `VIEW`."""
+
+    def sql(self, catalog: str) -> str:
+        """Return its name in an attached file, quoted."""
+        return f"{catalog}.{quote_identifier(self.schema)}.{quote_identifier(self.name)}"
+
+
+def tables_of(cursor: duckdb.DuckDBPyConnection, catalog: str) -> dict[str, TableEntry]:
+    """Return the tables and views of an attached file by the names that users give.
+
+    Those of another schema than main are called `schema.table`; where main has a table
+    of just that name, it counts.
+    """
     rows = cursor.execute(
-        """SELECT table_name, table_type FROM information_schema.tables
-        WHERE table_catalog = ? AND table_schema = 'main' ORDER BY 1""",
+        """SELECT table_schema, table_name, table_type FROM information_schema.tables
+        WHERE table_catalog = ? ORDER BY table_schema <> 'main', 1, 2""",
         [catalog],
-    )
-    return dict(rows.fetchall())
+    ).fetchall()
+    found: dict[str, TableEntry] = {}
+    for schema, name, kind in rows:
+        called = name if schema == MAIN else f"{schema}.{name}"
+        found.setdefault(called, TableEntry(schema=schema, name=name, kind=kind))
+    return found
+
+
+def place_of(cursor: duckdb.DuckDBPyConnection, catalog: str, table: str) -> TableEntry:
+    """Return the table of that name, or where it will be: `schema.table` if there is the schema."""
+    for name, entry in tables_of(cursor, catalog).items():
+        if name.casefold() == table.casefold():
+            return entry
+    schema, dot, name = table.partition(".")
+    known = cursor.execute(
+        "SELECT lower(schema_name) FROM duckdb_schemas() WHERE database_name = ? AND NOT internal",
+        [catalog],
+    ).fetchall()
+    if dot and name and (schema.casefold(),) in known:
+        return TableEntry(schema=schema, name=name, kind="BASE TABLE")
+    return TableEntry(schema=MAIN, name=table, kind="BASE TABLE")
 
 
 def table_names(file: Path) -> str:
@@ -36,13 +76,14 @@ def table_names(file: Path) -> str:
 
 
 def copy_view(
-    connection: duckdb.DuckDBPyConnection, file: Path, view: str, *, limit: int | None
+    connection: duckdb.DuckDBPyConnection, file: Path, view: TableEntry, *, limit: int | None
 ) -> Path:
     """Copy a view's rows as a table of that name into a file of its own, and return the file.
 
     Run twice, a view need not give its rows in the same order. It runs in a DuckDB
     that can open its own file and nothing else: a view says which files it reads,
-    and who made it need not be who runs it. `connection` lends its scratch folder.
+    and who made it need not be who runs it. Its file is attached by the name that DuckDB
+    itself gives it, as views may say it. `connection` lends its scratch folder.
 
     Raises:
         BadDataError: the view cannot be run, or not so.
@@ -52,28 +93,33 @@ def copy_view(
     work = Path(folder).resolve()
     work.mkdir(exist_ok=True)
     copy = work / f"view_{len(list(work.iterdir()))}.duckdb"
-    name, path = quote_identifier(view), str(file.resolve())
+    path, own = str(file.resolve()), quote_identifier(file.stem)
+    if file.stem.casefold() in ("memory", "system", "temp", _COPY):
+        own = "source"
     with duckdb.connect(":memory:") as closed:
         closed.execute(f"SET memory_limit = {quote_literal(memory)}")
         closed.execute(f"SET temp_directory = {quote_literal(str(work))}")
         closed.execute("SET TimeZone = 'UTC'")
-        closed.execute(f"ATTACH {quote_literal(path)} AS source (TYPE duckdb, READ_ONLY)")
-        closed.execute(f"ATTACH {quote_literal(str(copy))} AS copy (TYPE duckdb)")
+        closed.execute(f"ATTACH {quote_literal(path)} AS {own} (TYPE duckdb, READ_ONLY)")
+        closed.execute(f"ATTACH {quote_literal(str(copy))} AS {_COPY} (TYPE duckdb)")
         closed.execute(f"SET allowed_directories = [{quote_literal(str(work))}]")
         closed.execute("SET enable_external_access = false")
-        rows = f"FROM source.main.{name}" + ("" if limit is None else f" LIMIT {limit}")
+        closed.execute(f"USE {own}")
+        rows = f"FROM {view.sql(own)}" + ("" if limit is None else f" LIMIT {limit}")
         try:
-            closed.execute(f"CREATE TABLE copy.main.{name} AS {rows}")
+            schema = quote_identifier(view.schema)
+            closed.execute(f"CREATE SCHEMA IF NOT EXISTS {_COPY}.{schema}")
+            closed.execute(f"CREATE TABLE {view.sql(_COPY)} AS {rows}")
         except duckdb.PermissionException:
             raise BadDataError(
-                f"the view {view!r} of {file} reads other files, which is not allowed: "
+                f"the view {view.name!r} of {file} reads other files, which is not allowed: "
                 "make a table of it, or name those files as INPUT"
             ) from None
         except duckdb.Error as error:
             if is_disk_full(error):
                 raise
             raise BadDataError(
-                f"the view {view!r} of {file} cannot be run: {first_line(error)}"
+                f"the view {view.name!r} of {file} cannot be run: {first_line(error)}"
             ) from None
     return copy
 

@@ -15,7 +15,14 @@ from .arrow import registered
 from .base import BATCH_ROWS, decodable
 from .columns import check_column_names, check_duckdb_columns
 from .duckdb_errors import disk_reason, is_disk_full
-from .duckdb_files import attached, copy_view, create_database, remove_database, tables_of
+from .duckdb_files import (
+    attached,
+    copy_view,
+    create_database,
+    place_of,
+    remove_database,
+    tables_of,
+)
 from .provenance import MARK_KEY, Mark
 from .sql import quote_identifier, quote_literal
 
@@ -49,8 +56,9 @@ class DuckDBSource:
                 raise MissingInputError(
                     f"{file} has no table {table!r}; it has: {', '.join(kinds) or 'none'}"
                 )
-        if kinds[table] == "VIEW":
-            self._place = copy_view(connection, file, table, limit=limit)
+        self._entry = kinds[table]
+        if self._entry.kind == "VIEW":
+            self._place = copy_view(connection, file, self._entry, limit=limit)
         with self._reading() as (cursor, catalog):
             select = self._select(catalog, None)
             self.schema = cursor.sql(f"FROM ({select}) LIMIT 0").to_arrow_table().schema
@@ -84,18 +92,25 @@ class DuckDBSource:
     def _select(self, catalog: str, columns: list[str] | None) -> str:
         names = "*" if columns is None else ", ".join(quote_identifier(c) for c in columns)
         limit = "" if self._limit is None else f" LIMIT {self._limit}"
-        relation = f"{catalog}.main.{quote_identifier(self.table or '')}"
-        return f"SELECT {names} FROM {relation}{limit}"
+        return f"SELECT {names} FROM {self._entry.sql(catalog)}{limit}"
 
 
 class DuckDBSink:
     """A table of a DuckDB file, made in one transaction; its comment bears the mark."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, file: Path, table: str) -> None:
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        file: Path,
+        table: str,
+        *,
+        new_schema: str | None = None,
+    ) -> None:
+        """`new_schema` is made in the file if it is not there."""
+        self._new_schema = new_schema
         self.path = os.path.realpath(file)
         self.table: str | None = table
         self._file = Path(self.path)
-        self._name = quote_identifier(table)
         self._connection = connection
 
     def exists(self) -> bool:
@@ -112,14 +127,18 @@ class DuckDBSink:
         if not self._file.exists():
             return None
         with attached(self._connection, self._file) as (cursor, catalog):
+            entry = place_of(cursor, catalog, self.table or "")
             row = cursor.execute(
                 "SELECT coalesce(comment, '') FROM duckdb_tables() WHERE database_name = $1 AND "
-                "lower(table_name) = lower($2) AND schema_name = 'main' UNION ALL "
+                "lower(table_name) = lower($2) AND lower(schema_name) = lower($3) UNION ALL "
                 "SELECT '' FROM duckdb_views() WHERE database_name = $1 AND "
-                "lower(view_name) = lower($2) AND schema_name = 'main'",
-                [catalog, self.table],
+                "lower(view_name) = lower($2) AND lower(schema_name) = lower($3)",
+                [catalog, entry.name, entry.schema],
             ).fetchone()
         return row[0] if row else None
+
+    def _place(self, cursor: duckdb.DuckDBPyConnection, catalog: str) -> str:
+        return place_of(cursor, catalog, self.table or "").sql(catalog)
 
     def check_columns(self, schema: pa.Schema, types: dict[str, str]) -> None:
         if "" in schema.names:
@@ -158,7 +177,10 @@ class DuckDBSink:
                 ours = made
                 cursor.begin()
                 try:
-                    self._fill(cursor, f"{name}.main.{self._name}", schema, whole, mark, types)
+                    if self._new_schema:
+                        named = quote_identifier(self._new_schema)
+                        cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {name}.{named}")
+                    self._fill(cursor, self._place(cursor, name), schema, whole, mark, types)
                     failpoint("before_table_commit")
                 except BaseException:
                     cursor.rollback()

@@ -25,6 +25,8 @@ class Pair:
     table: str | None
     output: Path
     output_table: str | None
+    output_schema: str | None = None
+    """The schema that the user names before the table: made if it is not there."""
     append: bool = False
     address: str | None = None
     """Where `input` was copied from, if from elsewhere."""
@@ -72,7 +74,7 @@ def resolve_pairs(config: ScoreConfig) -> list[Pair]:
 def _check_append(config: ScoreConfig) -> None:
     if config.output_table is None:
         raise UsageError("--append needs --output-table: the one table that all inputs share")
-    if config.overwrite:
+    if config.overwrite and config.limit is None:
         raise UsageError("--append adds to a table, --overwrite replaces it: choose one")
 
 
@@ -158,8 +160,14 @@ def _checked(config: ScoreConfig, path: Path, output: Path, output_table: str | 
         table=config.table,
         output=output,
         output_table=output_table,
+        output_schema=_schema_of(config.output_table),
         append=config.append,
     )
+
+
+def _schema_of(table: str | None) -> str | None:
+    schema, dot, name = (table or "").partition(".")
+    return schema if dot and schema and name else None
 
 
 def _folded(name: str | None) -> str | None:

@@ -10,7 +10,6 @@ from pathlib import Path
 from ..config import ScoreConfig
 from ..errors import TryAgainError
 from ..hardware import resolve_device
-from ..io.columns import choose_text_column
 from ..io.inputs import Pair, found_pairs
 from ..io.result_columns import output_schema
 from ..models.directory import open_configured
@@ -21,7 +20,7 @@ from ..scorers.base import Scorer
 from ..scorers.load import load_scorer
 from ..store.store import Store
 from .plan import Plan, make_plan
-from .tasks import check_target, open_sink, open_source
+from .tasks import check_target, choose_columns, open_sink, open_source
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,10 +74,11 @@ def _estimate(config: ScoreConfig, pairs: list[Pair], progress: Progress) -> Dry
         sources = []
         for pair in pairs:
             source, _ = open_source(store, pair, config)
-            column = choose_text_column(source.schema, config.text_column, pair.named)
+            column = choose_columns(source, config, pair).text_column
+            assert column is not None
             output_schema(source.schema, replace=config.replace_columns, where=pair.named)
             with suppress(TryAgainError):  # the run waits for it once all is scored
-                check_target(open_sink(store, pair), source, overwrite=config.overwrite)
+                check_target(open_sink(store, pair), source, config)
             sources.append((source, column))
         plan = make_plan(store, sources, fingerprint, progress)
         rows = store.query(

@@ -1,5 +1,6 @@
 """The last stage of a run: every input published, and the books told."""
 
+import json
 import logging
 from collections.abc import Callable
 
@@ -35,6 +36,7 @@ def publish_jobs(run: Run, plan: Plan, progress: Progress) -> None:
     def ready(planned: PlannedSource, sink: Sink) -> None:
         _await_target(run, planned, sink, lambda: progress("publish", rows["read"], plan.rows))
 
+    jobs = iter(run.jobs)
     for planned, sink, counts in publish(
         run.store,
         plan,
@@ -53,18 +55,7 @@ def publish_jobs(run: Run, plan: Plan, progress: Progress) -> None:
             labels[label] = labels.get(label, 0) + count
         add_histograms(run.summary.histograms, counts.histograms)
         run.summary.outputs.append(sink.path + (f"::{sink.table}" if sink.table else ""))
-        run.store.insert(
-            "run_files",
-            {
-                "run_id": run.summary.run_id,
-                "input": planned.source.path,
-                "input_table": planned.source.table,
-                "output": sink.path,
-                "output_table": sink.table,
-                "rows": counts.rows,
-                "published_at": utc_now(),
-            },
-        )
+        _record(run, next(jobs), planned, sink, counts.rows)
     labelled = rows["scored"] + rows["truncated"]
     [(invalid,)] = run.store.query("SELECT count(DISTINCT headline_key) FROM plan.invalid")
     rows["reused"] = labelled - rows["unique_scored"]
@@ -72,6 +63,34 @@ def publish_jobs(run: Run, plan: Plan, progress: Progress) -> None:
     run.summary.note_coverage(run.config.min_confidence, confident)
     quarantine(run)
     refresh_views(run.store)
+
+
+def _record(run: Run, job: Job, planned: PlannedSource, sink: Sink, rows: int) -> None:
+    """Tell the store what was published, and how its news are read."""
+    assert job.times is not None
+    [(number,)] = run.store.query("SELECT coalesce(max(number), 0) + 1 FROM run_files")
+    times = job.columns.times
+    run.store.insert(
+        "run_files",
+        {
+            "run_id": run.summary.run_id,
+            "input": planned.source.path,
+            "input_table": planned.source.table,
+            "output": sink.path,
+            "output_table": sink.table,
+            "rows": rows,
+            "published_at": utc_now(),
+            "number": number,
+            "text_column": job.columns.text_column,
+            "date_column": job.columns.date_column,
+            "date_format": times.date_format,
+            "timezone": times.timezone,
+            "undated": job.times.counts.undated,
+            "faults": json.dumps(job.times.counts.faults),
+            "row_limit": run.config.limit,
+            "content": job.times.content,
+        },
+    )
 
 
 def _await_target(
@@ -83,7 +102,7 @@ def _await_target(
         logger.warning("waiting up to %g seconds: %s", run.config.publish_wait, error)
 
     retried(
-        lambda: check_target(sink, planned.source, overwrite=run.config.overwrite),
+        lambda: check_target(sink, planned.source, run.config),
         run.config.publish_wait,
         told=told,
         waiting=waiting,
@@ -98,4 +117,9 @@ def _mark(run: Run, job: Job) -> Mark:
         "run_id": run.summary.run_id,
         "model": run.summary.model,
         "model_fingerprint": run.fingerprint,
+        "limit": run.config.limit,
+        "text_column": job.columns.text_column,
+        "date_column": job.columns.date_column,
+        "date_format": job.columns.times.date_format,
+        "timezone": job.columns.times.timezone,
     }

@@ -5,11 +5,13 @@ from dataclasses import dataclass, field
 
 from ..config import ScoreConfig
 from ..io.base import Sink, Source
+from ..io.columns import NewsColumns
 from ..io.csv_reader import BadRow
 from ..models.contents import ModelState
 from ..models.spec import ModelSpec
 from ..progress import Progress, StopRequest
 from ..store.store import Store
+from .news_times import NewsTimes
 from .summary import Summary
 
 logger = logging.getLogger(__name__)
@@ -21,8 +23,16 @@ class Job:
 
     source: Source
     sink: Sink
-    text_column: str
+    columns: NewsColumns
     bad_rows: tuple[BadRow, ...] = ()
+    times: NewsTimes | None = None
+    """What was settled about its times, once it was planned."""
+
+    @property
+    def text_column(self) -> str:
+        """The column with the headlines."""
+        assert self.columns.text_column is not None
+        return self.columns.text_column
 
 
 @dataclass(kw_only=True)

@@ -95,6 +95,12 @@ def quarantine(run: Run) -> None:
             WHERE file = $4 AND (state = {IS_UNDECODABLE} OR reason IS NOT NULL)""",
             [run_id, job.source.path, now, number],
         )
+        run.store.connection.execute(
+            """INSERT INTO quarantine SELECT $1, $2, row_number + 1, NULL, 'its time: ' || reason,
+                CASE WHEN $5 THEN content END, $3::TIMESTAMP
+            FROM plan.undated WHERE file = $4 ORDER BY row_number""",
+            [run_id, job.source.path, now, number, run.config.store_text],
+        )
         for bad in job.bad_rows:
             run.store.insert(
                 "quarantine",

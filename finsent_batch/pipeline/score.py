@@ -11,6 +11,7 @@ from ..errors import FinsentError
 from ..hardware import resolve_device
 from ..io.duckdb_errors import as_expected
 from ..io.inputs import Pair, found_pairs
+from ..io.times.reading import check_time_reading
 from ..models.directory import open_configured
 from ..models.registry import settle_model
 from ..models.spec import ModelSpec
@@ -23,6 +24,7 @@ from .publish_stage import publish_jobs
 from .run import Run
 from .run_record import close_books, open_books
 from .score_stage import score_pending, timed
+from .settle_stage import settle_jobs
 from .summary import Summary, summary_of_failure
 from .tasks import open_jobs
 
@@ -38,6 +40,7 @@ def score(
         FinsentError: anything expected that prevents it; see `errors` and the exit codes.
     """
     check_notices(config)
+    check_time_reading(config.date_format, config.timezone)
     stop = stop or StopRequest()
     try:
         summary = _score(config, progress, stop)
@@ -95,6 +98,7 @@ def opened_run(
             model_fingerprint=fingerprint,
             device=device,
             weights=weights,
+            limit=config.limit,
         )
         yield Run(
             config=config,
@@ -145,6 +149,7 @@ def _run_stages(run: Run) -> None:
         plan = make_plan(
             run.store, [(j.source, j.text_column) for j in run.jobs], run.fingerprint, progress
         )
+        settle_jobs(run)
     run.log("plan", "planned", rows=plan.rows, to_score=plan.pending)
     run.stop.check()
     if plan.pending:

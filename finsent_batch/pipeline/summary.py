@@ -56,6 +56,14 @@ class Summary:
         )
     )
     labels: dict[str, int] = field(default_factory=dict)
+    columns: list[dict[str, Any]] = field(default_factory=list)
+    """Where the news stand: `text_column`, `date_column` (None without one), `date_format` (the
+    order of numbers, or a format, where it was settled), `timezone` of times that name none, and
+    the number of `files` that this is of."""
+    times: dict[str, Any] = field(default_factory=lambda: {"dated": 0, "undated": 0, "faults": {}})
+    """Rows whose time was read, rows whose time was not, and why; without a time column neither."""
+    limit: int | None = None
+    """With `--limit`: how many rows of each input were read at most."""
     confidence: dict[str, float | None] | None = None
     """With `--min-confidence`: `min_confidence`, the `confident` rows, and `coverage`, their
     share of the labelled ones (None where there are none)."""

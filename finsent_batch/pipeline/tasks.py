@@ -1,19 +1,22 @@
 """A pair's two ends opened: the source to read and the sink to write, checked before any work."""
 
 import logging
+from pathlib import PurePath
 
 from ..config import ScoreConfig
 from ..errors import CannotCreateError, TryAgainError
 from ..io.base import Sink, Source
-from ..io.columns import choose_text_column
+from ..io.columns import NewsColumns, choose_date_column, choose_text_column
 from ..io.csv_reader import BadRow, stage_csv
 from ..io.csv_sink import CsvSink
 from ..io.duckdb_append import AppendingSink
 from ..io.duckdb_table import DuckDBSink, DuckDBSource
 from ..io.inputs import Pair
 from ..io.parquet import ParquetSink, ParquetSource
+from ..io.partitions import PartitionedSource, partition_values
 from ..io.paths import suffix_of
 from ..io.result_columns import output_schema
+from ..io.times.reading import UTC, TimeReading
 from ..store.file_provenance import FileMarks
 from ..store.store import Store
 from .run import Job, Run
@@ -38,18 +41,46 @@ def open_source(store: Store, pair: Pair, config: ScoreConfig) -> tuple[Source, 
     return source_file, staged.bad_rows
 
 
+def choose_columns(source: Source, config: ScoreConfig, pair: Pair) -> NewsColumns:
+    """Choose an input's columns of text and time.
+
+    Raises:
+        BadDataError: there is no such column, or the text column holds no text.
+    """
+    text = choose_text_column(source.schema, config.text_column, pair.named)
+    date = choose_date_column(source.schema.names, config.date_column, pair.named)
+    times = TimeReading(date_format=config.date_format, timezone=config.timezone or UTC)
+    return NewsColumns(text_column=text, date_column=date, times=times)
+
+
 def open_sink(store: Store, pair: Pair) -> Sink:
     """Return the sink of one output; nothing is created yet."""
     if pair.output_table is not None:
         sink = AppendingSink if pair.append else DuckDBSink
-        return sink(store.connection, pair.output, pair.output_table)
+        return sink(store.connection, pair.output, pair.output_table, new_schema=pair.output_schema)
     if suffix_of(pair.output) == ".parquet":
         return ParquetSink(pair.output)
     return CsvSink(pair.output, FileMarks(store))
 
 
-def check_target(sink: Sink, source: Source, *, overwrite: bool) -> None:
-    """Refuse to replace what this program did not make from this same input.
+def _with_partitions(run: Run, pair: Pair, source: Source) -> Source:
+    """Add the columns that only the folders of a file name, and say which cannot be added."""
+    values = partition_values(PurePath(pair.named).parts[:-1]) if pair.table is None else {}
+    if not values:
+        return source
+    whole = PartitionedSource(source, values)
+    for name in whole.left_out:
+        told = (
+            f"the folders' {name}=… is left out: the output has a column of that name, "
+            "which holds what the model says"
+        )
+        if told not in run.summary.warnings:
+            run.summary.warnings.append(told)
+    return whole
+
+
+def check_target(sink: Sink, source: Source, config: ScoreConfig) -> None:
+    """Refuse to replace what this program did not make from this same input, or a whole by a part.
 
     Raises:
         CannotCreateError: something else stands there, the place is not writable, or
@@ -60,7 +91,9 @@ def check_target(sink: Sink, source: Source, *, overwrite: bool) -> None:
     if isinstance(sink, AppendingSink):
         sink.check_appendable()
     sink.check_columns(source.schema, source.types)
-    if not isinstance(sink, AppendingSink) and not overwrite and sink.exists():
+    if config.limit is not None and not config.overwrite:
+        _check_trial(sink, source, config.limit)
+    if not isinstance(sink, AppendingSink) and not config.overwrite and sink.exists():
         mark = sink.mark()
         if mark is None or (mark["input"], mark["input_table"]) != (source.path, source.table):
             what = f"table {sink.table!r} in {sink.path}" if sink.table else sink.path
@@ -78,19 +111,37 @@ def check_target(sink: Sink, source: Source, *, overwrite: bool) -> None:
     sink.check_writable()
 
 
+def _check_trial(sink: Sink, source: Source, limit: int) -> None:
+    """Refuse to replace all rows of an input by its first ones."""
+    if isinstance(sink, AppendingSink):
+        whole = sink.rows_of(source) > limit
+    else:
+        mark = sink.mark()
+        whole = mark is not None and mark.get("limit") is None
+        whole = whole and mark is not None and mark["input"] == source.path
+    if whole:
+        what = f"table {sink.table!r} in {sink.path}" if sink.table else sink.path
+        raise CannotCreateError(
+            f"{what} holds the whole of {source.path}, and --limit would leave its first {limit} "
+            "rows there: write the trial elsewhere with -o or --output-table, or replace it with "
+            "--overwrite"
+        )
+
+
 def open_jobs(run: Run, pairs: list[Pair]) -> list[Job]:
     """Open every source and check every target, before any model is loaded."""
     jobs = []
     for pair in pairs:
         source, bad_rows = open_source(run.store, pair, run.config)
-        column = choose_text_column(source.schema, run.config.text_column, pair.named)
+        source = _with_partitions(run, pair, source)
+        columns = choose_columns(source, run.config, pair)
         output_schema(source.schema, replace=run.config.replace_columns, where=pair.named)
         sink = open_sink(run.store, pair)
         try:
-            check_target(sink, source, overwrite=run.config.overwrite)
+            check_target(sink, source, run.config)
         except TryAgainError as error:
             logger.warning("scoring goes on, but the output is not free: %s", error)
-        jobs.append(Job(source=source, sink=sink, text_column=column, bad_rows=bad_rows))
+        jobs.append(Job(source=source, sink=sink, columns=columns, bad_rows=bad_rows))
         if bad_rows:
             run.summary.warnings.append(
                 f"{pair.named}: {len(bad_rows)} rows that do not parse are in quarantine, "

@@ -12,7 +12,7 @@ from ..config import StoreConfig
 from ..errors import BadDataError, ParameterError, UsageError, first_line
 from ..io.sql import quote_identifier, quote_literal
 from .catalog import Query, load_query, nearest
-from .session import VIEW_PARAMETERS, query_session
+from .session import VIEW_PARAMETERS, QuerySession, query_session
 
 _KINDS = {
     "INTEGER": f"a whole number from 0 to {2**31 - 1}",
@@ -61,11 +61,12 @@ def run_query_arrow(
     if published is not None and view is None:
         raise UsageError(f"query {name} reads the store, not published rows: leave out --from")
     times = query.reads("news_time")
-    with query_session(store, published, view, columns, needs_times=times) as connection:
+    with query_session(store, published, view, columns, needs_times=times) as session:
+        connection = session.connection
         _set_parameters(connection, query, own, about)
         _check_columns(connection, query, own)
         try:
-            return _fetch(connection, query.text)
+            return _fetch_readable(session, query.text)
         except duckdb.Error as error:
             if view is None:
                 raise
@@ -88,9 +89,10 @@ def run_sql(statement: str, store: StoreConfig, *, published: str | None = None)
         if re.search(rf"\b{name}\b", statement, re.IGNORECASE):
             view = "evaluated_headlines" if name.startswith("eval") else "scored_headlines"
             break
-    with query_session(store, published, view, {}, may_be_empty=True) as connection:
+    times = re.search(r"\b(news_time|daily_sentiment)\b", statement, re.IGNORECASE) is not None
+    with query_session(store, published, view, {}, needs_times=times, may_be_empty=True) as session:
         try:
-            return _fetch(connection, statement)
+            return _fetch_readable(session, statement)
         except duckdb.PermissionException:
             raise UsageError(
                 "--sql reaches the store and what was published, no other file: name a scored "
@@ -121,8 +123,8 @@ def check_query_output(output: Path, store: StoreConfig, published: str | None) 
     if published is not None:
         known = [published.partition("::")[0]]
     elif store.path.exists():
-        with query_session(store, None, None, {}) as connection:
-            rows = connection.execute("SELECT input, output FROM run_files").fetchall()
+        with query_session(store, None, None, {}) as session:
+            rows = session.connection.execute("SELECT input, output FROM run_files").fetchall()
         known = [name for row in rows for name in row]
     else:
         known = []
@@ -154,6 +156,18 @@ def to_polars(table: pa.Table) -> pl.DataFrame:
     frame = pl.from_arrow(table)
     assert isinstance(frame, pl.DataFrame)
     return frame
+
+
+def _fetch_readable(session: QuerySession, sql: str) -> pa.Table:
+    """Run SQL; if a published table turns out to be damaged, over the others."""
+    try:
+        return _fetch(session.connection, sql)
+    except (duckdb.PermissionException, duckdb.OutOfMemoryException):
+        raise
+    except duckdb.Error:
+        if not session.leave_out_unreadable():
+            raise
+        return _fetch(session.connection, sql)
 
 
 def _fetch(connection: duckdb.DuckDBPyConnection, sql: str) -> pa.Table:

@@ -1,24 +1,23 @@
 """A connection that SQL may use: the views in place, nothing writable, no other file in reach."""
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import duckdb
 
 from ..config import LABEL_COLUMNS, TEXT_COLUMNS, StoreConfig
-from ..errors import BadDataError, MissingInputError
+from ..errors import BadDataError, MissingInputError, UsageError
+from ..io.columns import named_column, usual_columns
 from ..io.sql import quote_identifier, quote_literal
-from ..store.publications import (
-    Publication,
-    Table,
-    describe,
-    latest_publications,
-    named,
-    relation_sql,
-    shut_in,
+from ..store.publications import Publication, latest_publications, named
+from ..store.published_tables import Table, describe, relation_sql, restrict_file_access
+from ..store.scored_headlines import (
+    is_dated,
+    scored_headlines_sql,
 )
-from ..store.scored_headlines import check_times, pick, scored_headlines_sql
 from ..store.store import Store
 from ..store.views import (
     EVALUATED_COLUMNS,
@@ -28,12 +27,44 @@ from ..store.views import (
     predictions_files,
 )
 from .catalog import load_query
+from .settled import settled_tables
+
+logger = logging.getLogger(__name__)
 
 VIEW_PARAMETERS = {
     "scored_headlines": ("date_column", "text_column"),
     "evaluated_headlines": ("label_column", "text_column"),
 }
 """Which columns a query about the view lets its user name, besides its own parameters."""
+
+
+@dataclass(kw_only=True)
+class QuerySession:
+    """A connection to run SQL in, and the published tables that its views read."""
+
+    connection: duckdb.DuckDBPyConnection
+    tables: list[Table] = field(default_factory=list)
+
+    def leave_out_unreadable(self) -> bool:
+        """Make the views anew without the tables that cannot be read to their end.
+
+        Returns whether there were any, and something is left.
+        """
+        broken = [table for table in self.tables if not self._is_readable(table)]
+        for table in broken:
+            logger.warning("%s cannot be read and is left out: score it again", table.source)
+        self.tables = [table for table in self.tables if table not in broken]
+        if broken and self.tables:
+            create_temporary_views(self.connection, _views_over(self.tables))
+        return bool(broken and self.tables)
+
+    def _is_readable(self, table: Table) -> bool:
+        relation = relation_sql(table.kind, [table.source], table.names)
+        try:
+            self.connection.execute(f"SELECT count(hash(t)) FROM {relation} AS t").fetchall()
+        except duckdb.Error:
+            return False
+        return True
 
 
 @contextmanager
@@ -45,10 +76,10 @@ def query_session(
     *,
     needs_times: bool = False,
     may_be_empty: bool = False,
-) -> Iterator[duckdb.DuckDBPyConnection]:
+) -> Iterator[QuerySession]:
     """Give a connection to the store with `view` made anew, or to `published` and no store.
 
-    `columns` are values of `VIEW_PARAMETERS`.
+    `columns` are values of `VIEW_PARAMETERS`. What a number leaves out is logged as a warning.
 
     Raises:
         MissingInputError: no store or file, or nothing for the view (unless `may_be_empty`).
@@ -57,55 +88,56 @@ def query_session(
     """
     if published is None:
         with Store.open(store, read_only=True) as opened:
-            _views_of_store(opened, view, columns, needs_times, may_be_empty)
-            yield opened.connection
+            yield _over_store(opened, view, columns, needs_times, may_be_empty)
         return
     with duckdb.connect(":memory:") as connection:
         connection.execute("SET TimeZone = 'UTC'")
         publication = named(published)
-        shut_in(connection, [publication.path])
-        table = describe(connection, publication)
+        restrict_file_access(connection, [publication.path])
         if view == "evaluated_headlines":
-            views = {view: _named_predictions(table, columns)}
+            table = describe(connection, publication)
+            create_temporary_views(connection, {view: _named_predictions(table, columns)})
+            yield QuerySession(connection=connection)
         else:
-            views = _scored(connection, [table], columns, needs_times)
-        create_temporary_views(connection, views)
-        yield connection
+            yield _over_publications(connection, [publication], columns, needs_times)
 
 
 def view_published(
     connection: duckdb.DuckDBPyConnection,
     publications: Sequence[Publication],
     columns: Mapping[str, str],
-) -> None:
+) -> tuple[bool, list[str]]:
     """Make `scored_headlines` of these publications; from then on SQL reaches no other file.
 
-    `news_time` is NULL where there is no time in the date column.
+    `news_time` is NULL where there is no time in the date column. Returns whether some rows
+    have a date column, and what is to be said beside numbers by day.
 
     Raises:
         BadDataError: an output cannot be read.
         UsageError: `columns` names a column that an output lacks.
     """
-    shut_in(connection, [publication.path for publication in publications])
-    tables = [describe(connection, publication) for publication in publications]
-    create_temporary_views(connection, _scored(connection, tables, columns, needs_times=False))
+    restrict_file_access(connection, [publication.path for publication in publications])
+    tables, notes = settled_tables(
+        connection, publications, columns, needs_times=True, strict=False
+    )
+    create_temporary_views(connection, _views_over(tables))
+    return any(map(is_dated, tables)), notes
 
 
-def _views_of_store(
+def _over_store(
     store: Store,
     view: str | None,
     columns: Mapping[str, str],
     needs_times: bool,
     may_be_empty: bool,
-) -> None:
+) -> QuerySession:
     """Make the views over the store, which then reaches no file but those they read."""
-    views = {"headline_scores": HEADLINE_SCORES}
+    create_temporary_views(store.connection, {"headline_scores": HEADLINE_SCORES})
     if view == "scored_headlines":
         publications = _publications(store, may_be_empty)
-        shut_in(store.connection, [p.path for p in publications])
-        tables = [describe(store.connection, p) for p in publications]
-        views |= _scored(store.connection, tables, columns, needs_times)
-    elif view == "evaluated_headlines":
+        restrict_file_access(store.connection, [p.path for p in publications])
+        return _over_publications(store.connection, publications, columns, needs_times)
+    if view == "evaluated_headlines":
         recorded = predictions_files(store)
         paths = [path for path in recorded if Path(path).exists()]
         if not paths and not may_be_empty:
@@ -114,11 +146,31 @@ def _views_of_store(
                 + (" that still exist" if recorded else "")
                 + ": run finsent-batch evaluate, or name a labelled scored file with --from"
             )
-        shut_in(store.connection, paths)
-        views[view] = evaluated_headlines_sql(paths)
+        restrict_file_access(store.connection, paths)
+        create_temporary_views(store.connection, {view: evaluated_headlines_sql(paths)})
     else:
-        shut_in(store.connection, [])
-    create_temporary_views(store.connection, views)
+        restrict_file_access(store.connection, [])
+    return QuerySession(connection=store.connection)
+
+
+def _over_publications(
+    connection: duckdb.DuckDBPyConnection,
+    publications: Sequence[Publication],
+    columns: Mapping[str, str],
+    needs_times: bool,
+) -> QuerySession:
+    tables, notes = settled_tables(connection, publications, columns, needs_times, strict=True)
+    for note in notes:
+        logger.warning("%s", note)
+    create_temporary_views(connection, _views_over(tables))
+    return QuerySession(connection=connection, tables=tables)
+
+
+def _views_over(tables: Sequence[Table]) -> dict[str, str]:
+    return {
+        "scored_headlines": scored_headlines_sql(tables),
+        "daily_sentiment": load_query("daily_sentiment").text,
+    }
 
 
 def _publications(store: Store, may_be_empty: bool) -> list[Publication]:
@@ -133,22 +185,10 @@ def _publications(store: Store, may_be_empty: bool) -> list[Publication]:
     return found
 
 
-def _scored(
-    connection: duckdb.DuckDBPyConnection,
-    tables: Sequence[Table],
-    columns: Mapping[str, str],
-    needs_times: bool,
-) -> dict[str, str]:
-    sql = scored_headlines_sql(tables, columns)
-    if needs_times:
-        check_times(connection, tables, columns)
-    return {"scored_headlines": sql, "daily_sentiment": load_query("daily_sentiment").text}
-
-
 def _named_predictions(table: Table, columns: Mapping[str, str]) -> str:
     """Return the SELECT behind `evaluated_headlines` over one file, whose model has no name."""
-    label = pick(table.names, columns, "label_column", LABEL_COLUMNS[:1], table.source)
-    text = pick(table.names, columns, "text_column", TEXT_COLUMNS, table.source)
+    label = _picked(table, columns, "label_column", LABEL_COLUMNS[:1])
+    text = _picked(table, columns, "text_column", TEXT_COLUMNS)
     needed = [name for name in EVALUATED_COLUMNS if name not in ("headline", "label")]
     lacking = [name for name in needed if name not in table.names]
     if label is None or lacking:
@@ -163,5 +203,24 @@ def _named_predictions(table: Table, columns: Mapping[str, str]) -> str:
         {quote_literal(table.source)} AS data,
         CAST({quote_identifier(text) if text else "NULL"} AS VARCHAR) AS headline,
         lower(CAST({quote_identifier(label)} AS VARCHAR)) AS label, {", ".join(parts)}
-    FROM {relation_sql(table.kind, [table.source])}
+    FROM {relation_sql(table.kind, [table.source], table.names)}
     WHERE {quote_identifier(label)} IS NOT NULL"""
+
+
+def _picked(
+    table: Table, wanted: Mapping[str, str], parameter: str, usual: Sequence[str]
+) -> str | None:
+    """Return the column that a parameter names, else the first usual one there is.
+
+    Raises:
+        UsageError: there is no column of the name.
+    """
+    if parameter not in wanted:
+        return next(iter(usual_columns(table.names, usual)), None)
+    column = named_column(table.names, wanted[parameter])
+    if column is None:
+        raise UsageError(
+            f"--param {parameter}={wanted[parameter]}: {table.source} has no such column; "
+            f"it has: {', '.join(table.names)}"
+        )
+    return column

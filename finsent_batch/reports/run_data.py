@@ -8,7 +8,7 @@ from typing import Any
 
 import duckdb
 
-from ..config import DATE_COLUMNS, ReportConfig
+from ..config import ReportConfig
 from ..errors import FinsentError, UsageError, first_line
 from ..labels import LABELS
 from ..metrics.drift import population_stability_index, stability_by_chance
@@ -45,7 +45,6 @@ _STRONGEST = """
     GROUP BY news_text, sentiment, sentiment_score
     ORDER BY sentiment_score * $2 DESC, time, headline LIMIT $3"""
 _HOURS_UP_TO_DAYS = 3
-_PUBLICATION = [name for name in DATE_COLUMNS if name != "scored_at"]
 
 
 @dataclass(kw_only=True)
@@ -162,26 +161,23 @@ def _read_published(
         return
     try:
         named = {name: column for name, column in view.items() if column}
-        view_published(store.connection, targets, named)
-        _read_rows(store.connection, data, config)
+        dated, notes = view_published(store.connection, targets, named)
+        data.notes += notes
+        _read_rows(store.connection, data, config, dated=dated)
     except UsageError as error:
         raise UsageError(str(error).replace("--param date_column=", "--date-column ")) from None
     except (FinsentError, duckdb.Error) as error:
         data.notes.append(f"published rows cannot be read: {first_line(error)}")
 
 
-def _read_rows(connection: duckdb.DuckDBPyConnection, data: RunData, config: ReportConfig) -> None:
+def _read_rows(
+    connection: duckdb.DuckDBPyConnection, data: RunData, config: ReportConfig, *, dated: bool
+) -> None:
     data.most_negative = _rows(connection, _STRONGEST, ["negative", -1, config.headlines])
     data.most_positive = _rows(connection, _STRONGEST, ["positive", 1, config.headlines])
     sql = "SELECT avg(sentiment_score), min(news_time), max(news_time) FROM scored_headlines"
     data.mean_score, first, last = connection.execute(sql).fetchall()[0]
-    columns = {row[0] for row in connection.execute("DESCRIBE scored_headlines").fetchall()}
-    if config.date_column is None and not columns & set(_PUBLICATION):
-        data.notes.append(
-            f"the rows have no column {', '.join(_PUBLICATION)}: name the one that holds the time "
-            "of publication with --date-column to see sentiment by day"
-        )
-    elif first is not None:
+    if dated and first is not None:
         data.time_unit = "hour" if _days(first, last) < _HOURS_UP_TO_DAYS else "day"
         data.by_time = _rows(connection, _BY_TIME, [data.time_unit])
 

@@ -70,7 +70,9 @@ def forget(store: Store, keep_runs: int) -> tuple[int, int]:
     gone = "WHERE run_id IN (FROM plan.forgotten)"
     with store.transaction() as connection:
         connection.execute(f"""DELETE FROM run_files AS old {gone} AND EXISTS (
-            FROM run_files AS new WHERE new.published_at > old.published_at
+            FROM run_files AS new
+            WHERE (coalesce(new.number, 0), new.published_at)
+                > (coalesce(old.number, 0), old.published_at)
             AND new.input = old.input AND new.output = old.output
             AND new.input_table IS NOT DISTINCT FROM old.input_table
             AND new.output_table IS NOT DISTINCT FROM old.output_table)""")

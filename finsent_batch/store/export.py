@@ -104,13 +104,12 @@ def import_store(store: Store, folder: Path) -> dict[str, int]:
     with store.transaction() as connection:
         for table, key in _KEYS.items():
             file = quote_literal(str(folder / f"{table}.parquet"))
-            columns = ", ".join(
-                row[0] for row in connection.execute(f"DESCRIBE {table}").fetchall()
-            )
-            new = f"SELECT {columns} FROM read_parquet({file})"
-            known = f"ANTI JOIN {table} USING ({key})" if key else f"EXCEPT FROM {table}"
             try:
-                done = connection.execute(f"INSERT INTO {table} {new} {known}").fetchall()
+                columns = _shared_columns(connection, table, file)
+                new = f"SELECT {columns} FROM read_parquet({file})"
+                known = f"ANTI JOIN {table} USING ({key})" if key else ""
+                known = known or f"EXCEPT SELECT {columns} FROM {table}"
+                done = connection.execute(f"INSERT INTO {table} BY NAME {new} {known}").fetchall()
             except duckdb.Error as error:
                 raise BadDataError(
                     f"{folder}/{table}.parquet does not fit: {first_line(error)}"
@@ -124,6 +123,16 @@ def import_store(store: Store, folder: Path) -> dict[str, int]:
             )
     refresh_views(store)
     return added
+
+
+def _shared_columns(connection: duckdb.DuckDBPyConnection, table: str, file: str) -> str:
+    """Return the columns of a table that an export has; one of an earlier version lacks some."""
+    there = {
+        row[0]
+        for row in connection.execute(f"DESCRIBE SELECT * FROM read_parquet({file})").fetchall()
+    }
+    names = [row[0] for row in connection.execute(f"DESCRIBE {table}").fetchall()]
+    return ", ".join(name for name in names if name in there or table != "run_files")
 
 
 def check_export(folder: Path) -> None:

@@ -1,18 +1,33 @@
-"""What was published: where it lies, and how SQL reads it."""
+"""What was published: which output of each input counts, and what was settled about its columns."""
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Final
 
 import duckdb
 
-from ..errors import BadDataError, MissingInputError, UsageError, first_line
-from ..io.duckdb_append import INPUT_COLUMN, AppendingSink, input_name
-from ..io.duckdb_files import attached, tables_of
-from ..io.paths import suffix_of
-from ..io.sql import quote_identifier, quote_literal
+from ..errors import MissingInputError, UsageError
+from ..io.columns import NewsColumns
+from ..io.duckdb_append import AppendingSink, input_name
+from ..io.duckdb_files import TableEntry, attached, tables_of
+from ..io.parquet import ParquetSink
+from ..io.times.reading import UTC, TimeReading
 from .store import Store
+
+# Stores of earlier versions lack the later columns, and one that is only read cannot be given them.
+RUN_FILES: Final = """(
+    SELECT CAST(NULL AS BIGINT) AS number, CAST(NULL AS VARCHAR) AS text_column,
+        CAST(NULL AS VARCHAR) AS date_column, CAST(NULL AS VARCHAR) AS date_format,
+        CAST(NULL AS VARCHAR) AS timezone, CAST(NULL AS BIGINT) AS undated,
+        CAST(NULL AS JSON) AS faults, CAST(NULL AS BIGINT) AS row_limit,
+        CAST(NULL AS VARCHAR) AS content, CAST(NULL AS TIMESTAMP) AS forgotten_at WHERE false
+    UNION ALL BY NAME FROM run_files)"""
+"""`run_files` with all its columns."""
+# The clock may have been set back since: the number counts on.
+NEWEST: Final = "number DESC NULLS LAST, published_at DESC"
+"""The order of `run_files`, the last publication first."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,54 +38,67 @@ class Publication:
     table: str | None = None
     inputs: tuple[str, ...] | None = None
     """The inputs whose rows are meant, of a table that inputs share; None for all rows."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Table:
-    """A file or table that is there, with what SQL must know to read it."""
-
-    kind: Literal["parquet", "csv", "duckdb"]
-    source: str
-    """The file's path, or the qualified name of a DuckDB table."""
-    columns: tuple[tuple[str, str], ...]
-    """Names and SQL types."""
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The columns' names."""
-        return tuple(name for name, _ in self.columns)
+    columns: NewsColumns | None = None
+    """Where the news stand, as it was settled when they were scored; None where nobody did."""
+    made_from: tuple[str, ...] = ()
+    """The inputs that it was made from."""
+    rows: int = 0
+    undated: int | None = None
+    """Rows whose time cannot be read; None where it was not recorded."""
+    faults: dict[str, int] = field(default_factory=dict)
+    """Why, and of how many rows."""
+    limited: bool = False
+    """Whether it holds the first rows of its input alone."""
+    contents: tuple[str, ...] = ()
+    """Digests of the news of each input; see `pipeline.news_times`."""
 
 
 def latest_publications(store: Store) -> list[Publication]:
     """Return one output for each input ever scored: the latest that still exists.
 
-    A run with --limit, a trial, does not take the place of a whole one.
+    A run with --limit, a trial, does not take the place of a whole one; an input that
+    was forgotten has none.
     """
-    rows = store.query("""
-        SELECT f.input, input_table, f.output, output_table
-        FROM run_files AS f LEFT JOIN runs USING (run_id)
-        ORDER BY options->>'limit' IS NOT NULL, published_at DESC""")
-    tables: dict[str, list[str]] = {}
-    latest: dict[tuple[str, str | None], tuple[str, str | None]] = {}
-    for path, table, output, output_table in rows:
-        there = Path(output).exists()
-        if there and output_table is not None:
-            if output not in tables:
-                tables[output] = _tables(store.connection, output)
-            there = output_table in tables[output]
-        if there:
-            latest.setdefault((path, table), (output, output_table))
-    inputs: dict[tuple[str, str | None], list[str]] = {}
-    for (path, table), target in latest.items():
-        inputs.setdefault(target, []).append(input_name(path, table))
-    return [
-        Publication(
-            path=path,
-            table=table,
-            inputs=tuple(found) if _is_shared(store.connection, path, table) else None,
-        )
-        for (path, table), found in sorted(inputs.items(), key=str)
-    ]
+    rows = _records(
+        store,
+        f"""SELECT f.*, row_limit IS NOT NULL OR options->>'limit' IS NOT NULL AS limited
+        FROM {RUN_FILES} AS f LEFT JOIN runs USING (run_id) ORDER BY {NEWEST}""",
+    )
+    tables: dict[str, dict[str, TableEntry]] = {}
+    written: set[tuple[object, ...]] = set()
+    latest: dict[tuple[str, str | None], dict[str, Any]] = {}
+    for row in rows:
+        target = (row["output"], row["output_table"])
+        source = (row["input"], row["input_table"])
+        replaced = (*target, *source) in written
+        written.add((*target, *source))
+        if replaced or row["forgotten_at"] or not _is_there(store.connection, target, tables):
+            continue
+        known = latest.get(source)
+        if known is None or (known["limited"] and not row["limited"]):
+            latest[source] = row
+    grouped: dict[tuple[object, ...], list[dict[str, Any]]] = {}
+    for row in latest.values():
+        target = (row["output"], row["output_table"])
+        row["shared"] = _is_shared(store.connection, *target)
+        # The rows of a table that inputs share may say their news in different columns.
+        group = (*target, *((_columns(row),) if row["shared"] else ()))
+        grouped.setdefault(group, []).append(row)
+    found = [_publication(group) for group in grouped.values()]
+    return sorted(found, key=lambda p: (p.path, p.table or "", p.made_from))
+
+
+def _is_there(
+    connection: duckdb.DuckDBPyConnection,
+    target: tuple[str, str | None],
+    tables: dict[str, dict[str, TableEntry]],
+) -> bool:
+    output, table = target
+    if not Path(output).exists() or table is None:
+        return table is None and Path(output).exists()
+    if output not in tables:
+        tables[output] = table_names_of(connection, output)
+    return table in tables[output]
 
 
 def publications_of(store: Store, run_id: str) -> tuple[list[str], list[Publication]]:
@@ -79,29 +107,74 @@ def publications_of(store: Store, run_id: str) -> tuple[list[str], list[Publicat
     What a later run replaced is left out: a whole output, or an input's rows in a
     table that inputs share.
     """
-    rows = store.query(
-        """SELECT output, output_table, list({'path': input, 'table': input_table, 'own': latest}),
-            bool_or(last_writer = $1)
+    rows = _records(
+        store,
+        f"""SELECT *, row_limit IS NOT NULL AS limited, own = 1 AS latest, last = $1 AS last_writer
         FROM (SELECT *,
-                arg_max(run_id, published_at) OVER (PARTITION BY output, output_table, input,
-                    input_table) = $1 AS latest,
-                arg_max(run_id, published_at) OVER (PARTITION BY output, output_table)
-                    AS last_writer
-            FROM run_files)
-        WHERE run_id = $1 GROUP BY ALL ORDER BY ALL""",
+                row_number() OVER (PARTITION BY output, output_table, input, input_table
+                    ORDER BY {NEWEST}) AS own,
+                first(run_id) OVER (PARTITION BY output, output_table ORDER BY {NEWEST}) AS last
+            FROM {RUN_FILES})
+        WHERE run_id = $1 ORDER BY output, output_table, input, input_table""",
         [run_id],
     )
-    names, found = [], []
-    for path, table, inputs, latest in rows:
-        names.append(input_name(path, table))
-        if not Path(path).exists():
+    grouped: dict[tuple[object, ...], list[dict[str, Any]]] = {}
+    names: dict[str, None] = {}
+    for row in rows:
+        names[input_name(row["output"], row["output_table"])] = None
+        if not Path(row["output"]).exists():
             continue
-        if _is_shared(store.connection, path, table):
-            own = tuple(input_name(i["path"], i["table"]) for i in inputs if i["own"])
-            found += [Publication(path=path, table=table, inputs=own)] if own else []
-        elif latest:
-            found.append(Publication(path=path, table=table))
-    return names, found
+        target = (row["output"], row["output_table"])
+        row["shared"] = _is_shared(store.connection, *target)
+        if row["latest"] if row["shared"] else row["last_writer"]:
+            group = (*target, *((_columns(row),) if row["shared"] else ()))
+            grouped.setdefault(group, []).append(row)
+    return list(names), [_publication(group) for group in grouped.values()]
+
+
+def _records(store: Store, sql: str, parameters: Sequence[object] = ()) -> list[dict[str, Any]]:
+    found = store.connection.execute(sql, list(parameters))
+    names = [column[0] for column in found.description or ()]
+    return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+
+
+def _columns(row: dict[str, Any]) -> NewsColumns | None:
+    if row["text_column"] is None:
+        return None
+    times = TimeReading(date_format=row["date_format"], timezone=row["timezone"] or UTC)
+    return NewsColumns(text_column=row["text_column"], date_column=row["date_column"], times=times)
+
+
+def _publication(rows: list[dict[str, Any]]) -> Publication:
+    first = rows[0]  # of a file, the last that wrote it
+    names = tuple(input_name(row["input"], row["input_table"]) for row in rows)
+    whole = Publication(
+        path=first["output"],
+        table=first["output_table"],
+        columns=_columns(first),
+        made_from=names,
+        rows=first["rows"] or 0,
+        undated=first["undated"],
+        faults=json.loads(first["faults"] or "{}"),
+        limited=first["limited"],
+        contents=tuple(row["content"] for row in rows[:1] if row["content"]),
+    )
+    if not first["shared"]:
+        return whole
+    known = all(row["undated"] is not None for row in rows)
+    faults: dict[str, int] = {}
+    for row in rows:
+        for reason, count in json.loads(row["faults"] or "{}").items():
+            faults[reason] = faults.get(reason, 0) + count
+    return replace(
+        whole,
+        inputs=names,
+        rows=sum(row["rows"] or 0 for row in rows),
+        undated=sum(row["undated"] for row in rows) if known else None,
+        faults=faults,
+        limited=any(row["limited"] for row in rows),
+        contents=tuple(row["content"] for row in rows if row["content"]),
+    )
 
 
 def _is_shared(connection: duckdb.DuckDBPyConnection, path: str, table: str | None) -> bool:
@@ -121,84 +194,39 @@ def named(published: str) -> Publication:
         raise MissingInputError(f"{path} does not exist: check --from")
     if Path(path).is_dir():
         raise UsageError(f"--from {path} is a folder: name one scored file in it")
-    return Publication(path=path, table=table or None)
+    mark = None if table else ParquetSink(Path(path)).mark()
+    if mark is None or "date_column" not in mark:
+        return Publication(path=path, table=table or None)
+    return Publication(path=path, columns=_columns(mark), limited=mark.get("limit") is not None)
 
 
-def shut_in(connection: duckdb.DuckDBPyConnection, paths: Sequence[str]) -> None:
-    """Let SQL reach nothing but what is attached and these files, whatever their views say."""
-    known = {name for path in paths for name in (path, str(Path(path).resolve()))}
-    # Beside a database DuckDB may read its write-ahead log.
-    logs = {f"{path}.wal" for path in known if suffix_of(Path(path)) == ".duckdb"}
-    allowed = known | logs | {literal_path(path) for path in known}
-    listed = ", ".join(quote_literal(path) for path in sorted(allowed))
-    connection.execute(f"SET allowed_paths = [{listed}]")
-    connection.execute("SET enable_external_access = false")
+def forget_input(store: Store, name: str) -> int:
+    """Count no output of an input any more, until it is scored again; returns how many there were.
 
-
-def describe(connection: duckdb.DuckDBPyConnection, publication: Publication) -> Table:
-    """Look at a published file or table.
+    Neither files nor scores are touched.
 
     Raises:
-        BadDataError: it cannot be read.
-        MissingInputError: the DuckDB file has no such table.
-        UsageError: a DuckDB file without a table named.
+        UsageError: the store knows no such input.
     """
-    path = publication.path
-    kind: Literal["parquet", "csv", "duckdb"] = "parquet"
-    source = path
-    suffix = suffix_of(Path(path))
-    if suffix == ".duckdb":
-        kind, source = "duckdb", _attached_table(connection, publication)
-    elif suffix in (".csv", ".csv.gz"):
-        kind = "csv"
-    relation = relation_sql(kind, [source])
-    try:
-        described = connection.execute(f"DESCRIBE SELECT * FROM {relation}").fetchall()
-    except duckdb.Error as error:
-        raise BadDataError(f"{path} cannot be read: {first_line(error)}") from None
-    return Table(kind=kind, source=source, columns=tuple((row[0], row[1]) for row in described))
-
-
-def relation_sql(kind: str, sources: Sequence[str]) -> str:
-    """Return what to select from: files of one kind together, or one DuckDB table.
-
-    A file that is gone gives no rows; when all are, the relation has no columns of theirs.
-    """
-    if kind == "duckdb":
-        return sources[0]
-    files = ", ".join(quote_literal(literal_path(source)) for source in sources)
-    if kind == "csv":
-        return f"read_csv([{files}], header = true, all_varchar = true, allow_empty = true)"
-    return f"read_parquet([{files}], allow_empty = true)"
-
-
-def literal_path(path: str) -> str:
-    """Return a path as DuckDB's file functions take it for itself, not for a pattern."""
-    return "".join(f"[{c}]" if c in "[*?" else c for c in path)
-
-
-def _attached_table(connection: duckdb.DuckDBPyConnection, publication: Publication) -> str:
-    path, table = publication.path, publication.table
-    found = _tables(connection, path)
-    if table is None:
-        raise UsageError(
-            f"{path}: name one of its tables, as {path}::TABLE; it has: {', '.join(found)}"
+    path, _, table = name.partition("::")
+    paths = [path, str(Path(path).expanduser().resolve())]
+    known = "input IN (?, ?) AND input_table IS NOT DISTINCT FROM ? AND forgotten_at IS NULL"
+    parameters = [*paths, table or None]
+    [(outputs,)] = store.query(f"SELECT count(*) FROM run_files WHERE {known}", parameters)
+    if not outputs:
+        rows = store.query(
+            "SELECT DISTINCT input, input_table FROM run_files WHERE forgotten_at IS NULL "
+            "ORDER BY ALL LIMIT 20"
         )
-    if table not in found:
-        raise MissingInputError(f"{path} has no table {table!r}; it has: {', '.join(found)}")
-    known = dict(
-        connection.execute("SELECT path, database_name FROM duckdb_databases()").fetchall()
+        there = ", ".join(input_name(*row) for row in rows) or "none"
+        raise UsageError(f"the store {store.path} counts no input {name}; it counts: {there}")
+    store.connection.execute(
+        f"UPDATE run_files SET forgotten_at = now() AT TIME ZONE 'UTC' WHERE {known}", parameters
     )
-    if path not in known:
-        known[path] = f"news_{len(known)}"
-        connection.execute(f"ATTACH {quote_literal(path)} AS {known[path]} (READ_ONLY)")
-    sql = f"{known[path]}.main.{quote_identifier(table)}"
-    if publication.inputs is None:
-        return sql
-    inputs = ", ".join(map(quote_literal, publication.inputs))
-    return f"(SELECT * FROM {sql} WHERE {INPUT_COLUMN} IN ({inputs}))"
+    return int(outputs)
 
 
-def _tables(connection: duckdb.DuckDBPyConnection, path: str) -> list[str]:
+def table_names_of(connection: duckdb.DuckDBPyConnection, path: str) -> dict[str, TableEntry]:
+    """Return a DuckDB file's tables and views by name."""
     with attached(connection, Path(path)) as (cursor, catalog):
-        return list(tables_of(cursor, catalog))
+        return tables_of(cursor, catalog)

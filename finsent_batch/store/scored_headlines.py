@@ -5,14 +5,18 @@ one that is gone gives no rows, so that a view kept in the store outlives its fi
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import duckdb
 
-from ..config import DATE_COLUMNS, TEXT_COLUMNS
+from ..config import SCORED_AT, TEXT_COLUMNS
 from ..errors import BadDataError, UsageError
+from ..io.columns import NewsColumns, choose_date_column, named_column, usual_columns
 from ..io.result_columns import RESULT_SCHEMA
 from ..io.sql import quote_identifier
-from .publications import Table, relation_sql
+from ..io.times.reading import TimeReading, with_time_sql
+from ..io.times.settle import TimeCounts, count_times, settle_order
+from .published_tables import Table, relation_sql
 
 _RESULT_TYPES = {
     **dict.fromkeys(RESULT_SCHEMA.names, "VARCHAR"),
@@ -21,36 +25,27 @@ _RESULT_TYPES = {
 }
 """The types of result columns, which CSV does not keep."""
 _OWN_COLUMNS = {*_RESULT_TYPES, "news_time", "news_text"}
-# A time of day, then Z, a name or an offset: only such text says which zone it means.
-_HAS_ZONE = r":[0-9.]+ ?([A-Za-z_/]+|[+-][0-9]{2}(:?[0-9]{2})?)$"
 
 
-def scored_headlines_sql(tables: Sequence[Table], columns: Mapping[str, str] | None = None) -> str:
+def scored_headlines_sql(tables: Sequence[Table]) -> str:
     """Return the SELECT behind `scored_headlines`: all tables, with `news_time` and `news_text`.
 
-    `columns` may name the `date_column` and the `text_column`; else each table's
-    first usual one is taken. Where a column has several types, it becomes text.
+    Each table's news must be settled, as `settle` does. Where a column has several
+    types, it becomes text.
 
     Raises:
         BadDataError: a table lacks a result column.
-        UsageError: a table lacks a column that was named.
     """
-    columns = columns or {}
     groups: dict[tuple[object, ...], list[Table]] = {}
     kinds: dict[str, set[str]] = {}
     for table in tables:
-        _check_result_columns(table)
+        check_result_columns(table)
         alone = table.source if table.kind == "duckdb" else None
-        groups.setdefault((table.kind, table.columns, alone), []).append(table)
+        groups.setdefault((table.kind, table.columns, table.news, alone), []).append(table)
         for name, kind in table.columns:
             kinds.setdefault(name, set()).add(kind)
     mixed = {name for name, found in kinds.items() if len(found) > 1}
-    selects = []
-    for group in groups.values():
-        names = group[0].names
-        date = pick(names, columns, "date_column", DATE_COLUMNS, group[0].source)
-        text = pick(names, columns, "text_column", TEXT_COLUMNS, group[0].source)
-        selects.append(_select(group, date, text, mixed))
+    selects = [_select(group, mixed) for group in groups.values()]
     if not selects:
         nothing = [f"CAST(NULL AS {kind}) AS {name}" for name, kind in _RESULT_TYPES.items()]
         nothing += ["CAST(NULL AS TIMESTAMP) AS news_time", "CAST(NULL AS VARCHAR) AS news_text"]
@@ -58,7 +53,8 @@ def scored_headlines_sql(tables: Sequence[Table], columns: Mapping[str, str] | N
     return "\nUNION ALL BY NAME\n".join(selects)
 
 
-def _check_result_columns(table: Table) -> None:
+def check_result_columns(table: Table) -> None:
+    """Raise BadDataError if a table lacks a column that `score` adds."""
     lacking = [name for name in RESULT_SCHEMA.names if name not in table.names]
     if lacking:
         raise BadDataError(
@@ -66,80 +62,84 @@ def _check_result_columns(table: Table) -> None:
         )
 
 
-def _select(group: Sequence[Table], date: str | None, text: str | None, mixed: set[str]) -> str:
+def _select(group: Sequence[Table], mixed: set[str]) -> str:
     first = group[0]
-    relation = relation_sql(first.kind, [table.source for table in group])
-    if first.kind != "duckdb":
-        # An absent file has no columns: these keep the view's in place.
-        columns = ", ".join(f"CAST(NULL AS {kind}) AS {quote_identifier(name)}"
-                            for name, kind in first.columns)  # fmt: skip
-        relation = f"(SELECT {columns} WHERE false UNION ALL BY NAME FROM {relation})"
+    news = first.news or NewsColumns()
+    relation = relation_sql(first.kind, [table.source for table in group], first.names)
+    # A file that is gone has no columns: these keep the view's in place.
+    columns = ", ".join(
+        f"CAST(NULL AS {kind}) AS {quote_identifier(name)}" for name, kind in first.columns
+    )
+    relation = f"(SELECT {columns} WHERE false UNION ALL BY NAME FROM {relation})"
     parts = []
     for name in first.names:
         column = quote_identifier(name)
         if name.casefold() not in _OWN_COLUMNS:
             parts.append(f"CAST({column} AS VARCHAR) AS {column}" if name in mixed else column)
     parts += [f"CAST({name} AS {kind}) AS {name}" for name, kind in _RESULT_TYPES.items()]
-    parts.append(f"{time_sql(first, date)} AS news_time")
-    parts.append(f"CAST({quote_identifier(text) if text else 'NULL'} AS VARCHAR) AS news_text")
-    return f"SELECT {', '.join(parts)} FROM {relation}"
+    parts.append("ft_time AS news_time")
+    parts.append(f"{_text_sql(first, news.text_column)} AS news_text")
+    date = news.date_column or SCORED_AT
+    timed = with_time_sql(relation, date, dict(first.columns)[date], news.times)
+    return f"SELECT {', '.join(parts)} FROM ({timed})"
 
 
-def time_sql(table: Table, date: str | None) -> str:
-    """Return a date column as TIMESTAMP in UTC; text without a zone is taken as UTC."""
-    if date is None:
-        return "CAST(NULL AS TIMESTAMP)"
-    column, kind = quote_identifier(date), dict(table.columns)[date]
-    if kind == "TIMESTAMP WITH TIME ZONE":
-        return f"timezone('UTC', {column})"
-    if kind.startswith("TIMESTAMP") or kind == "DATE":
-        return f"CAST({column} AS TIMESTAMP)"
-    said = f"CAST({column} AS VARCHAR)"
-    return (
-        f"CASE WHEN regexp_matches({said}, '{_HAS_ZONE}') "
-        f"THEN timezone('UTC', TRY_CAST({said} AS TIMESTAMPTZ)) "
-        f"ELSE TRY_CAST({said} AS TIMESTAMP) END"
-    )
+def _text_sql(table: Table, column: str | None) -> str:
+    if column is None:
+        return "CAST(NULL AS VARCHAR)"
+    name = quote_identifier(column)
+    # Text of writers that do not say that it is text.
+    is_binary = dict(table.columns)[column] == "BLOB"
+    return f"TRY(decode({name}))" if is_binary else f"CAST({name} AS VARCHAR)"
 
 
-def check_times(
-    connection: duckdb.DuckDBPyConnection, tables: Sequence[Table], columns: Mapping[str, str]
-) -> None:
-    """Refuse a date column of which not one value is a time: a query would find nothing.
+def choose_columns(table: Table, wanted: Mapping[str, str]) -> Table:
+    """Return the table with its news columns: those named, else recorded, else the usual ones.
+
+    `wanted` may name the `date_column` and the `text_column`.
 
     Raises:
-        BadDataError: naming the column and the file.
+        UsageError: a table lacks a column that was named.
     """
-    for table in tables:
-        date = pick(table.names, columns, "date_column", DATE_COLUMNS, table.source)
-        if date is None or dict(table.columns)[date].startswith(("TIMESTAMP", "DATE")):
-            continue
-        [(values, times)] = connection.execute(
-            f"SELECT count({quote_identifier(date)}), count({time_sql(table, date)}) "
-            f"FROM {relation_sql(table.kind, [table.source])}"
-        ).fetchall()
-        if values and not times:
-            raise BadDataError(
-                f'column "{date}" of {table.source} holds no times such as 2014-01-06 09:30: '
-                "name another with --param date_column=…"
-            )
+    news = table.news or NewsColumns()
+    text, date = news.text_column, news.date_column
+    if text not in table.names:
+        text = next(iter(usual_columns(table.names, TEXT_COLUMNS)), None)
+    if table.news is None or (date is not None and date not in table.names):
+        date = choose_date_column(table.names, None, table.source)
+    if "text_column" in wanted:
+        text = _named(table, "text_column", wanted["text_column"])
+    times = news.times
+    if "date_column" in wanted:
+        chosen = _named(table, "date_column", wanted["date_column"])
+        if chosen != news.date_column:
+            times = TimeReading(timezone=times.timezone)
+        date = None if chosen == SCORED_AT else chosen
+    return replace(table, news=NewsColumns(text_column=text, date_column=date, times=times))
 
 
-def pick(
-    names: Sequence[str],
-    wanted: Mapping[str, str],
-    parameter: str,
-    usual: Sequence[str],
-    source: str,
-) -> str | None:
-    """Return the column that a parameter names, else the first usual one there is.
-
-    Raises:
-        UsageError: there is no column of the name.
-    """
-    name = wanted.get(parameter) or next((c for c in usual if c in names), None)
-    if name is not None and name not in names:
+def _named(table: Table, parameter: str, wanted: str) -> str:
+    column = named_column(table.names, wanted)
+    if column is None:
         raise UsageError(
-            f"--param {parameter}={name}: {source} has no such column; it has: {', '.join(names)}"
+            f"--param {parameter}={wanted}: {table.source} has no such column; it has: "
+            + ", ".join(table.names)
         )
-    return name
+    return column
+
+
+def is_dated(table: Table) -> bool:
+    """Return whether a table has a column with the time of its news."""
+    return table.news is not None and table.news.date_column is not None
+
+
+def settle(connection: duckdb.DuckDBPyConnection, table: Table) -> tuple[Table, TimeCounts]:
+    """Look at a table's times: returns it with their order settled, and how many can be read."""
+    news = table.news or NewsColumns()
+    if news.date_column is None:
+        return table, TimeCounts()
+    relation = relation_sql(table.kind, [table.source], table.names)
+    kind = dict(table.columns)[news.date_column]
+    times = settle_order(connection, relation, news.date_column, kind, news.times)
+    counts = count_times(connection, relation, news.date_column, kind, times)
+    return replace(table, news=replace(news, times=times)), counts

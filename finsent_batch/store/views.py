@@ -14,11 +14,12 @@ from typing import Final
 
 import duckdb
 
-from ..errors import FinsentError
+from ..errors import FinsentError, first_line
 from ..io.sql import quote_literal, read_sql
 from ..labels import SENTIMENT_SQL
-from .publications import describe, latest_publications, literal_path
-from .scored_headlines import scored_headlines_sql
+from .publications import latest_publications
+from .published_tables import describe, literal_path
+from .scored_headlines import check_result_columns, choose_columns, scored_headlines_sql, settle
 from .store import Store
 
 logger = logging.getLogger(__name__)
@@ -56,15 +57,15 @@ DOCUMENTATION: Final[dict[str, tuple[str, dict[str, str]]]] = {
         {
             **_SCORES,
             "score_status": "scored, truncated, empty or invalid",
-            "news_time": "when the news is of, UTC: the first of published_at, date, time, "
-            "scored_at that the file has",
-            "news_text": "the first of headline, title, text, sentence that the file has",
+            "news_time": "when the news is of, UTC, from the column that was settled when it was "
+            "scored; scored_at where there is none; NULL where it cannot be read surely",
+            "news_text": "the text that was scored",
         },
     ),
     "daily_sentiment": (
         "Published news by day; SET VARIABLE since and until narrow it",
         {
-            "day": "UTC",
+            "day": "UTC; NULL for the rows whose time cannot be read",
             "headlines": "rows with a label",
             "mean_score": "mean sentiment_score",
             "positive_share": "share of the rows",
@@ -103,20 +104,22 @@ DOCUMENTATION: Final[dict[str, tuple[str, dict[str, str]]]] = {
 def refresh_views(store: Store) -> None:
     """Write the views anew, over what is published and evaluated now.
 
-    Published tables of other DuckDB files cannot be kept in a view: the shell
-    reads them after an ATTACH, and `query` by itself. A file that cannot be read
-    is left out with a warning.
+    They read files and tables of other DuckDB files in place. What cannot be read is left
+    out with a warning.
     """
     tables = []
     for publication in latest_publications(store):
-        if publication.table is None:
-            try:
-                table = describe(store.connection, publication)
-                scored_headlines_sql([table])
-            except FinsentError as error:
-                logger.warning("left out of the view scored_headlines: %s", error)
-            else:
-                tables.append(table)
+        try:
+            table = describe(store.connection, publication, in_place=True)
+            check_result_columns(table)
+            table = choose_columns(table, {})
+            if publication.undated is None:
+                table, _ = settle(store.connection, table)
+        except (FinsentError, duckdb.Error) as error:
+            told = error if isinstance(error, FinsentError) else first_line(error)
+            logger.warning("left out of the view scored_headlines: %s", told)
+        else:
+            tables.append(table)
     views = {
         "scored_headlines": scored_headlines_sql(tables),
         "daily_sentiment": read_sql("daily_sentiment"),
@@ -164,7 +167,8 @@ def evaluated_headlines_sql(predictions_paths: Sequence[str]) -> str:
         predictions += f"""
         UNION ALL BY NAME
         FROM read_parquet([{files}],
-            allow_empty = true, union_by_name = true, filename = true)"""
+            allow_empty = true, union_by_name = true, filename = true,
+            hive_partitioning = false)"""
     return f"""
     SELECT evaluated_at, model, model_fingerprint, data, {taken}
     FROM ({predictions}) AS predictions

@@ -1,0 +1,1 @@
+"""Text files as they come: compressed, quoted in more than one way, or JSON lines."""

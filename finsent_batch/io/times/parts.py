@@ -1,0 +1,156 @@
+"""The parts of a text that says a time, as SQL: clock, date, offset and zone."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from ..sql import quote_literal
+
+ORDERS: Final = ("dmy", "mdy", "ymd")
+"""The orders in which day, month and year stand where all three are numbers."""
+
+_MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
+_MONTH = (
+    "jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|"
+    "sept?(?:ember)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?"
+)
+WORD = "(?:mon|tues?|wed(?:nes)?|thu(?:rs?)?|fri|sat(?:ur)?|sun)(?:day)?|at|on|of"
+EPOCH = r"(1\d{9})(?:\.\d*)?|(1\d{12})(?:\.0)?|(1\d{15})(?:\.0)?|(1\d{18})"
+CLOCK = r"\b(\d{1,2}):(\d{2})(?::(\d{2})(?:[.,:](\d{1,9}))?)?(?: ?([ap])m\b)?"
+HOUR = r"\b(\d{1,2}) ?([ap])m\b"
+# An offset, between what stands before and behind it: after a time of day; by itself; after a day.
+_OFFSETS = (
+    r"()\b(?:utc|gmt) ?([+-]\d{1,2}(?::?\d{2})?)(\b)",
+    r"(:\d{2}(?:[.,]\d+)?(?: ?[ap]m)?) ?([+-]\d{2}(?::?\d{2})?)($|[^\d:-])",
+    r"(^| )([+-]\d{2}:?\d{2})($| )",
+    r"(^\d{4}-\d{2}-\d{2}) ?(\+\d{2}:\d{2})($)",
+)
+_DATE = (
+    r"(\d{4})[-/. ](\d{1,2})[-/. ](\d{1,2})",
+    r"(\d{1,2})[-/. ](\d{1,2})[-/. ](\d{4}|\d{2})",
+    rf"({_MONTH})[-/. ]*(\d{{1,2}})[-/. ]+(\d{{4}}|\d{{2}})",
+    rf"(\d{{1,2}})[-/. ]*({_MONTH})[-/. ]*(\d{{4}}|\d{{2}})",
+    rf"(\d{{4}})[-/. ]*({_MONTH})[-/. ]*(\d{{1,2}})",
+    r"((?:19|20)\d{2})(\d{2})(\d{2})",
+)
+_PIECES = tuple(f"{part}{form}" for form in range(1, 7) for part in "abc")
+
+
+def found(text: str, pattern: str, group: int = 0) -> str:
+    return f"nullif(regexp_extract({text}, {quote_literal(pattern)}, {group}), '')"
+
+
+def replaced(text: str, pattern: str, by: str = " ") -> str:
+    return f"regexp_replace({text}, {quote_literal(pattern)}, {quote_literal(by)}, 'g')"
+
+
+def extract(text: str, pattern: str, names: Sequence[str]) -> str:
+    listed = ", ".join(map(quote_literal, names))
+    return f"regexp_extract({text}, {quote_literal(pattern)}, [{listed}])"
+
+
+def spelled(clean: str) -> str:
+    """Separate what is written together: `t` and `z` of ISO 8601, a.m., 1st, 20140106093000."""
+    text = replaced(clean, r"^((?:19|20)\d{6})t?(\d{2})(\d{2})(\d{2})(z|$| )", r"\1 \2:\3:\4\5")
+    text = replaced(text, r"(\d)t(\d)", r"\1 \2")
+    text = replaced(text, r"(\d)z\b", r"\1 z")
+    text = replaced(text, r"\b([ap])\.m\b\.?", r"\1m")
+    return replaced(text, r"(\d)(?:st|nd|rd|th)\b", r"\1")
+
+
+def offset_sql(text: str) -> str:
+    return f"coalesce({', '.join(found(text, pattern, 2) for pattern in _OFFSETS)})"
+
+
+def without_offset(text: str, sign: str) -> str:
+    """Take the offset out; what stands in brackets beside one only repeats it."""
+    cases = " ".join(
+        f"WHEN regexp_matches({text}, {quote_literal(pattern)}) "
+        f"THEN regexp_replace({text}, {quote_literal(pattern)}, '\\1 \\3')"
+        for pattern in _OFFSETS
+    )
+    alone = replaced(f"(CASE {cases} END)", r"\(.*\)|\[.*\]|\b(?:utc|gmt)\b")
+    bare = replaced(text, r"[()\[\]]")
+    return f"CASE WHEN {sign} IS NULL THEN {bare} ELSE {alone} END"
+
+
+_NO_ZONE_WORD = f"{_MONTH}|{WORD}|[ap]m"
+_PLACE = r"\b[a-z_]+/[a-z][a-z0-9_+/-]*"
+
+
+def zone_sql(text: str) -> str:
+    words = (
+        f"list_filter(regexp_extract_all({text}, '[a-z]+'), "
+        f"lambda w: NOT regexp_full_match(w, {quote_literal(_NO_ZONE_WORD)}))[1]"
+    )
+    return f"coalesce({found(text, _PLACE)}, {words})"
+
+
+def without_zone(text: str, zone: str) -> str:
+    return (
+        f"trim(CASE WHEN {zone} IS NULL THEN {text} "
+        f"WHEN contains({zone}, '/') THEN {replaced(text, _PLACE)} "
+        f"ELSE regexp_replace({text}, '\\b' || {zone} || '\\b', ' ') END)"
+    )
+
+
+def clock_sql() -> str:
+    def hour(clock: str) -> str:
+        number = f"TRY_CAST({clock}.h AS INTEGER)"
+        return (
+            f"CASE WHEN {clock}.p = '' THEN {clock}.h WHEN {number} NOT BETWEEN 1 AND 12 THEN '99' "
+            f"ELSE CAST({number} % 12 + CASE {clock}.p WHEN 'p' THEN 12 ELSE 0 END AS VARCHAR) END"
+        )
+
+    return (
+        f"CASE WHEN ft_c.h <> '' THEN ({hour('ft_c')}) || ':' || ft_c.m || ':' "
+        "|| coalesce(nullif(ft_c.s, ''), '00') || CASE ft_c.f WHEN '' THEN '' "
+        "ELSE '.' || ft_c.f END "
+        f"WHEN ft_g.h <> '' THEN ({hour('ft_g')}) || ':00' END"
+    )
+
+
+def dated(text: str) -> str:
+    """Take apart what is left for the date."""
+    rest = replaced(replaced(replaced(text, CLOCK), HOUR), "[, ]+")
+    rest = replaced(rest, r"^[ ;:|@.-]+|[ ;:|@.-]+$", "")
+    return extract(rest, "^(?:" + "|".join(_DATE) + ")$", _PIECES)
+
+
+def _day(year: str, month: str, day: str) -> str:
+    full = (
+        f"CASE WHEN length({year}) = 4 THEN {year} "
+        f"ELSE CASE WHEN {year} <= '68' THEN '20' ELSE '19' END || {year} END"
+    )
+    return f"TRY_CAST(({full}) || '-' || ({month}) || '-' || {day} AS DATE)"
+
+
+def _month(name: str) -> str:
+    months = ", ".join(map(quote_literal, _MONTHS))
+    return f"CAST(list_position([{months}], left({name}, 3)) AS VARCHAR)"
+
+
+def sure_day() -> str:
+    return (
+        f"CASE WHEN ft_d.a1 <> '' THEN {_day('ft_d.a1', 'ft_d.b1', 'ft_d.c1')} "
+        f"WHEN ft_d.a3 <> '' THEN {_day('ft_d.c3', _month('ft_d.a3'), 'ft_d.b3')} "
+        f"WHEN ft_d.a4 <> '' THEN {_day('ft_d.c4', _month('ft_d.b4'), 'ft_d.a4')} "
+        f"WHEN ft_d.a5 <> '' THEN {_day('ft_d.a5', _month('ft_d.b5'), 'ft_d.c5')} "
+        f"WHEN ft_d.a6 <> '' THEN {_day('ft_d.a6', 'ft_d.b6', 'ft_d.c6')} END"
+    )
+
+
+def days_by_order() -> dict[str, str]:
+    years_first = _day("ft_d.a2", "ft_d.b2", "ft_d.c2")
+    days = {
+        "dmy": _day("ft_d.c2", "ft_d.b2", "ft_d.a2"),
+        "mdy": _day("ft_d.c2", "ft_d.a2", "ft_d.b2"),
+        "ymd": f"CASE WHEN length(ft_d.a2) = 2 AND length(ft_d.c2) = 2 THEN {years_first} END",
+    }
+    return {order: f"CASE WHEN ft_d.a2 <> '' THEN {sql} END" for order, sql in days.items()}
+
+
+def minutes_sql(sign: str) -> str:
+    digits = f"regexp_replace({sign}[2:], ':', '')"
+    hours = f"CAST(CASE WHEN length({digits}) > 2 THEN {digits}[:-3] ELSE {digits} END AS INTEGER)"
+    rest = f"CASE WHEN length({digits}) > 2 THEN CAST({digits}[-2:] AS INTEGER) ELSE 0 END"
+    return f"CASE left({sign}, 1) WHEN '-' THEN -1 ELSE 1 END * ({hours} * 60 + {rest})"

@@ -1,0 +1,181 @@
+"""How text says a time: SQL that takes a value apart, and puts it together as a time in UTC.
+
+Whoever wrote a feed's times did not have us in mind: zones stand in front of the year, months are
+words, the day comes first or the month does. A value is read only if it can mean one time alone;
+`docs/sql.md` lists the forms. Everything is one SQL expression, so that the command, a view kept in
+the store and the shell give the same days.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Final, Protocol
+
+from ..sql import quote_literal
+from .parts import (
+    CLOCK,
+    EPOCH,
+    HOUR,
+    ORDERS,
+    WORD,
+    clock_sql,
+    dated,
+    days_by_order,
+    extract,
+    minutes_sql,
+    offset_sql,
+    replaced,
+    spelled,
+    sure_day,
+    without_offset,
+    without_zone,
+    zone_sql,
+)
+
+ABBREVIATIONS: Final = {
+    "UTC": 0,
+    "GMT": 0,
+    "Z": 0,
+    "EST": -300,
+    "EDT": -240,
+    "CST": -360,
+    "CDT": -300,
+    "MST": -420,
+    "MDT": -360,
+    "PST": -480,
+    "PDT": -420,
+    "CET": 60,
+    "CEST": 120,
+}
+"""Minutes east of Greenwich of the abbreviations that mean one zone in the news."""
+BLANK: Final = "no time is given"
+UNREADABLE: Final = "not a time in a known form"
+NO_ORDER: Final = "day and month could be either way round"
+NO_ZONE: Final = "the zone abbreviation {} is ambiguous"
+
+
+class TextReading(Protocol):
+    """What a text leaves open; see `reading.TimeReading`."""
+
+    @property
+    def order(self) -> str | None: ...
+    @property
+    def formats(self) -> tuple[str, ...]: ...
+    @property
+    def abbreviations(self) -> Mapping[str, int]: ...
+    @property
+    def local(self) -> str: ...
+
+
+# Blanks of every width, and the marks that have none: byte order, direction of writing.
+_SPACE = r"[\s\x{00A0}\x{2000}-\x{200F}\x{2028}-\x{202F}\x{2060}-\x{2069}\x{FEFF}]+"
+_EDGES = r"""^[ '"]+|[ '"]+$"""
+_ISO = (
+    r"\d{4}-\d{2}-\d{2}"
+    r"(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?(?:Z| UTC|[+-]\d{2}(?::\d{2})?)?)?"
+)
+
+
+def is_plain_sql(text: str) -> str:
+    """Return whether a text is ISO 8601 of the usual form: read without being taken apart."""
+    return f"regexp_full_match({text}, {quote_literal(_ISO)})"
+
+
+def plain_time_sql(text: str, local: str) -> str:
+    """Return the time in UTC of such a text; `local` has `{}` for a time that names no zone."""
+    return (
+        f"CASE WHEN length({text}) = 10 THEN TRY_CAST({text} AS TIMESTAMP) "
+        f"WHEN regexp_matches({text}, '(Z|UTC|[+-][0-9:]+)$') AND length({text}) > 16 "
+        f"THEN timezone('UTC', TRY_CAST({text} AS TIMESTAMPTZ)) "
+        f"ELSE {local.format(f'TRY_CAST({text} AS TIMESTAMP)')} END"
+    )
+
+
+def _clean(text: str) -> str:
+    """Return a text in small letters, its blanks single, without marks and quotes around it."""
+    said = replaced(replaced(text, _SPACE), _EDGES, "")
+    return f"lower({said})"
+
+
+def text_layers(text: str, reading: TextReading) -> Iterator[dict[str, str]]:
+    """Yield the columns that lead from a text to its time, layer by layer: name to SQL.
+
+    A layer's SQL may use the columns of those before. The last one gives `ft_time` (TIMESTAMP in
+    UTC, NULL where it is not sure); `ft_dmy`, `ft_mdy`, `ft_ymd` are the days that the orders give.
+    """
+    yield {"ft_text": text}
+    plain = is_plain_sql("ft_text") if not reading.formats else "false"
+    yield {"ft_plain": plain, "ft_clean": f"CASE WHEN NOT {plain} THEN {_clean('ft_text')} END"}
+    yield {"ft_said": spelled("ft_clean")}
+    yield {"ft_sign": offset_sql("ft_said")}
+    yield {"ft_opened": without_offset("ft_said", "ft_sign")}
+    yield {"ft_zone": zone_sql("ft_opened"), "ft_minutes": minutes_sql("ft_sign")}
+    yield {"ft_bare": without_zone("ft_opened", "ft_zone")}
+    yield {"ft_words": replaced("ft_bare", rf"\b(?:{WORD})\b")}
+    yield {"ft_c": extract("ft_words", CLOCK, "hmsfp"), "ft_d": dated("ft_words")}
+    yield {"ft_g": extract("CASE ft_c.h WHEN '' THEN ft_words END", HOUR, "hp")}
+    stripped = tuple(_ZONE_PARTS.sub("", form).strip() for form in reading.formats)
+    exact = tuple(form for form in reading.formats if not _ZONE_PARTS.search(form))
+    yield {
+        "ft_clock": clock_sql(),
+        "ft_own": _by_format("ft_clean", exact),
+        "ft_given": _by_format("ft_bare", stripped),
+        "ft_e": extract("ft_clean", f"^(?:{EPOCH})$", ("s", "ms", "us", "ns")),
+        "ft_day": sure_day(),
+        **{f"ft_{order}": sql for order, sql in days_by_order().items()},
+    }
+    yield from _times(reading)
+
+
+_ZONE_PARTS = re.compile(r"\s*%[zZ]")
+_BEFORE = "TIMESTAMP '1000-01-01'"
+
+
+def _by_format(text: str, formats: tuple[str, ...]) -> str:
+    """Return the time by the first format that fits."""
+    if not formats:
+        return "CAST(NULL AS TIMESTAMP)"
+    tries = ", ".join(f"try_strptime({text}, {quote_literal(form)})" for form in formats)
+    # %Y takes 14 for the year 14.
+    return f"nullif(greatest(coalesce({tries}), {_BEFORE}), {_BEFORE})"
+
+
+def _times(reading: TextReading) -> Iterator[dict[str, str]]:
+    """Put together what `text_layers` took apart."""
+    known = ", ".join(f"{quote_literal(k.lower())}: {v}" for k, v in reading.abbreviations.items())
+    days = ", ".join(f"ft_{order}" for order in ORDERS)
+    # Without an order, a value that can be read in one way alone.
+    one = f"CASE WHEN len(list_distinct([{days}])) = 1 THEN coalesce({days}) END"
+    ordered = f"ft_{reading.order}" if reading.order else one
+    yield {
+        "ft_at": f"coalesce(CAST(ft_given AS DATE), ft_day, {ordered})",
+        "ft_offset": f"coalesce(ft_minutes, MAP {{{known}}}[ft_zone])",
+        "ft_hour": "CASE WHEN ft_given IS NULL THEN ft_clock "
+        "ELSE strftime(ft_given, '%H:%M:%S.%f') END",
+    }
+    yield {"ft_local": "TRY_CAST(CAST(ft_at AS VARCHAR) || ' ' || ft_hour AS TIMESTAMP)"}
+    place = "TRY_CAST(CAST(ft_local AS VARCHAR) || ' ' || ft_zone AS TIMESTAMPTZ)"
+    yield {
+        "ft_time": f"CASE WHEN ft_plain THEN {plain_time_sql('ft_text', reading.local)} "
+        f"WHEN ft_own IS NOT NULL THEN {reading.local.format('ft_own')} "
+        f"WHEN ft_e.s <> '' THEN make_timestamp(TRY_CAST(ft_e.s AS BIGINT) * 1000000) "
+        f"WHEN ft_e.ms <> '' THEN make_timestamp(TRY_CAST(ft_e.ms AS BIGINT) * 1000) "
+        f"WHEN ft_e.us <> '' THEN make_timestamp(TRY_CAST(ft_e.us AS BIGINT)) "
+        f"WHEN ft_e.ns <> '' THEN make_timestamp(TRY_CAST(ft_e.ns AS BIGINT) // 1000) "
+        "WHEN ft_hour IS NULL AND (ft_zone IS NULL OR ft_offset IS NOT NULL) "
+        "THEN CAST(ft_at AS TIMESTAMP) "
+        "WHEN ft_offset IS NOT NULL THEN ft_local - to_minutes(ft_offset) "
+        f"WHEN contains(ft_zone, '/') THEN timezone('UTC', {place}) "
+        f"WHEN ft_zone IS NULL THEN {reading.local.format('ft_local')} END"
+    }
+
+
+def text_fault_sql(reading: TextReading) -> str:
+    """Return why the columns of `text_layers` give no time."""
+    before, after = map(quote_literal, NO_ZONE.split("{}"))
+    some = " OR ".join(f"ft_{order} IS NOT NULL" for order in ORDERS)
+    open_order = f"ft_at IS NULL AND ({some})" if reading.order is None else "false"
+    return (
+        f"CASE WHEN ft_at IS NOT NULL AND ft_offset IS NULL AND length(ft_zone) <= 5 "
+        f"THEN {before} || upper(ft_zone) || {after} "
+        f"WHEN {open_order} THEN {quote_literal(NO_ORDER)} ELSE {quote_literal(UNREADABLE)} END"
+    )

@@ -1,0 +1,97 @@
+"""The end of planning: what each input's columns and times are, and whether it is known already."""
+
+from collections import Counter
+
+from ..config import SCORED_AT
+from ..io.columns import NewsColumns
+from ..io.duckdb_append import input_name
+from ..io.times.text import BLANK, NO_ORDER, NO_ZONE
+from ..store.notes import listed, said_of, twice
+from ..store.publications import latest_publications
+from .news_times import settle_times
+from .run import Job, Run
+
+
+def settle_jobs(run: Run) -> None:
+    """Settle the times of a run's inputs, and put into its summary what has to be said."""
+    for number, job in enumerate(run.jobs):
+        job.times = settle_times(run.store, number, job.source, job.columns)
+        job.columns = job.times.columns
+        run.stop.check()
+    summary = run.summary
+    summary.columns = _columns(run.jobs)
+    faults: Counter[str] = Counter()
+    for job in run.jobs:
+        assert job.times is not None
+        faults.update(job.times.counts.faults)
+        summary.times["dated"] += job.times.counts.dated
+        summary.times["undated"] += job.times.counts.undated
+    summary.times["faults"] = dict(faults.most_common())
+    _warn_of_times(run, faults)
+    _warn_of_copies(run)
+
+
+def _columns(jobs: list[Job]) -> list[dict[str, object]]:
+    """Return the different choices of columns, each with the number of inputs it is of."""
+    found: Counter[NewsColumns] = Counter(job.columns for job in jobs)
+    return [
+        {
+            "text_column": columns.text_column,
+            "date_column": columns.date_column,
+            "date_format": columns.times.date_format,
+            "timezone": columns.times.timezone,
+            "files": files,
+        }
+        for columns, files in found.most_common()
+    ]
+
+
+def _warn_of_times(run: Run, faults: Counter[str]) -> None:
+    without = [job.source.path for job in run.jobs if job.columns.date_column is None]
+    if without:
+        run.summary.warnings.append(
+            f"{listed(without)} has no column for the time of the news: queries by day take "
+            f"{SCORED_AT}; name one with --date-column"
+            if len(without) == 1
+            else f"{len(without)} inputs have no column for the time of the news "
+            f"({listed(without)}): queries by day take {SCORED_AT}; name one with --date-column"
+        )
+    if faults:
+        rows = sum(faults.values())
+        run.summary.warnings.append(
+            f"{rows:,} rows have no time that can be read: {said_of(faults)}; they are labelled, "
+            f"and in no day{_remedy(faults)}"
+        )
+
+
+def _remedy(faults: Counter[str]) -> str:
+    """Return which options would read what could not be read."""
+    zone = NO_ZONE.split("{}")[0]
+    remedies = []
+    if NO_ORDER in faults:
+        remedies.append("--date-format dmy or mdy")
+    if any(reason.startswith(zone) for reason in faults):
+        remedies.append("the feed's --timezone, such as Europe/London")
+    others = [r for r in faults if r not in (NO_ORDER, BLANK) and not r.startswith(zone)]
+    if others:
+        remedies.append("--date-format, such as '%d.%m.%Y %H:%M', or another --date-column")
+    return f": score it again with {' and '.join(remedies)}" if remedies else ""
+
+
+def _warn_of_copies(run: Run) -> None:
+    """Say which inputs hold the news of others that count in queries."""
+    own = {input_name(job.source.path, job.source.table) for job in run.jobs}
+    known = {
+        content: name
+        for publication in latest_publications(run.store)
+        for content, name in zip(publication.contents, publication.made_from, strict=False)
+        if name not in own
+    }
+    for job in run.jobs:
+        name = input_name(job.source.path, job.source.table)
+        assert job.times is not None
+        if job.times.content is None:
+            continue
+        other = known.setdefault(job.times.content, name)
+        if other != name:
+            run.summary.warnings.append(twice(other, name))

@@ -1,0 +1,160 @@
+"""How SQL reads what was published: named exactly, nothing guessed from paths or first rows."""
+
+import csv
+import gzip
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import duckdb
+
+from ..errors import BadDataError, MissingInputError, UsageError, first_line
+from ..io.columns import NewsColumns
+from ..io.duckdb_append import INPUT_COLUMN
+from ..io.duckdb_files import TableEntry
+from ..io.paths import suffix_of
+from ..io.sql import quote_literal
+from .publications import Publication, table_names_of
+
+LARGEST_CSV_ROW = 1 << 28
+"""Bytes of a row of a published CSV file that SQL still reads."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A file or table that is there, with what SQL must know to read it."""
+
+    kind: Literal["parquet", "csv", "duckdb"]
+    source: str
+    """The file's path, or what to select from for a DuckDB table."""
+    columns: tuple[tuple[str, str], ...]
+    """Names and SQL types."""
+    news: NewsColumns | None = None
+    """Where its news stand; None where nobody settled it."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The columns' names."""
+        return tuple(name for name, _ in self.columns)
+
+
+def restrict_file_access(connection: duckdb.DuckDBPyConnection, paths: Sequence[str]) -> None:
+    """Let SQL reach nothing but what is attached and these files, whatever their views say."""
+    known = {name for path in paths for name in (path, str(Path(path).resolve()))}
+    # Beside a database DuckDB may read its write-ahead log.
+    logs = {f"{path}.wal" for path in known if suffix_of(Path(path)) == ".duckdb"}
+    allowed = known | logs | {literal_path(path) for path in known}
+    listed = ", ".join(quote_literal(path) for path in sorted(allowed))
+    connection.execute(f"SET allowed_paths = [{listed}]")
+    connection.execute("SET enable_external_access = false")
+
+
+def describe(
+    connection: duckdb.DuckDBPyConnection, publication: Publication, *, in_place: bool = False
+) -> Table:
+    """Look at a published file or table.
+
+    `in_place` reads a DuckDB table without attaching its file, as a view that the
+    store keeps must.
+
+    Raises:
+        BadDataError: it cannot be read.
+        MissingInputError: the DuckDB file has no such table.
+        UsageError: a DuckDB file without a table named.
+    """
+    path = publication.path
+    kind: Literal["parquet", "csv", "duckdb"] = "parquet"
+    source = path
+    suffix = suffix_of(Path(path))
+    if suffix == ".duckdb":
+        kind, source = "duckdb", _table_sql(connection, publication, in_place=in_place)
+    elif suffix in (".csv", ".csv.gz"):
+        names = _csv_header(Path(path))
+        columns = tuple((name, "VARCHAR") for name in names)
+        return Table(kind="csv", source=source, columns=columns, news=publication.columns)
+    try:
+        described = connection.execute(
+            f"DESCRIBE SELECT * FROM {relation_sql(kind, [source])}"
+        ).fetchall()
+    except duckdb.Error as error:
+        raise BadDataError(f"{path} cannot be read: {first_line(error)}") from None
+    columns = tuple((row[0], row[1]) for row in described)
+    return Table(kind=kind, source=source, columns=columns, news=publication.columns)
+
+
+def relation_sql(kind: str, sources: Sequence[str], names: Sequence[str] = ()) -> str:
+    """Return what to select from: files of one kind together, or one DuckDB table.
+
+    `names` are a CSV file's columns. A file that is gone gives no rows; when all are, the
+    relation has no columns of theirs. Folders called `key=value` add nothing and replace nothing.
+    """
+    if kind == "duckdb":
+        return sources[0]
+    files = ", ".join(quote_literal(literal_path(source)) for source in sources)
+    if kind == "parquet":
+        return f"read_parquet([{files}], allow_empty = true, hive_partitioning = false)"
+    columns = ", ".join(f"{quote_literal(name)}: 'VARCHAR'" for name in names)
+    return (
+        f"read_csv([{files}], auto_detect = false, header = true, columns = {{{columns}}}, "
+        "delim = ',', quote = '\"', escape = '\"', nullstr = '', allow_quoted_nulls = false, "
+        f"max_line_size = {LARGEST_CSV_ROW}, allow_empty = true, hive_partitioning = false)"
+    )
+
+
+def literal_path(path: str) -> str:
+    """Return a path as DuckDB's file functions take it for itself, not for a pattern."""
+    return "".join(f"[{c}]" if c in "[*?" else c for c in path)
+
+
+def _csv_header(file: Path) -> list[str]:
+    """Read the names of a published CSV file's columns.
+
+    Raises:
+        BadDataError: it has none, or is no text.
+    """
+    opened = gzip.open if suffix_of(file) == ".csv.gz" else Path.open
+    try:
+        with opened(file, "rt", encoding="utf-8-sig", newline="") as stream:
+            names: list[str] = next(csv.reader(stream, strict=True), [])
+    except (UnicodeError, OSError, EOFError, csv.Error) as error:
+        raise BadDataError(f"{file} cannot be read: {first_line(error)}") from None
+    if len({name.casefold() for name in names}) < max(len(names), 1):
+        raise BadDataError(f"{file} cannot be read: its header names no columns, or one twice")
+    return names
+
+
+def _table_sql(
+    connection: duckdb.DuckDBPyConnection, publication: Publication, *, in_place: bool
+) -> str:
+    path, table = publication.path, publication.table
+    found = table_names_of(connection, path)
+    if table is None:
+        raise UsageError(
+            f"{path}: name one of its tables, as {path}::TABLE; it has: {', '.join(found)}"
+        )
+    if table not in found:
+        raise MissingInputError(f"{path} has no table {table!r}; it has: {', '.join(found)}")
+    if in_place:
+        sql = _read_in_place(path, found[table])
+    else:
+        listed = "SELECT path, database_name FROM duckdb_databases()"
+        known = dict(connection.execute(listed).fetchall())
+        if path not in known:
+            known[path] = f"news_{len(known)}"
+            connection.execute(f"ATTACH {quote_literal(path)} AS {known[path]} (READ_ONLY)")
+        sql = found[table].sql(known[path])
+    if publication.inputs is None:
+        return sql
+    inputs = ", ".join(map(quote_literal, publication.inputs))
+    return f"(SELECT * FROM {sql} WHERE {INPUT_COLUMN} IN ({inputs}))"
+
+
+def _read_in_place(path: str, table: TableEntry) -> str:
+    # Only a pattern may match nothing: a file that is gone then gives no rows.
+    folder, slash, file = literal_path(path).rpartition("/")
+    pattern = f"{folder}{slash}{file if file.startswith('[') else f'[{file[0]}]{file[1:]}'}"
+    return (
+        f"read_duckdb([{quote_literal(pattern)}], schema_name = {quote_literal(table.schema)}, "
+        f"table_name = {quote_literal(table.name)}, allow_empty = true)"
+    )

@@ -1,0 +1,81 @@
+"""What `finsent-batch score` prints: a run, or the plan of one, in lines of text."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from finsent_batch.pipeline.dry_run import DryRun
+    from finsent_batch.pipeline.summary import Summary
+
+
+def describe(summary: "Summary") -> str:
+    """Return a run's summary as lines of text."""
+    rows, labels = summary.rows, summary.labels
+    done = rows["scored"] + rows["truncated"]
+    lines = [
+        f"{rows['read']:,} rows: {done:,} labelled ({rows['unique_scored']:,} headlines scored, "
+        f"{rows['reused'] - rows['duplicate']:,} from the store, "
+        f"{rows['duplicate']:,} duplicates), "
+        f"{rows['empty']:,} empty, {rows['invalid']:,} invalid"
+        + (f", {rows['truncated']:,} of the labelled truncated" if rows["truncated"] else "")
+    ]
+    if done:
+        shares = (f"{name} {labels[name]:,} ({labels[name] / done:.0%})" for name in labels)
+        lines.append("labels: " + ", ".join(shares))
+    lines += _describe_columns(summary)
+    if summary.confidence is not None and done:
+        sure = summary.confidence
+        lines.append(
+            f"sure enough (at least {sure['min_confidence']:g}): {sure['confident']:,.0f} rows, "
+            f"coverage {sure['coverage']:.1%}"
+        )
+    rate = f", {summary.headlines_per_second:,.0f} headlines/s" if rows["unique_scored"] else ""
+    actors = summary.actors
+    engine = f"ray with {actors} actor{'s' * (actors > 1)}" if actors else None
+    how = ", ".join(filter(None, (summary.weights, summary.path, engine)))
+    lines.append(
+        f"{summary.seconds['total']:.1f} s on {summary.device} ({how}){rate}; "
+        f"model {summary.model}{' (promoted)' if summary.promoted else ''}, run {summary.run_id}"
+    )
+    lines += [f"warning: {warning}" for warning in summary.warnings]
+    shown = (
+        summary.outputs
+        if len(summary.outputs) <= 3
+        else [f"{len(summary.outputs)} files in {summary.output}"]
+    )
+    return "\n".join([*lines, *(f"wrote {output}" for output in shown)])
+
+
+def _describe_columns(summary: "Summary") -> list[str]:
+    """Say which columns were read, and how."""
+    lines = []
+    for columns in summary.columns[:3]:
+        of = f"{columns['files']} inputs: " if len(summary.columns) > 1 else ""
+        time = columns["date_column"] or "none"
+        how = [f"zone {columns['timezone']}" if columns["timezone"] != "UTC" else ""]
+        how.append(f"as {columns['date_format']}" if columns["date_format"] else "")
+        told = ", ".join(filter(None, how))
+        lines.append(
+            f"{of}text column {columns['text_column']}, time column {time}"
+            + (f" ({told})" if told else "")
+        )
+    if summary.times["undated"]:
+        lines[-1] += f"; {summary.times['undated']:,} rows in no day"
+    if summary.limit is not None:
+        lines.append(f"a trial: at most the first {summary.limit:,} rows of each input (--limit)")
+    return lines
+
+
+def describe_plan(plan: "DryRun") -> str:
+    """Return what a run would do as lines of text."""
+    time = "unknown" if plan.estimated_seconds is None else f"about {plan.estimated_seconds:,.0f} s"
+    rate = (
+        ""
+        if plan.headlines_per_second is None
+        else f" at {plan.headlines_per_second:,.0f} headlines/s ({plan.rate_from})"
+    )
+    return (
+        f"{plan.rows:,} rows in {plan.files} file(s), {plan.distinct:,} distinct headlines, "
+        f"{plan.already_scored:,} already scored\n"
+        f"to score: {plan.to_score:,} headlines, {plan.tokens:,} tokens; {time}{rate}\n"
+        "dry run: nothing was written"
+    )
