@@ -26,7 +26,6 @@ from report import emit
 from finsent_batch.config import ModelConfig, ScoreConfig, StoreConfig
 from finsent_batch.io.columns import choose_text_column
 from finsent_batch.io.parquet import ParquetSource
-from finsent_batch.models.directory import open_model
 from finsent_batch.pipeline.plan import make_plan
 from finsent_batch.pipeline.score import opened_run
 from finsent_batch.progress import StopRequest, no_progress
@@ -55,14 +54,14 @@ def fill(file: Path, store: Path, model: str) -> None:
         model=ModelConfig(model=model),
         store=StoreConfig(path=store, memory_limit="2GB"),
     )
-    with opened_run(config, open_model(model), no_progress, StopRequest()) as run:
+    with opened_run(config, no_progress, StopRequest()) as run:
         source = ParquetSource(file)
         column = choose_text_column(source.schema, None, file)
-        make_plan(run.store, [(source, column)], run.fingerprint, no_progress)
+        make_plan(run.store, [(source, column)], run.model.fingerprint, no_progress)
         run.store.connection.execute(
             """INSERT INTO scores SELECT headline_key, $1, headline, 0.2, 0.5, 0.3, false, $2,
                 now() AT TIME ZONE 'UTC' FROM plan.pending""",
-            [run.fingerprint, run.summary.run_id],
+            [run.model.fingerprint, run.summary.run_id],
         )
 
 

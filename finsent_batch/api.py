@@ -12,8 +12,6 @@ from .config import ScoreConfig, StoreConfig
 from .io.arrow import ArrowSink, ArrowSource
 from .io.columns import NewsColumns, choose_text_column
 from .io.result_columns import output_schema
-from .models.directory import open_configured
-from .models.registry import settle_model
 from .pipeline.run import Job
 from .pipeline.score import execute, opened_run
 from .progress import StopRequest, no_progress
@@ -47,12 +45,10 @@ def score_frame(
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(store) if store is not None else Path(scratch) / "store.duckdb"
         config = replace(config, store=StoreConfig(path=path))
-        config = replace(config, model=settle_model(config.model, config.store))
         source, sink = ArrowSource(frame.to_arrow()), ArrowSink()
         column = choose_text_column(source.schema, text_column, "the frame")
         output_schema(source.schema, replace=replace_columns, where="the frame")
-        spec = open_configured(config.model)
-        with opened_run(config, spec, no_progress, StopRequest()) as run:
+        with opened_run(config, no_progress, StopRequest()) as run:
             columns = NewsColumns(text_column=column)
             run.jobs = [Job(source=source, sink=sink, columns=columns)]
             run.summary.output = "memory"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from .config import DEFAULT_MODEL, StoreConfig
+from .config import DEFAULT_MODEL, ModelConfig, StoreConfig
 from .errors import FinsentError
 from .hardware import (
     available_cores,
@@ -92,7 +92,7 @@ def _model() -> Check:
     what = f"model {DEFAULT_MODEL}"
     try:
         spec = open_model(DEFAULT_MODEL)
-        spec.fingerprint("fp32", FileHashes())
+        spec.resolve(ModelConfig(model=DEFAULT_MODEL), FileHashes())
     except FinsentError as error:
         return Check(what=what, state="missing", found=str(error))
     return Check(what=what, state="ok", found=f"{spec.base_id}, files and hashes as expected")
@@ -154,9 +154,8 @@ def _named_model(name: str) -> Iterator[Check]:
     what = f"model {name}"
     try:
         spec = open_model(name)
-        device = resolve_device("auto")
-        weights = spec.weights_for("auto", device)
-        spec.fingerprint(weights, FileHashes())
+        resolved = spec.resolve(ModelConfig(model=name), FileHashes())
+        device, weights = resolved.device, resolved.weights
         if spec.family == CLASSIFIER:
             yield Check(what=what, state="ok", found=f"{spec.family}, {weights} on {device}")
             return

@@ -21,9 +21,9 @@ def models(ctx: click.Context) -> None:
     finsent-batch models promote my-model --data test.parquet --gate "accuracy>=0.8"
     """
     if ctx.invoked_subcommand is None:
-        from finsent_batch.models.registry import known_models
+        from finsent_batch.models.registry import list_models
 
-        rows = known_models(ctx.obj.store)
+        rows = list_models(ctx.obj.store)
         print_table(list(rows[0]), [list(row.values()) for row in rows])
 
 

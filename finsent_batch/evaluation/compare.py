@@ -15,7 +15,8 @@ from ..labels import LABELS
 from ..metrics.classification import MISSING, evaluate_predictions, predict
 from ..metrics.paired import agreement, mcnemar, paired_bootstrap
 from ..models.directory import open_configured
-from ..models.registry import settle_model
+from ..models.registry import resolve_promoted_model
+from ..models.weight_files import FileHashes
 from ..progress import Progress, no_progress
 from .predict import Predictions, predict_headlines
 
@@ -56,7 +57,7 @@ def compare(config: CompareConfig, *, progress: Progress = no_progress) -> Compa
     """
     _check_output(config.output)
     one, other = (
-        settle_model(replace(config.one, model=model), config.store)
+        resolve_promoted_model(replace(config.one, model=model), config.store)
         for model in (config.one.model, config.other)
     )
     frame = _read(config)
@@ -64,7 +65,8 @@ def compare(config: CompareConfig, *, progress: Progress = no_progress) -> Compa
         raise BadDataError(f"{config.data} has no rows: there is nothing to compare")
     headlines = frame["headline"].to_list()
     specs = [open_configured(model) for model in (one, other)]
-    found = [predict_headlines(one, spec, headlines, progress) for spec in specs]
+    models = [spec.resolve(config.one, FileHashes()) for spec in specs]
+    found = [predict_headlines(model, headlines, progress) for model in models]
     answers = [predict(p.probabilities) for p in found]
     change = _scores(found[1].probabilities) - _scores(found[0].probabilities)
     result = Comparison(

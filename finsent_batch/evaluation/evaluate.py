@@ -28,8 +28,9 @@ from ..metrics.gates import (
 from ..metrics.paired import mcnemar
 from ..models.directory import open_configured
 from ..models.model_card import add_evaluation
-from ..models.registry import settle_model
+from ..models.registry import resolve_promoted_model
 from ..models.spec import CAUSAL, ModelSpec
+from ..models.weight_files import FileHashes
 from ..progress import Progress, no_progress
 from ..reports.evaluation_page import evaluation_page, training_log
 from ..reports.page import to_html
@@ -97,8 +98,9 @@ def _settled(config: EvaluateConfig) -> EvaluateConfig:
     """Say which model `promoted` is, before anything is written."""
     against = config.against
     if against is not None:
-        against = settle_model(replace(config.model, model=against), config.store).model
-    return replace(config, model=settle_model(config.model, config.store), against=against)
+        against = resolve_promoted_model(replace(config.model, model=against), config.store).model
+    model = resolve_promoted_model(config.model, config.store)
+    return replace(config, model=model, against=against)
 
 
 def _gates(config: EvaluateConfig) -> list[Gate]:
@@ -134,7 +136,8 @@ def _against(config: EvaluateConfig, spec: ModelSpec) -> ModelSpec:
 def _one(
     config: ModelConfig, spec: ModelSpec, frame: pl.DataFrame, truth: Ints, progress: Progress
 ) -> tuple[dict[str, Any], Floats]:
-    found = predict_headlines(config, spec, frame["headline"].to_list(), progress)
+    model = spec.resolve(config, FileHashes())
+    found = predict_headlines(model, frame["headline"].to_list(), progress)
     metrics = evaluate_predictions(truth, found.probabilities)
     metrics |= {"model": found.model, "model_fingerprint": found.model_fingerprint}
     return metrics | {"weights": found.weights}, found.probabilities

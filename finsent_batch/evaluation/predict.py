@@ -6,15 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..arrays import Floats
-from ..config import ModelConfig
 from ..failpoints import failpoint
-from ..hardware import resolve_device
 from ..headlines import normalise
 from ..labels import LABELS
-from ..models.spec import ModelSpec
-from ..models.weight_files import FileHashes
+from ..models.spec import ResolvedModel
 from ..progress import Progress
-from ..scorers.load import load_unchanged
+from ..scorers.load import load_scorer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,21 +26,17 @@ class Predictions:
 
 
 def predict_headlines(
-    config: ModelConfig, spec: ModelSpec, headlines: Sequence[str | None], progress: Progress
+    model: ResolvedModel, headlines: Sequence[str | None], progress: Progress
 ) -> Predictions:
-    """Score headlines in the normal form that `score` uses; `config` says on what and how.
+    """Score headlines in the normal form that `score` uses.
 
     A blank headline has no prediction: scoring would not give it one either.
 
     Raises:
         TryAgainError: the model's files changed meanwhile.
-        FinsentError: the model cannot run so on this machine.
+        FinsentError: the model cannot be loaded.
     """
-    device = resolve_device(config.device)
-    weights = spec.weights_for(config.weights, device)
-    files = spec.state()
-    fingerprint = spec.fingerprint(weights, FileHashes())
-    scorer = load_unchanged(spec, device, weights, config, files)
+    scorer = load_scorer(model)
     failpoint("load_model")
     texts = normalise(headlines)
     probabilities = np.full((len(texts), len(LABELS)), np.nan, dtype=np.float32)
@@ -53,10 +46,10 @@ def predict_headlines(
         probabilities[filled[batch.positions]] = batch.probabilities
         done += len(batch.positions)
         progress("score", done, len(filled))
-    spec.check_unchanged(files)
+    model.check_unchanged()
     return Predictions(
-        model=spec.name,
-        model_fingerprint=fingerprint,
-        weights=weights,
+        model=model.spec.name,
+        model_fingerprint=model.fingerprint,
+        weights=model.weights,
         probabilities=probabilities,
     )

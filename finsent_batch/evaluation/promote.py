@@ -9,10 +9,11 @@ from ..config import (
     EvaluateConfig,
     ModelConfig,
     PromoteConfig,
+    StoreConfig,
 )
 from ..errors import UsageError
-from ..models.directory import whole_name
-from ..models.registry import Promotion, settle_model
+from ..models.directory import canonical_name
+from ..models.registry import Promotion, resolve_promoted_model
 from ..progress import Progress, no_progress
 from ..store.store import Store, utc_now
 from .evaluate import evaluate
@@ -39,7 +40,7 @@ def promote(config: PromoteConfig, *, progress: Progress = no_progress) -> Promo
                 data=config.data,
                 output=config.output or Path(scratch),
                 model=config.model,
-                against=settle_model(ModelConfig(), config.store).model if compared else None,
+                against=_default(config.store) if compared else None,
                 gates=config.gates,
                 text_column=config.text_column,
                 label_column=config.label_column,
@@ -50,7 +51,7 @@ def promote(config: PromoteConfig, *, progress: Progress = no_progress) -> Promo
             progress=progress,
         )
     promotion = Promotion(
-        model=whole_name(config.model.model),
+        model=canonical_name(config.model.model),
         model_fingerprint=result.metrics["model_fingerprint"],
         weights=result.metrics["weights"],
     )
@@ -68,3 +69,7 @@ def promote(config: PromoteConfig, *, progress: Progress = no_progress) -> Promo
             },
         )
     return promotion
+
+
+def _default(store: StoreConfig) -> str:
+    return resolve_promoted_model(ModelConfig(), store).model

@@ -13,7 +13,7 @@ from typing import Any, Final
 from ..config import DEFAULT_MODEL, ModelConfig
 from ..errors import ConfigError, MissingInputError
 from ..labels import LABELS, label_index
-from .base_weights import PACKAGED_BASE, base_name, from_hub, resolve_base, weight_files
+from .base_weights import PACKAGED_BASE, base_name, from_hub, resolve_base
 from .manifest import CARD_FILE, FORMAT_VERSION
 from .prompts import DEFAULT_PROMPT, Prompt
 from .reading import read_json
@@ -49,7 +49,10 @@ def open_model(name: str, *, quantise: bool = False) -> ModelSpec:
     # Once: what is hashed and what is loaded must not differ by a link that is turned meanwhile.
     folder = named.resolve()
     spec = _open_folder(name, folder, quantise=quantise)
-    return replace(spec, links=((named, folder), *spec.links))
+    spec = replace(spec, links=((named, folder), *spec.links))
+    if spec.adapter is None:
+        _ = spec.base_weights  # refused here if they are not whole
+    return spec
 
 
 def _open_folder(name: str, folder: Path, *, quantise: bool) -> ModelSpec:
@@ -63,7 +66,7 @@ def _open_folder(name: str, folder: Path, *, quantise: bool) -> ModelSpec:
     return _open_plain(name, folder, quantise=quantise)
 
 
-def whole_name(name: str) -> str:
+def canonical_name(name: str) -> str:
     """Return a model's name as it means the same in every working folder."""
     return name if name == DEFAULT_MODEL else base_name(name)
 
@@ -161,7 +164,6 @@ def _open_plain(name: str, folder: Path, *, quantise: bool) -> ModelSpec:
         raise MissingInputError(f"{name} is no model directory: it has no config.json")
     config = read_json(folder / "config.json")
     architecture = (config.get("architectures") or ["?"])[0]
-    weight_files(folder)
     if architecture.endswith("ForCausalLM"):
         return ModelSpec(
             name=name,

@@ -1,13 +1,11 @@
 """The models that a store knows, and which of them is the default."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import duckdb
 
 from ..config import DEFAULT_MODEL, PROMOTED_MODEL, ModelConfig, StoreConfig
 from ..errors import ConfigError, FinsentError, UsageError
-from ..hardware import resolve_device
 from ..store.store import Store, utc_now
 from .directory import open_configured, open_model
 from .weight_files import FileHashes
@@ -23,12 +21,10 @@ class Promotion:
     weights: str
 
 
-def settle_model(
-    config: ModelConfig, store: StoreConfig | None, *, waiting: Callable[[], None] = lambda: None
-) -> ModelConfig:
+def resolve_promoted_model(config: ModelConfig, store: Store | StoreConfig | None) -> ModelConfig:
     """Return the settings with `promoted` replaced by the model that it means now.
 
-    `waiting` is as in `Store.open`.
+    `store` is an open one, or where one may be; `mini` is meant where there is none.
 
     Raises:
         ConfigError: the promoted model is no longer the one that passed.
@@ -36,18 +32,24 @@ def settle_model(
     """
     if config.model != PROMOTED_MODEL:
         return config
+    if isinstance(store, Store):
+        return _promoted_in(store, config)
     if store is None or not store.path.expanduser().exists():
         return replace(config, model=DEFAULT_MODEL)
     try:
-        opened = Store.open(store, read_only=True, waiting=waiting)
+        opened = Store.open(store, read_only=True)
     except ConfigError:
         # An empty store has none; what else is wrong, whoever opens it for writing will say.
         return replace(config, model=DEFAULT_MODEL)
     with opened:
-        found = current_promotion(opened)
-        if found is None:
-            return replace(config, model=DEFAULT_MODEL)
-        _check_unchanged(found, config, FileHashes(opened.connection))
+        return _promoted_in(opened, config)
+
+
+def _promoted_in(store: Store, config: ModelConfig) -> ModelConfig:
+    found = current_promotion(store)
+    if found is None:
+        return replace(config, model=DEFAULT_MODEL)
+    _check_unchanged(found, config, FileHashes(store.connection))
     return replace(config, model=found.model)
 
 
@@ -78,13 +80,12 @@ def _check_unchanged(found: Promotion, config: ModelConfig, hashes: FileHashes) 
         raise ConfigError(f"the promoted model {found.model} has changed since: {advice}")
 
 
-def known_models(config: StoreConfig) -> list[dict[str, object]]:
+def list_models(config: StoreConfig) -> list[dict[str, object]]:
     """Return the embedded model and those of the store, one dict each."""
-    spec = open_model(DEFAULT_MODEL)
-    weights = spec.weights_for("auto", resolve_device("auto"))
+    mini = open_model(DEFAULT_MODEL).resolve(ModelConfig(model=DEFAULT_MODEL), FileHashes())
+    spec, default = mini.spec, mini.fingerprint
     rows: dict[str, dict[str, object]] = {}
-    default = spec.fingerprint(weights, FileHashes())
-    rows[default] = _row(DEFAULT_MODEL, spec.family, spec.base_id, weights, default, 0, None)
+    rows[default] = _row(DEFAULT_MODEL, spec.family, spec.base_id, mini.weights, default, 0, None)
     promoted = None
     if config.path.exists():
         with Store.open(config, read_only=True) as store:

@@ -1,16 +1,19 @@
-"""What is known of a model before it is loaded, and the fingerprint of its answers.
+"""A model before it is loaded: `ModelSpec`, what is on disk; `ResolvedModel`, how it will answer.
 
-Nothing here loads weights or imports torch; a fully cached run needs only what
-this tells.
+Nothing here loads weights or imports torch; a run that finds every score in the
+store needs no more than this.
 """
 
 import hashlib
 import json
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
+from ..config import ModelConfig
 from ..errors import ConfigError, FinsentError, TryAgainError
+from ..hardware import resolve_device
 from .base_weights import weight_files
 from .contents import ModelState, check_tokenizer, folder_state, model_files
 from .precision import causal_weights, classifier_weights
@@ -50,10 +53,15 @@ class ModelSpec:
     card: dict[str, Any] = field(hash=False, default_factory=dict)
     """The contents of `finsent.json`; empty for a plain classifier."""
 
-    @property
+    @cached_property
     def config(self) -> dict[str, Any]:
-        """The base's `config.json`."""
+        """The base's `config.json`, read once."""
         return read_json(self.base / "config.json")
+
+    @cached_property
+    def base_weights(self) -> list[Path]:
+        """The base's weight files, their headers checked once; raises as `weight_files`."""
+        return weight_files(self.base)
 
     @property
     def tokenizer(self) -> Path:
@@ -87,8 +95,28 @@ class ModelSpec:
         """
         if self.family == CLASSIFIER:
             return classifier_weights(wanted, device, int8_able=self.int8_able)
-        size = sum(file.stat().st_size for file in weight_files(self.base))
+        size = sum(file.stat().st_size for file in self.base_weights)
         return causal_weights(wanted, device, quantised=bool(self.quantisation), size=size)
+
+    def resolve(self, config: ModelConfig, hashes: FileHashes) -> "ResolvedModel":
+        """Settle on what and in which arithmetic this model runs here, and hash it.
+
+        Raises:
+            UsageError, UnavailableError: it does not run so on this machine.
+            ConfigError: its files do not belong together; see `fingerprint`.
+            TryAgainError, MissingInputError: its files change just now, or are gone.
+        """
+        files = self.state()  # before anything is read: what changes from here on shows
+        device = resolve_device(config.device)
+        weights = self.weights_for(config.weights, device)
+        return ResolvedModel(
+            spec=self,
+            device=device,
+            weights=weights,
+            max_batch_tokens=config.max_batch_tokens,
+            fingerprint=self.fingerprint(weights, hashes),
+            files=files,
+        )
 
     def state(self) -> ModelState:
         """Return the state of every file that `fingerprint` hashes; taken before it is called.
@@ -139,7 +167,7 @@ class ModelSpec:
             ConfigError: the base is not the one that the adapter was trained on, or a file
                 names others that lie elsewhere.
         """
-        weight_files(self.base)
+        _ = self.base_weights  # refused here if they are not whole
         check_tokenizer(self.tokenizer)
         base = {f.name: hashes.sha256(f) for f in model_files(self.base)}
         self._check_base(base)
@@ -164,3 +192,36 @@ class ModelSpec:
         if self.quantisation == "nf4" and weights in ("nf4", "bf16"):
             return "nf4"
         return f"{self.quantisation}+{weights}" if self.quantisation else weights
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResolvedModel:
+    """A model settled for one machine: all that decides its answers, still without its weights.
+
+    Made by `ModelSpec.resolve`; `scorers.load.load_scorer` loads it.
+    """
+
+    spec: ModelSpec
+    device: str
+    """`cpu` or `cuda`."""
+    weights: str
+    """The arithmetic: `fp32`, `bf16`, `int8`, `fp8` or `nf4`."""
+    max_batch_tokens: int | None = None
+    """Padded tokens in one forward pass; None takes the scorer's measured default."""
+    fingerprint: str
+    """128 bits, in hexadecimal, of everything that decides the answers."""
+    files: ModelState
+    """The states of the model's files before they were hashed."""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What decides the answers beside the files."""
+        return self.spec.settings(self.weights)
+
+    def check_unchanged(self) -> None:
+        """Compare the model's files with those that were hashed.
+
+        Raises:
+            TryAgainError: one was changed, replaced, added or removed, or a link leads elsewhere.
+        """
+        self.spec.check_unchanged(self.files)

@@ -9,11 +9,10 @@ from pathlib import Path
 
 from ..config import ScoreConfig
 from ..errors import TryAgainError
-from ..hardware import resolve_device
 from ..io.inputs import Pair, found_pairs
 from ..io.result_columns import output_schema
 from ..models.directory import open_configured
-from ..models.registry import settle_model
+from ..models.registry import resolve_promoted_model
 from ..models.weight_files import FileHashes
 from ..progress import Progress, no_progress
 from ..scorers.base import Scorer
@@ -65,12 +64,9 @@ def dry_run(config: ScoreConfig, *, progress: Progress = no_progress) -> DryRun:
 
 
 def _estimate(config: ScoreConfig, pairs: list[Pair], progress: Progress) -> DryRun:
-    config = replace(config, model=settle_model(config.model, config.store))
-    spec = open_configured(config.model)
-    device = resolve_device(config.model.device)
-    weights = spec.weights_for(config.model.weights, device)
     with tempfile.TemporaryDirectory() as scratch, _open_store(config, Path(scratch)) as store:
-        fingerprint = spec.fingerprint(weights, FileHashes(store.connection))
+        settled = resolve_promoted_model(config.model, store)
+        model = open_configured(settled).resolve(settled, FileHashes(store.connection))
         sources = []
         for pair in pairs:
             source, _ = open_source(store, pair, config)
@@ -80,15 +76,15 @@ def _estimate(config: ScoreConfig, pairs: list[Pair], progress: Progress) -> Dry
             with suppress(TryAgainError):  # the run waits for it once all is scored
                 check_target(open_sink(store, pair), source, config)
             sources.append((source, column))
-        plan = make_plan(store, sources, fingerprint, progress)
+        plan = make_plan(store, sources, model.fingerprint, progress)
         rows = store.query(
             "SELECT headlines_per_second FROM runs WHERE model_fingerprint = ? AND device = ? "
             "AND unique_scored >= ? ORDER BY started_at DESC LIMIT 1",
-            [fingerprint, device, _SAMPLE],
+            [model.fingerprint, model.device, _SAMPLE],
         )
         rate, rate_from, tokens = None, "nothing to score", 0
         if plan.pending:
-            scorer = load_scorer(spec, device, weights, config.model)
+            scorer = load_scorer(model)
             sample = _sample(store, _TOKEN_SAMPLE)
             tokens = round(scorer.count_tokens(sample) * plan.pending / len(sample))
             rate, rate_from = rows[0][0] if rows else None, "the latest run with this model"

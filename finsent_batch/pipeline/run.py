@@ -7,8 +7,7 @@ from ..config import ScoreConfig
 from ..io.base import Sink, Source
 from ..io.columns import NewsColumns
 from ..io.csv_reader import BadRow
-from ..models.contents import ModelState
-from ..models.spec import ModelSpec
+from ..models.spec import ResolvedModel
 from ..progress import Progress, StopRequest
 from ..store.store import Store
 from .news_times import NewsTimes
@@ -41,12 +40,7 @@ class Run:
 
     config: ScoreConfig
     store: Store
-    spec: ModelSpec
-    device: str
-    weights: str
-    fingerprint: str
-    files: ModelState
-    """The model's files as they were when the fingerprint was taken."""
+    model: ResolvedModel
     summary: Summary
     progress: Progress
     stop: StopRequest

@@ -30,8 +30,8 @@ def open_books(run: Run) -> None:
             "input": run.summary.input,
             "output": run.summary.output,
             "model": run.summary.model,
-            "model_fingerprint": run.fingerprint,
-            "device": run.device,
+            "model_fingerprint": run.model.fingerprint,
+            "device": run.model.device,
             "options": json.dumps(asdict(run.config), default=str),
         },
     )
@@ -39,19 +39,19 @@ def open_books(run: Run) -> None:
 
 def _register_model(run: Run) -> None:
     known = "SELECT 1 FROM models WHERE model_fingerprint = ?"
-    if run.store.query(known, [run.fingerprint]):
+    if run.store.query(known, [run.model.fingerprint]):
         return
     run.store.insert(
         "models",
         {
-            "model_fingerprint": run.fingerprint,
+            "model_fingerprint": run.model.fingerprint,
             "model": run.summary.model,
-            "family": run.spec.family,
-            "base": run.spec.base_id,
-            "weights": run.weights,
-            "path": str(run.spec.folder),
+            "family": run.model.spec.family,
+            "base": run.model.spec.base_id,
+            "weights": run.model.weights,
+            "path": str(run.model.spec.folder),
             "first_used_at": utc_now(),
-            "details": json.dumps(run.spec.card),
+            "details": json.dumps(run.model.spec.card),
         },
     )
 

@@ -8,13 +8,11 @@ from dataclasses import replace
 
 from ..config import DEFAULT_MODEL, PROMOTED_MODEL, ScoreConfig
 from ..errors import FinsentError
-from ..hardware import resolve_device
 from ..io.duckdb_errors import as_expected
 from ..io.inputs import Pair, found_pairs
 from ..io.times.reading import check_time_reading
 from ..models.directory import open_configured
-from ..models.registry import settle_model
-from ..models.spec import ModelSpec
+from ..models.registry import resolve_promoted_model
 from ..models.weight_files import FileHashes
 from ..progress import Progress, StopRequest, no_progress
 from ..store.store import Store
@@ -66,11 +64,7 @@ def _score(config: ScoreConfig, progress: Progress, stop: StopRequest) -> Summar
 def _score_pairs(
     config: ScoreConfig, pairs: list[Pair], progress: Progress, stop: StopRequest
 ) -> Summary:
-    promoted = config.model.model == PROMOTED_MODEL
-    config = replace(config, model=settle_model(config.model, config.store, waiting=stop.check))
-    spec = open_configured(config.model)
-    with opened_run(config, spec, progress, stop) as run:
-        run.summary.promoted = promoted and config.model.model != DEFAULT_MODEL
+    with opened_run(config, progress, stop) as run:
         run.jobs = open_jobs(run, pairs)
         run.summary.output = str(config.output or pairs[0].output)
         if len(pairs) > 1 and config.output is None:
@@ -79,35 +73,31 @@ def _score_pairs(
 
 
 @contextmanager
-def opened_run(
-    config: ScoreConfig, spec: ModelSpec, progress: Progress, stop: StopRequest
-) -> Iterator[Run]:
-    """Open the store and settle device, arithmetic and fingerprint."""
-    device = resolve_device(config.model.device)
-    weights = spec.weights_for(config.model.weights, device)
+def opened_run(config: ScoreConfig, progress: Progress, stop: StopRequest) -> Iterator[Run]:
+    """Open the store, and resolve the model with what it knows."""
+    promoted = config.model.model == PROMOTED_MODEL
+    # A model that is named is looked for before anybody waits for a store.
+    spec = None if promoted else open_configured(config.model)
     with Store.open(config.store, waiting=stop.check) as store:
-        files = spec.state()
+        config = replace(config, model=resolve_promoted_model(config.model, store))
         hashes = FileHashes(store.connection)
-        fingerprint = spec.fingerprint(weights, hashes)
+        model = (spec or open_configured(config.model)).resolve(config.model, hashes)
         hashes.save()
         run_id = str(store.query("SELECT uuidv7()")[0][0])
         summary = Summary(
             run_id=run_id,
             input=config.input,
             model=config.model.model,
-            model_fingerprint=fingerprint,
-            device=device,
-            weights=weights,
+            promoted=promoted and config.model.model != DEFAULT_MODEL,
+            model_fingerprint=model.fingerprint,
+            device=model.device,
+            weights=model.weights,
             limit=config.limit,
         )
         yield Run(
             config=config,
             store=store,
-            spec=spec,
-            device=device,
-            weights=weights,
-            fingerprint=fingerprint,
-            files=files,
+            model=model,
             summary=summary,
             progress=progress,
             stop=stop,
@@ -147,7 +137,10 @@ def _run_stages(run: Run) -> None:
 
     with timed(run.summary, "plan"):
         plan = make_plan(
-            run.store, [(j.source, j.text_column) for j in run.jobs], run.fingerprint, progress
+            run.store,
+            [(j.source, j.text_column) for j in run.jobs],
+            run.model.fingerprint,
+            progress,
         )
         settle_jobs(run)
     run.log("plan", "planned", rows=plan.rows, to_score=plan.pending)

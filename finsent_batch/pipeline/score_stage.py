@@ -5,14 +5,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 
 from ..errors import BadDataError, UnavailableError
 from ..failpoints import failpoint
 from ..hardware import gpu_count
-from ..models.directory import whole_name
+from ..models.directory import canonical_name
 from ..progress import Progress
-from ..scorers.load import load_unchanged
+from ..scorers.load import load_scorer
 from .engines.base import Commit, Scored
 from .engines.local import run_local
 from .engines.ray import run_ray
@@ -36,14 +35,14 @@ def score_pending(run: Run, plan: Plan, progress: Progress) -> None:
         FinsentError: the model cannot be loaded, or the engine is not available.
     """
     commit = Commit(
-        fingerprint=run.fingerprint,
+        fingerprint=run.model.fingerprint,
         run_id=run.summary.run_id,
         store_text=run.config.store_text,
         every_seconds=run.config.commit_seconds,
-        check=partial(run.spec.check_unchanged, run.files),
+        check=run.model.check_unchanged,
     )
     summary = run.summary
-    summary.engine = choose_engine(run.config.engine, run.device, run.config.ray_address)
+    summary.engine = choose_engine(run.config.engine, run.model.device, run.config.ray_address)
     scored = (_on_ray if summary.engine == "ray" else _here)(run, plan, commit, progress)
     summary.path = scored.path
     summary.actors = scored.actors
@@ -81,7 +80,7 @@ def choose_engine(wanted: str, device: str, address: str | None = None) -> str:
 
 def _here(run: Run, plan: Plan, commit: Commit, progress: Progress) -> Scored:
     with timed(run.summary, "load_model"):
-        scorer = load_unchanged(run.spec, run.device, run.weights, run.config.model, run.files)
+        scorer = load_scorer(run.model)
         failpoint("load_model")
     run.stop.check()
     run.summary.path = scorer.path
@@ -91,16 +90,8 @@ def _here(run: Run, plan: Plan, commit: Commit, progress: Progress) -> Scored:
 
 def _on_ray(run: Run, plan: Plan, commit: Commit, progress: Progress) -> Scored:
     # Actors do not work in this process's folder.
-    model = replace(run.config.model, model=whole_name(run.config.model.model))
-    assignment = Assignment(
-        model=model,
-        device=run.device,
-        weights=run.weights,
-        fingerprint=run.fingerprint,
-        files=run.files,
-        settings=run.spec.settings(run.weights),
-        cores=run.config.cpus_per_actor,
-    )
+    named = replace(run.config.model, model=canonical_name(run.config.model.model))
+    assignment = Assignment(config=named, model=run.model, cores=run.config.cpus_per_actor)
     with timed(run.summary, "score"):
         scored = run_ray(
             run.store, assignment, plan, commit, run.config, progress=progress, stop=run.stop

@@ -1,42 +1,31 @@
 """Which scorer a model needs."""
 
-from ..config import ModelConfig
-from ..models.contents import ModelState
-from ..models.spec import CLASSIFIER, ModelSpec
+from ..models.spec import CLASSIFIER, ResolvedModel
 from ..optional_imports import quiet_bitsandbytes
 from .base import Scorer
 
 
-def load_scorer(spec: ModelSpec, device: str, weights: str, config: ModelConfig) -> Scorer:
-    """Load the model; this is where torch is first imported.
+def load_scorer(model: ResolvedModel) -> Scorer:
+    """Load the model that was hashed; this is where torch is first imported.
 
     Raises:
-        FinsentError: the model cannot be loaded or does not fit together.
+        TryAgainError: its files are no longer those.
+        FinsentError: it cannot be loaded or does not fit together.
     """
     quiet_bitsandbytes()
+    try:
+        return _load(model)
+    finally:
+        model.check_unchanged()  # also where half of another model cannot be loaded
+
+
+def _load(model: ResolvedModel) -> Scorer:
+    spec, device, weights = model.spec, model.device, model.weights
+    budget = model.max_batch_tokens
     if spec.family == CLASSIFIER:
         from .encoder.scorer import EncoderScorer
 
-        return EncoderScorer(
-            spec, device=device, weights=weights, max_batch_tokens=config.max_batch_tokens
-        )
+        return EncoderScorer(spec, device=device, weights=weights, max_batch_tokens=budget)
     from .causal.scorer import LabelTokenScorer
 
-    return LabelTokenScorer(
-        spec, device=device, weights=weights, max_batch_tokens=config.max_batch_tokens
-    )
-
-
-def load_unchanged(
-    spec: ModelSpec, device: str, weights: str, config: ModelConfig, files: ModelState
-) -> Scorer:
-    """Load the model whose `files` were hashed, as `spec.state()` gave them before that.
-
-    Raises:
-        TryAgainError: they are no longer those.
-        FinsentError: as `load_scorer`.
-    """
-    try:
-        return load_scorer(spec, device, weights, config)
-    finally:
-        spec.check_unchanged(files)  # also where half of another model cannot be loaded
+    return LabelTokenScorer(spec, device=device, weights=weights, max_batch_tokens=budget)

@@ -85,6 +85,7 @@ def _dense(spec: ModelSpec) -> Any:
     from ..scorers.causal.linear import DenseLinear
     from ..scorers.causal.load import fold_adapter, load_base
 
+    _ = spec.base_weights  # refused here if they are not whole
     nf4, compute = spec.quantisation == "nf4", torch.bfloat16
     folded = load_base(spec.base, nf4=nf4, device=resolve_device("auto"), compute=compute)
     # Kept in 4 bits and unpacked a layer at a time: two dense copies of 7B are 27 GB.

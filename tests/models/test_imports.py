@@ -20,6 +20,7 @@ from pathlib import Path
 import finsent_batch as fb
 from finsent_batch.scorers.load import load_scorer
 from finsent_batch.models.directory import open_model
+from finsent_batch.models.weight_files import FileHashes
 
 class Watch:
     def find_spec(self, name, path=None, target=None):
@@ -50,8 +51,8 @@ def changed(value, path, new):
 
 def attempt():
     try:
-        spec = open_model(model)
-        load_scorer(spec, "cpu", "fp32", fb.ModelConfig(model=model))
+        config = fb.ModelConfig(model=model, device="cpu", weights="fp32")
+        load_scorer(open_model(model).resolve(config, FileHashes()))
     except Exception:
         pass
     if looked_up or Path("song").exists():

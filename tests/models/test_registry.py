@@ -10,7 +10,7 @@ import finsent_batch as fb
 from finsent_batch.config import ModelConfig, PromoteConfig, StoreConfig
 from finsent_batch.errors import ConfigError, UsageError
 from finsent_batch.evaluation.promote import promote
-from finsent_batch.models.registry import roll_back, settle_model
+from finsent_batch.models.registry import resolve_promoted_model, roll_back
 from finsent_batch.store.store import Store
 
 FP32 = ("--weights", "fp32")
@@ -65,7 +65,7 @@ def test_the_promoted_model_is_found_from_any_folder(run, promoted, tmp_path, mo
     elsewhere.mkdir()
     store = StoreConfig(path=tmp_path / "finsent.duckdb")
     monkeypatch.chdir(elsewhere)
-    assert settle_model(ModelConfig(), store).model == str(promoted)
+    assert resolve_promoted_model(ModelConfig(), store).model == str(promoted)
 
 
 def test_evaluate_and_python_take_it_too(run, promoted, tmp_path, headlines):
@@ -96,13 +96,13 @@ def test_rollback_goes_back_one_promotion_at_a_time(run, promoted, tiny_model, t
         gates=("macro_f1>=0",),
     )
     promote(second)
-    assert settle_model(ModelConfig(), config).model == str(tiny_model)
+    assert resolve_promoted_model(ModelConfig(), config).model == str(tiny_model)
     done = run("models", "rollback")
     assert done.code == 0
     assert f"{tiny_model} is withdrawn; the default of finsent.duckdb is {promoted} now" in done.out
-    assert settle_model(ModelConfig(), config).model == str(promoted)
+    assert resolve_promoted_model(ModelConfig(), config).model == str(promoted)
     assert "is mini now" in run("models", "rollback").out
-    assert settle_model(ModelConfig(), config).model == "mini"
+    assert resolve_promoted_model(ModelConfig(), config).model == "mini"
     done = run("models", "rollback")
     assert done.code == 2
     assert "nothing is promoted in" in done.err
@@ -122,7 +122,7 @@ def test_a_gate_that_fails_promotes_nothing(run, promoted, tiny_model, tmp_path)
     assert done.code == 3
     assert "gate failed: accuracy is " in done.err
     config = StoreConfig(path=tmp_path / "finsent.duckdb")
-    assert settle_model(ModelConfig(), config).model == str(promoted)
+    assert resolve_promoted_model(ModelConfig(), config).model == str(promoted)
 
 
 def test_by_default_a_model_must_be_no_worse_than_the_one_it_replaces(run, promoted, tmp_path):
@@ -170,14 +170,14 @@ def test_one_line_says_what_is_wrong(run, model, tmp_path, arguments, code, mess
 
 def test_without_a_store_or_a_promotion_it_is_mini(tmp_path):
     store = StoreConfig(path=tmp_path / "s.duckdb")
-    assert settle_model(ModelConfig(), None).model == "mini"
-    assert settle_model(ModelConfig(), store).model == "mini"
+    assert resolve_promoted_model(ModelConfig(), None).model == "mini"
+    assert resolve_promoted_model(ModelConfig(), store).model == "mini"
     duckdb.connect(store.path).close()
-    assert settle_model(ModelConfig(), store).model == "mini"
+    assert resolve_promoted_model(ModelConfig(), store).model == "mini"
     with Store.open(store) as opened:
         opened.connection.execute("DROP TABLE promotions")
-    assert settle_model(ModelConfig(), store).model == "mini"
-    assert settle_model(ModelConfig(model="x"), store).model == "x"
+    assert resolve_promoted_model(ModelConfig(), store).model == "mini"
+    assert resolve_promoted_model(ModelConfig(model="x"), store).model == "x"
 
 
 def test_no_gate_at_all_is_refused(tmp_path):
@@ -188,4 +188,4 @@ def test_no_gate_at_all_is_refused(tmp_path):
 def test_a_model_on_a_damaged_base_is_a_configuration_error(promoted, tmp_path):
     (promoted / "model.safetensors").unlink()
     with pytest.raises(ConfigError, match="cannot be used"):
-        settle_model(ModelConfig(), StoreConfig(path=tmp_path / "finsent.duckdb"))
+        resolve_promoted_model(ModelConfig(), StoreConfig(path=tmp_path / "finsent.duckdb"))

@@ -170,16 +170,9 @@ def test_an_actor_does_not_load_another_model(models, swap):
 def test_an_actor_started_again_hours_later_compares_with_the_run(models):
     """By the files' states, and where those differ by what is in them."""
     model, kept = models / "one", models / "kept"
-    spec = open_model(str(model))
-    assignment = Assignment(
-        model=ModelConfig(model=str(model)),
-        device="cpu",
-        weights="fp32",
-        fingerprint=spec.fingerprint("fp32", FileHashes()),
-        files=spec.state(),
-        settings=spec.settings("fp32"),
-        cores=1,
-    )
+    config = ModelConfig(model=str(model), device="cpu", weights="fp32")
+    resolved = open_model(str(model)).resolve(config, FileHashes())
+    assignment = Assignment(config=config, model=resolved, cores=1)
     actor = object.__new__(ScoringActor)
     actor.load(assignment)
     by_rename(models)

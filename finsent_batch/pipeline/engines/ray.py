@@ -53,7 +53,7 @@ def run_ray(
     """
     total, actors = Scored(), set[str]()
     begun = time.monotonic()
-    with connected(config, assignment.device) as cluster:
+    with connected(config, assignment.model.device) as cluster:
         blocks = dict(block_sizes(plan.pending, cluster.room))
         try:
             dataset = _dataset(_Blocks(store, blocks, stop), assignment, cluster.room)
@@ -135,7 +135,7 @@ def _dataset(blocks: _Blocks, assignment: Assignment, actors: int) -> Any:
             batch_format="pyarrow",
             compute=pool,
             num_cpus=assignment.cores,
-            num_gpus=1 if assignment.device == "cuda" else 0,
+            num_gpus=1 if assignment.model.device == "cuda" else 0,
             max_task_retries=_RETRIES,
         )
 

@@ -10,8 +10,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,28 +19,24 @@ import pyarrow as pa
 from ...config import ModelConfig
 from ...errors import ConfigError, FinsentError, TryAgainError, first_line
 from ...hardware import limit_cores
-from ...models.contents import ModelState
 from ...models.directory import open_configured
+from ...models.spec import ResolvedModel
 from ...models.weight_files import FileHashes
 from ...scorers.base import ScoredBatch, Scorer
-from ...scorers.load import load_unchanged
+from ...scorers.load import load_scorer
 
 
 @dataclass(frozen=True, kw_only=True)
 class Assignment:
-    """Which model an actor loads, in which arithmetic, and what it may take of its node."""
+    """Which model an actor loads, and what it may take of its node."""
 
-    model: ModelConfig
-    device: str
-    weights: str
-    fingerprint: str
-    files: ModelState
-    """The run's files of the model, as they were when the fingerprint was taken."""
-    settings: dict[str, Any]
-    """What `ModelSpec.settings` gave then."""
+    config: ModelConfig
+    """Names the model as every node finds it."""
+    model: ResolvedModel
+    """What the run itself has hashed: an actor answers as this model, or not at all."""
     cores: int
     host: str = platform.node()
-    """The machine of the run itself, whose files the fingerprint was taken from."""
+    """The machine of the run itself, whose files were hashed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +126,7 @@ class ScoringActor:
         self._failure: str | None = None
         self._again = False
         self._check: Callable[[], None] = lambda: None
-        self._cores = assignment.cores if assignment.device == "cpu" else None
+        self._cores = assignment.cores if assignment.model.device == "cpu" else None
         if self._cores:
             limit_cores(self._cores)
         try:
@@ -153,11 +148,11 @@ class ScoringActor:
             TryAgainError: it has changed since, or does so while it is loaded.
             FinsentError: it is not here, cannot be loaded, or is another one.
         """
-        spec, weights = open_configured(assignment.model), assignment.weights
-        files = spec.state()
+        run, spec = assignment.model, open_configured(assignment.config)
+        found = replace(run, spec=spec, files=spec.state())
         here = platform.node() == assignment.host
-        known = here and (files, spec.settings(weights)) == (assignment.files, assignment.settings)
-        if not known and spec.fingerprint(weights, FileHashes()) != assignment.fingerprint:
+        known = here and (found.files, found.settings) == (run.files, run.settings)
+        if not known and spec.fingerprint(run.weights, FileHashes()) != run.fingerprint:
             if here:
                 raise TryAgainError(
                     f"model {spec.name} changed while it was in use: run the same command again"
@@ -166,8 +161,8 @@ class ScoringActor:
                 f"{spec.name} differs from that of {assignment.host}: give every node the "
                 "same files and the same version of finsent-batch"
             )
-        scorer = load_unchanged(spec, assignment.device, weights, assignment.model, files)
-        self._check = partial(spec.check_unchanged, files)
+        scorer = load_scorer(found)
+        self._check = found.check_unchanged
         return scorer
 
     def __call__(self, block: pa.Table) -> pa.Table:

@@ -5,13 +5,14 @@ from typing import Any
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 from transformers.utils import logging as transformers_logging
 
 from ...errors import BadDataError, ConfigError, MissingInputError, UnavailableError, first_line
 from ...hardware import main_memory
-from ...models.base_weights import WEIGHTS_FROM_DISK, weight_files
+from ...models.base_weights import WEIGHTS_FROM_DISK
 from ...models.spec import ModelSpec
 from ...optional_imports import load_bitsandbytes
 from .linear import converted
@@ -51,7 +52,6 @@ def load_base(folder: Path, *, nf4: bool, device: str, compute: torch.dtype) -> 
         BadDataError: the weights are damaged, or not all of `config.json`'s model.
         UnavailableError: 4 bits without bitsandbytes.
     """
-    weight_files(folder)
     if nf4:
         load_bitsandbytes()
     try:
@@ -68,6 +68,11 @@ def load_base(folder: Path, *, nf4: bool, device: str, compute: torch.dtype) -> 
         raise UnavailableError(
             f"{folder} does not fit into the memory of {device}: use "
             f"{'a larger GPU' if nf4 else '4 bits (score --weights nf4, train --quantisation nf4)'}"
+        ) from None
+    except SafetensorError as error:
+        raise BadDataError(
+            f"{folder}: a weight file is no safetensors file, or not all of it "
+            f"({first_line(error)}): get it again"
         ) from None
     except (OSError, ValueError, ImportError, StrictDataclassError) as error:
         kind = MissingInputError if isinstance(error, OSError) else ConfigError
@@ -88,7 +93,7 @@ def _check_complete(folder: Path, found: dict[str, Any]) -> None:
 
 def _check_memory(spec: ModelSpec, compute: torch.dtype) -> None:
     """Refuse what the system would kill half-way for its memory, without a word."""
-    size = sum(file.stat().st_size for file in weight_files(spec.base))
+    size = sum(file.stat().st_size for file in spec.base_weights)
     stored = 4 if spec.config.get("dtype", spec.config.get("torch_dtype")) == "float32" else 2
     needed = size // stored * compute.itemsize
     if needed <= (there := main_memory()):
@@ -109,6 +114,7 @@ def load_causal(spec: ModelSpec, *, device: str, weights: str) -> Any:
         FinsentError: the base cannot be loaded, or the adapter does not fit it.
     """
     compute = compute_dtype(device, weights)
+    _ = spec.base_weights  # refused here if they are not whole
     if device == "cpu" and spec.quantisation is None:
         _check_memory(spec, compute)
     model = load_base(spec.base, nf4=spec.quantisation == "nf4", device=device, compute=compute)

@@ -44,10 +44,9 @@ def score(tmp_path, tiny_model, wordy, monkeypatch):
     pl.DataFrame({"headline": wordy(ROWS)}).write_parquet(file)
 
     def call(on_tokenise=lambda chunk: None, on_score=lambda chunk: None, stop=None):
-        def load(spec, device, weights, config):
-            return Watched(
-                spec, device=device, weights=weights, on_tokenise=on_tokenise, on_score=on_score
-            )
+        def load(model):
+            how = {"device": model.device, "weights": model.weights}
+            return Watched(model.spec, **how, on_tokenise=on_tokenise, on_score=on_score)
 
         monkeypatch.setattr(scoring_stage, "load_scorer", load)
         config = ScoreConfig(

@@ -4,6 +4,7 @@ import logging
 import subprocess
 import sys
 from contextlib import nullcontext
+from dataclasses import replace
 from types import SimpleNamespace
 
 import duckdb
@@ -15,6 +16,8 @@ from hypothesis import strategies as st
 
 from finsent_batch.config import ModelConfig
 from finsent_batch.errors import ConfigError
+from finsent_batch.models.directory import open_configured
+from finsent_batch.models.weight_files import FileHashes
 from finsent_batch.pipeline import score_stage as scoring_stage
 from finsent_batch.pipeline.engines import ray as ray_engine
 from finsent_batch.pipeline.engines.local import CHUNK_HEADLINES
@@ -129,15 +132,8 @@ def test_the_options_are_settings_like_all_others(run, tmp_path):
 
 
 def test_a_node_with_another_model_under_its_name_is_refused(tiny_model):
-    assignment = Assignment(
-        model=ModelConfig(model=str(tiny_model), weights="fp32"),
-        device="cpu",
-        weights="fp32",
-        fingerprint="0" * 32,
-        files={},
-        settings={},
-        cores=1,
-        host="elsewhere",
-    )
+    config = ModelConfig(model=str(tiny_model), device="cpu", weights="fp32")
+    other = replace(open_configured(config).resolve(config, FileHashes()), fingerprint="0" * 32)
+    assignment = Assignment(config=config, model=other, cores=1, host="elsewhere")
     with pytest.raises(ConfigError, match="differs from that of elsewhere"):
         ScoringActor.load(object.__new__(ScoringActor), assignment)

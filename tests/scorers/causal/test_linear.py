@@ -139,9 +139,11 @@ socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse
 import sys
 from finsent_batch.config import ModelConfig
 from finsent_batch.models.directory import open_model
-from finsent_batch.scorers.loading import load_scorer
+from finsent_batch.models.weight_files import FileHashes
+from finsent_batch.scorers.load import load_scorer
 model, weights = sys.argv[1:]
-load_scorer(open_model(model, quantise=weights == "nf4"), "cpu", weights, ModelConfig())
+config = ModelConfig(model=model, device="cpu", weights=weights)
+load_scorer(open_model(model, quantise=weights == "nf4").resolve(config, FileHashes()))
 print("bitsandbytes" in sys.modules, "kernels" in sys.modules)
 """
 
