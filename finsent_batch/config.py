@@ -110,16 +110,27 @@ class ScoreConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LabelledFormat:
+    """How to read a labelled file; None leaves it to the file's own layout."""
+
+    text_column: str | None = None
+    label_column: str | None = None
+    label_map: tuple[tuple[str, str], ...] = ()
+    encoding: str | None = None
+    label_required: bool = True
+    """False reads headlines alone where no column is named `label` and none is given."""
+    owner: str = ""
+    """Whose options these are, such as `prepare's `, where the running command lacks them."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class PrepareConfig:
     """Labelled data in, train/valid/test out."""
 
     sources: tuple[Path, ...]
     output: Path
     recipe: str = "clean"
-    text_column: str | None = None
-    label_column: str | None = None
-    label_map: tuple[tuple[str, str], ...] = ()
-    encoding: str | None = None
+    format: LabelledFormat = field(default_factory=LabelledFormat)
     exclude: tuple[Path, ...] = ()
     """Labelled files none of whose headlines may enter any split."""
     valid_size: float = 0.05
@@ -137,10 +148,7 @@ class EvaluateConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     against: str | None = None
     gates: tuple[str, ...] = ()
-    text_column: str | None = None
-    label_column: str | None = None
-    label_map: tuple[tuple[str, str], ...] = ()
-    encoding: str | None = None
+    format: LabelledFormat = field(default_factory=LabelledFormat)
     store: StoreConfig | None = None
     """Where to record the figures; None records them only in `output`."""
 
@@ -155,10 +163,7 @@ class CompareConfig:
     """The second model; device and arithmetic are those of the first."""
     output: Path | None = None
     """Where to write every flip, as Parquet, CSV or JSON; None writes none."""
-    text_column: str | None = None
-    label_column: str | None = None
-    label_map: tuple[tuple[str, str], ...] = ()
-    encoding: str | None = None
+    format: LabelledFormat = field(default_factory=LabelledFormat)
     limit: int | None = None
     """Read only the first rows."""
     resamples: int = 10_000
@@ -178,10 +183,7 @@ class PromoteConfig:
     gates: tuple[str, ...] = ("no-regression",)
     output: Path | None = None
     """Where to keep the evaluation; None keeps its figures in the store only."""
-    text_column: str | None = None
-    label_column: str | None = None
-    label_map: tuple[tuple[str, str], ...] = ()
-    encoding: str | None = None
+    format: LabelledFormat = field(default_factory=LabelledFormat)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,17 +202,3 @@ class ReportConfig:
     headlines: int = 10
     """How many of the most negative and of the most positive headlines are shown."""
     date_column: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class LabelledFormat:
-    """How to read a labelled file; None leaves it to the file's own layout."""
-
-    text_column: str | None = None
-    label_column: str | None = None
-    label_map: tuple[tuple[str, str], ...] = ()
-    encoding: str | None = None
-    label_required: bool = True
-    """False reads headlines alone where no column is named `label` and none is given."""
-    owner: str = ""
-    """Whose options these are, such as `prepare's `, where the running command lacks them."""

@@ -8,7 +8,7 @@ import click
 
 from finsent_batch.config import CompareConfig, ModelConfig
 
-from .options import file_path, labelled_options, model_run_options, parse_pairs
+from .options import file_path, labelled_options, model_run_options, take_format
 from .terminal import print_table, progress_bar
 
 if TYPE_CHECKING:
@@ -44,7 +44,6 @@ def compare(
     weights: str,
     max_batch_tokens: int | None,
     summary_format: str,
-    label_map: tuple[str, ...],
     **options: Any,
 ) -> None:
     """Set model OTHER beside model ONE on the same headlines.
@@ -59,13 +58,14 @@ def compare(
     """
     from finsent_batch.evaluation.compare import compare as run_compare
 
+    how = take_format(options)
     config = CompareConfig(
         one=ModelConfig(
             model=one, device=device, weights=weights, max_batch_tokens=max_batch_tokens
         ),
         other=other,
         store=obj.store,
-        label_map=parse_pairs(label_map, "--label-map"),
+        format=how,
         **options,
     )
     with progress_bar(quiet=obj.quiet) as progress:

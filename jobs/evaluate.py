@@ -7,7 +7,7 @@ import click
 
 from finsent_batch.config import BASE, EvaluateConfig, ModelConfig
 
-from .options import file_path, labelled_options, model_options, parse_pairs
+from .options import file_path, labelled_options, model_options, take_format
 from .terminal import print_table, progress_bar
 
 if TYPE_CHECKING:
@@ -39,7 +39,6 @@ def evaluate(
     output: Path,
     against: str | None,
     gates: tuple[str, ...],
-    label_map: tuple[str, ...],
     **options: Any,
 ) -> None:
     """Measure a model on labelled headlines; write figures, predictions and an HTML report.
@@ -55,6 +54,7 @@ def evaluate(
     from finsent_batch.errors import GateFailedError
     from finsent_batch.evaluation.evaluate import evaluate as run_evaluate
 
+    how = take_format(options)
     config = EvaluateConfig(
         data=data,
         output=output,
@@ -63,7 +63,7 @@ def evaluate(
         ),
         against=against,
         gates=gates,
-        label_map=parse_pairs(label_map, "--label-map"),
+        format=how,
         store=obj.store,
         **options,
     )

@@ -7,7 +7,7 @@ import click
 
 from finsent_batch.config import ModelConfig, PromoteConfig
 
-from .options import file_path, labelled_options, model_run_options, parse_pairs
+from .options import file_path, labelled_options, model_run_options, take_format
 from .terminal import print_table, progress_bar
 
 
@@ -53,7 +53,6 @@ def promote(
     max_batch_tokens: int | None,
     data: Path,
     gates: tuple[str, ...],
-    label_map: tuple[str, ...],
     **options: Any,
 ) -> None:
     """Make MODEL the one that score takes when none is named, if it passes its gates.
@@ -64,6 +63,7 @@ def promote(
     """
     from finsent_batch.evaluation.promote import promote as run_promote
 
+    how = take_format(options)
     config = PromoteConfig(
         model=ModelConfig(
             model=model, device=device, weights=weights, max_batch_tokens=max_batch_tokens
@@ -71,7 +71,7 @@ def promote(
         data=data,
         gates=gates,
         store=obj.store,
-        label_map=parse_pairs(label_map, "--label-map"),
+        format=how,
         **options,
     )
     with progress_bar(quiet=obj.quiet) as progress:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from finsent_batch.config import DEFAULT_MODEL, PROMOTED_MODEL, ModelConfig
+from finsent_batch.config import DEFAULT_MODEL, PROMOTED_MODEL, LabelledFormat, ModelConfig
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -82,6 +82,13 @@ def labelled_options(function: F) -> F:
     ):
         function = option(function)
     return function
+
+
+def take_format(options: dict[str, Any]) -> LabelledFormat:
+    """Take the values of `labelled_options` out of a command's options."""
+    label_map = parse_pairs(options.pop("label_map"), "--label-map")
+    names = ("text_column", "label_column", "encoding")
+    return LabelledFormat(label_map=label_map, **{name: options.pop(name) for name in names})
 
 
 def parse_pairs(values: tuple[str, ...], option: str) -> tuple[tuple[str, str], ...]:

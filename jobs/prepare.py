@@ -7,7 +7,7 @@ import click
 
 from finsent_batch.config import PrepareConfig
 
-from .options import Real, file_path, labelled_options, parse_pairs
+from .options import Real, file_path, labelled_options, take_format
 from .terminal import print_table
 
 
@@ -43,7 +43,6 @@ from .terminal import print_table
 @click.option("--overwrite", is_flag=True, default=False, help="Replace a split in the folder.")
 def prepare(
     sources: tuple[Path, ...],
-    label_map: tuple[str, ...],
     exclude: tuple[Path, ...],
     **options: Any,
 ) -> None:
@@ -58,9 +57,8 @@ def prepare(
     """
     from finsent_batch.labelled.splits import prepare as run_prepare
 
-    config = PrepareConfig(
-        sources=sources, label_map=parse_pairs(label_map, "--label-map"), exclude=exclude, **options
-    )
+    how = take_format(options)
+    config = PrepareConfig(sources=sources, format=how, exclude=exclude, **options)
     report: Any = run_prepare(config)
     print_table(
         ["split", "rows", *report["labels"]["train"]],

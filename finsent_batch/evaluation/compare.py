@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from ..arrays import Floats
-from ..config import CompareConfig, LabelledFormat
+from ..config import CompareConfig
 from ..errors import BadDataError, CannotCreateError, UsageError
 from ..labelled.formats import read_labelled
 from ..labels import LABELS
@@ -95,14 +95,7 @@ def _check_output(output: Path | None) -> None:
 
 
 def _read(config: CompareConfig) -> pl.DataFrame:
-    how = LabelledFormat(
-        text_column=config.text_column,
-        label_column=config.label_column,
-        label_map=config.label_map,
-        encoding=config.encoding,
-        label_required=False,
-    )
-    frame = read_labelled(config.data, how)
+    frame = read_labelled(config.data, replace(config.format, label_required=False))
     return frame if config.limit is None else frame.head(config.limit)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from ..arrays import Floats, Ints
-from ..config import BASE, EvaluateConfig, LabelledFormat, ModelConfig
+from ..config import BASE, EvaluateConfig, ModelConfig
 from ..errors import BadDataError, CannotCreateError, FinsentError, GateFailedError, UsageError
 from ..io.paths import check_folder
 from ..labelled.formats import read_labelled
@@ -63,13 +63,7 @@ def evaluate(config: EvaluateConfig, *, progress: Progress = no_progress) -> Eva
     """
     gates = _gates(config)
     config = _settled(config)
-    how = LabelledFormat(
-        text_column=config.text_column,
-        label_column=config.label_column,
-        label_map=config.label_map,
-        encoding=config.encoding,
-    )
-    frame = read_labelled(config.data, how)
+    frame = read_labelled(config.data, config.format)
     if not frame.height:
         raise BadDataError(f"{config.data} has no rows: there is nothing to measure")
     truth = np.array([LABELS.index(label) for label in frame["label"]], dtype=np.int64)

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from sklearn.model_selection import train_test_split
 
-from ..config import LabelledFormat, PrepareConfig
+from ..config import PrepareConfig
 from ..errors import BadDataError, CannotCreateError, UsageError
 from ..io.atomic import replacing
 from ..io.paths import check_folder
@@ -35,20 +35,14 @@ def prepare(config: PrepareConfig) -> dict[str, object]:
         BadDataError: unusable data, or fewer rows than the recipe needs.
         CannotCreateError: the folder holds a split already, or cannot be made.
     """
-    how = LabelledFormat(
-        text_column=config.text_column,
-        label_column=config.label_column,
-        label_map=config.label_map,
-        encoding=config.encoding,
-    )
     # The named columns are the sources' own; what labels mean holds everywhere.
-    exclude_how = replace(how, text_column=None, label_column=None)
+    exclude_how = replace(config.format, text_column=None, label_column=None)
     if config.valid_size + config.test_size >= 1:
         raise UsageError("--valid-size and --test-size leave nothing for training: lower them")
     folder = config.output
     if (folder / "split.json").exists() and not config.overwrite:
         raise CannotCreateError(f"{folder} holds a split already: use --overwrite or another -o")
-    frames = [read_labelled(source, how) for source in config.sources]
+    frames = [read_labelled(source, config.format) for source in config.sources]
     excluded = {
         duplicate_key(headline)
         for file in config.exclude
