@@ -27,7 +27,7 @@ from finsent_batch.config import ModelConfig, ScoreConfig, StoreConfig
 from finsent_batch.io.columns import choose_text_column
 from finsent_batch.io.parquet import ParquetSource
 from finsent_batch.pipeline.plan import make_plan
-from finsent_batch.pipeline.score import opened_run
+from finsent_batch.pipeline.score import open_run
 from finsent_batch.progress import StopRequest, no_progress
 
 
@@ -54,7 +54,7 @@ def fill(file: Path, store: Path, model: str) -> None:
         model=ModelConfig(model=model),
         store=StoreConfig(path=store, memory_limit="2GB"),
     )
-    with opened_run(config, no_progress, StopRequest()) as run:
+    with open_run(config, no_progress, StopRequest()) as run:
         source = ParquetSource(file)
         column = choose_text_column(source.schema, None, file)
         make_plan(run.store, [(source, column)], run.model.fingerprint, no_progress)

@@ -20,7 +20,7 @@ from report import emit
 
 from finsent_batch.config import ScoreConfig, StoreConfig
 from finsent_batch.pipeline.engines import ray as ray_engine
-from finsent_batch.pipeline.engines.ray_actor import Assignment, ScoringActor
+from finsent_batch.pipeline.engines.ray_actor import ActorConfig, ScoringActor
 from finsent_batch.pipeline.score import score
 from finsent_batch.scorers.base import ScoredBatch, Tokenised
 
@@ -48,7 +48,7 @@ class AtOnce:
 class InstantActor(ScoringActor):
     """An actor that loads nothing."""
 
-    def load(self, assignment: Assignment) -> Any:
+    def load(self, assignment: ActorConfig) -> Any:
         return AtOnce()
 
 

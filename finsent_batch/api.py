@@ -10,10 +10,8 @@ import pyarrow as pa
 
 from .config import ScoreConfig, StoreConfig
 from .io.arrow import ArrowSink, ArrowSource
-from .io.columns import NewsColumns, choose_text_column
-from .io.result_columns import output_schema
-from .pipeline.run import Job
-from .pipeline.score import execute, opened_run
+from .pipeline.score import execute, open_run
+from .pipeline.tasks import make_task
 from .progress import StopRequest, no_progress
 from .queries.run import run_query_arrow, run_sql, to_polars
 
@@ -46,11 +44,8 @@ def score_frame(
         path = Path(store) if store is not None else Path(scratch) / "store.duckdb"
         config = replace(config, store=StoreConfig(path=path))
         source, sink = ArrowSource(frame.to_arrow()), ArrowSink()
-        column = choose_text_column(source.schema, text_column, "the frame")
-        output_schema(source.schema, replace=replace_columns, where="the frame")
-        with opened_run(config, no_progress, StopRequest()) as run:
-            columns = NewsColumns(text_column=column)
-            run.jobs = [Job(source=source, sink=sink, columns=columns)]
+        with open_run(config, no_progress, StopRequest()) as run:
+            run.tasks = [make_task(source, sink, config, "the frame")]
             run.summary.output = "memory"
             execute(run)
     scored = pl.from_arrow(sink.result)

@@ -1,4 +1,4 @@
-"""Progress and stop requests: how long work tells what it does and is told to end."""
+"""Progress callbacks and stop requests of long work."""
 
 from typing import Protocol
 
@@ -15,7 +15,7 @@ class Progress(Protocol):
 
 
 class StopRequest:
-    """A wish to stop, set by a signal handler and looked at between batches."""
+    """A stop request, set by a signal handler and checked between batches."""
 
     def __init__(self) -> None:
         self.signal: int | None = None

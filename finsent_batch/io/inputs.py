@@ -18,7 +18,7 @@ OUTPUT_SUFFIXES = (".parquet", ".csv", ".duckdb")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pair:
+class FilePair:
     """One table in, one table out; files only, nothing is opened yet."""
 
     input: Path
@@ -37,7 +37,7 @@ class Pair:
         return self.address or str(self.input)
 
 
-def resolve_pairs(config: ScoreConfig) -> list[Pair]:
+def resolve_pairs(config: ScoreConfig) -> list[FilePair]:
     """Find the input files and name an output for each.
 
     Raises:
@@ -106,7 +106,7 @@ def _visited_once(files: Iterable[Path]) -> list[Path]:
     return sorted(first.values())
 
 
-def _single(config: ScoreConfig, path: Path) -> Pair:
+def _single(config: ScoreConfig, path: Path) -> FilePair:
     suffix = suffix_of(path)
     if suffix not in (*FILE_SUFFIXES, ".duckdb"):
         raise UsageError(
@@ -130,7 +130,7 @@ def _single(config: ScoreConfig, path: Path) -> Pair:
     return _checked(config, path, output, config.output_table)
 
 
-def _checked(config: ScoreConfig, path: Path, output: Path, output_table: str | None) -> Pair:
+def _checked(config: ScoreConfig, path: Path, output: Path, output_table: str | None) -> FilePair:
     for name in (path, output):
         if any("\ud800" <= character <= "\udfff" for character in str(name)):
             shown = str(name).encode("utf-8", "replace").decode()
@@ -155,7 +155,7 @@ def _checked(config: ScoreConfig, path: Path, output: Path, output_table: str | 
         raise UsageError(f"output {output} is the input itself: name another with -o")
     if os.path.realpath(output) == os.path.realpath(config.store.path):
         raise UsageError(f"output {output} is the store: give the results their own file")
-    return Pair(
+    return FilePair(
         input=path,
         table=config.table,
         output=output,
@@ -174,7 +174,7 @@ def _folded(name: str | None) -> str | None:
     return None if name is None else name.casefold()
 
 
-def _many(config: ScoreConfig, base: Path, files: list[Path], folder: Path) -> list[Pair]:
+def _many(config: ScoreConfig, base: Path, files: list[Path], folder: Path) -> list[FilePair]:
     kind = suffix_of(folder)
     if kind in OUTPUT_SUFFIXES and not folder.is_dir() and kind != ".duckdb":
         raise UsageError(f"{config.input} is many files: name a folder with -o, not {folder}")
@@ -205,7 +205,7 @@ def _many(config: ScoreConfig, base: Path, files: list[Path], folder: Path) -> l
 
 
 @contextmanager
-def found_pairs(config: ScoreConfig, copied: Copied) -> Iterator[list[Pair]]:
+def resolve_inputs(config: ScoreConfig, copied: Copied) -> Iterator[list[FilePair]]:
     """Find a run's inputs and name their outputs; what lies in an object store is copied first.
 
     `copied` is told the MB done and all there are, now and then while copying; it may raise.

@@ -3,14 +3,11 @@
 import json
 import tempfile
 import time
-from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from ..config import ScoreConfig
-from ..errors import TryAgainError
-from ..io.inputs import Pair, found_pairs
-from ..io.result_columns import output_schema
+from ..io.inputs import FilePair, resolve_inputs
 from ..models.directory import open_configured
 from ..models.registry import resolve_promoted_model
 from ..models.weight_files import FileHashes
@@ -19,7 +16,7 @@ from ..scorers.base import Scorer
 from ..scorers.load import load_scorer
 from ..store.store import Store
 from .plan import Plan, make_plan
-from .tasks import check_target, choose_columns, open_sink, open_source
+from .tasks import open_tasks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,23 +56,16 @@ def dry_run(config: ScoreConfig, *, progress: Progress = no_progress) -> DryRun:
     Raises:
         FinsentError: whatever would stop the run before it scores.
     """
-    with found_pairs(config, lambda done, total: progress("copy", done, total, "MB")) as pairs:
+    with resolve_inputs(config, lambda done, total: progress("copy", done, total, "MB")) as pairs:
         return _estimate(config, pairs, progress)
 
 
-def _estimate(config: ScoreConfig, pairs: list[Pair], progress: Progress) -> DryRun:
+def _estimate(config: ScoreConfig, pairs: list[FilePair], progress: Progress) -> DryRun:
     with tempfile.TemporaryDirectory() as scratch, _open_store(config, Path(scratch)) as store:
         settled = resolve_promoted_model(config.model, store)
         model = open_configured(settled).resolve(settled, FileHashes(store.connection))
-        sources = []
-        for pair in pairs:
-            source, _ = open_source(store, pair, config)
-            column = choose_columns(source, config, pair).text_column
-            assert column is not None
-            output_schema(source.schema, replace=config.replace_columns, where=pair.named)
-            with suppress(TryAgainError):  # the run waits for it once all is scored
-                check_target(open_sink(store, pair), source, config)
-            sources.append((source, column))
+        tasks = open_tasks(store, pairs, config)
+        sources = [(task.source, task.text_column) for task in tasks]
         plan = make_plan(store, sources, model.fingerprint, progress)
         rows = store.query(
             "SELECT headlines_per_second FROM runs WHERE model_fingerprint = ? AND device = ? "

@@ -1,4 +1,4 @@
-"""What a run tells others once it has ended, well or not: a metrics file and a command."""
+"""Notifications at the end of a run: a Prometheus file and a command."""
 
 import logging
 import re
@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 _SUCCESS = "finsent_last_success_timestamp_seconds"
 
 
-def check_notices(config: ScoreConfig) -> None:
+def check_notify_command(config: ScoreConfig) -> None:
     """Raise UsageError if the notify command cannot be split into words as a shell would."""
     try:
         words = shlex.split(config.notify_command or "true")
@@ -29,7 +29,7 @@ def check_notices(config: ScoreConfig) -> None:
         raise UsageError("--notify-command names no command: leave it out, or name one")
 
 
-def give_notices(config: ScoreConfig, summary: Summary) -> None:
+def send_notifications(config: ScoreConfig, summary: Summary) -> None:
     """Write the metrics file and run the notify command; what fails is only warned of."""
     if config.metrics_file is not None:
         try:

@@ -1,4 +1,4 @@
-"""The last stage of a run: every input published, and the books told."""
+"""The last stage of a run: publish every input and record it in the store."""
 
 import json
 import logging
@@ -15,14 +15,14 @@ from ..store.views import refresh_views
 from ..version import __version__
 from .plan import Plan, PlannedSource
 from .publish import publish
-from .run import Job, Run
+from .run import ScoreRun, ScoreTask
 from .run_record import quarantine
 from .tasks import check_target
 
 logger = logging.getLogger(__name__)
 
 
-def publish_jobs(run: Run, plan: Plan, progress: Progress) -> None:
+def publish_tasks(run: ScoreRun, plan: Plan, progress: Progress) -> None:
     """Publish the sources of a run, waiting for outputs that others hold, and count the rows.
 
     Raises:
@@ -30,13 +30,13 @@ def publish_jobs(run: Run, plan: Plan, progress: Progress) -> None:
         CannotCreateError: somebody else's output stands there now.
     """
     rows, labels, confident = run.summary.rows, run.summary.labels, 0
-    marks = [_mark(run, job) for job in run.jobs]
-    sinks = [job.sink for job in run.jobs]
+    marks = [_mark(run, task) for task in run.tasks]
+    sinks = [task.sink for task in run.tasks]
 
     def ready(planned: PlannedSource, sink: Sink) -> None:
         _await_target(run, planned, sink, lambda: progress("publish", rows["read"], plan.rows))
 
-    jobs = iter(run.jobs)
+    tasks = iter(run.tasks)
     for planned, sink, counts in publish(
         run.store,
         plan,
@@ -55,7 +55,7 @@ def publish_jobs(run: Run, plan: Plan, progress: Progress) -> None:
             labels[label] = labels.get(label, 0) + count
         add_histograms(run.summary.histograms, counts.histograms)
         run.summary.outputs.append(sink.path + (f"::{sink.table}" if sink.table else ""))
-        _record(run, next(jobs), planned, sink, counts.rows)
+        _record(run, next(tasks), planned, sink, counts.rows)
     labelled = rows["scored"] + rows["truncated"]
     [(invalid,)] = run.store.query("SELECT count(DISTINCT headline_key) FROM plan.invalid")
     rows["reused"] = labelled - rows["unique_scored"]
@@ -65,11 +65,11 @@ def publish_jobs(run: Run, plan: Plan, progress: Progress) -> None:
     refresh_views(run.store)
 
 
-def _record(run: Run, job: Job, planned: PlannedSource, sink: Sink, rows: int) -> None:
+def _record(run: ScoreRun, task: ScoreTask, planned: PlannedSource, sink: Sink, rows: int) -> None:
     """Tell the store what was published, and how its news are read."""
-    assert job.times is not None
+    assert task.times is not None
     [(number,)] = run.store.query("SELECT coalesce(max(number), 0) + 1 FROM run_files")
-    times = job.columns.times
+    times = task.columns.times
     run.store.insert(
         "run_files",
         {
@@ -81,20 +81,20 @@ def _record(run: Run, job: Job, planned: PlannedSource, sink: Sink, rows: int) -
             "rows": rows,
             "published_at": utc_now(),
             "number": number,
-            "text_column": job.columns.text_column,
-            "date_column": job.columns.date_column,
+            "text_column": task.columns.text_column,
+            "date_column": task.columns.date_column,
             "date_format": times.date_format,
             "timezone": times.timezone,
-            "undated": job.times.counts.undated,
-            "faults": json.dumps(job.times.counts.faults),
+            "undated": task.times.counts.undated,
+            "faults": json.dumps(task.times.counts.faults),
             "row_limit": run.config.limit,
-            "content": job.times.content,
+            "content": task.times.content,
         },
     )
 
 
 def _await_target(
-    run: Run, planned: PlannedSource, sink: Sink, waiting: Callable[[], None]
+    run: ScoreRun, planned: PlannedSource, sink: Sink, waiting: Callable[[], None]
 ) -> None:
     """Check an output once more; where another process holds it, wait for that to end."""
 
@@ -109,17 +109,17 @@ def _await_target(
     )
 
 
-def _mark(run: Run, job: Job) -> Mark:
+def _mark(run: ScoreRun, task: ScoreTask) -> Mark:
     return {
         "version": __version__,
-        "input": job.source.path,
-        "input_table": job.source.table,
+        "input": task.source.path,
+        "input_table": task.source.table,
         "run_id": run.summary.run_id,
         "model": run.summary.model,
         "model_fingerprint": run.model.fingerprint,
         "limit": run.config.limit,
-        "text_column": job.columns.text_column,
-        "date_column": job.columns.date_column,
-        "date_format": job.columns.times.date_format,
-        "timezone": job.columns.times.timezone,
+        "text_column": task.columns.text_column,
+        "date_column": task.columns.date_column,
+        "date_format": task.columns.times.date_format,
+        "timezone": task.columns.times.timezone,
     }

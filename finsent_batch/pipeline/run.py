@@ -17,13 +17,15 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(kw_only=True)
-class Job:
+class ScoreTask:
     """One table to score: where it comes from, where it goes."""
 
     source: Source
     sink: Sink
     columns: NewsColumns
     bad_rows: tuple[BadRow, ...] = ()
+    warnings: tuple[str, ...] = ()
+    """What the summary has to say of this input."""
     times: NewsTimes | None = None
     """What was settled about its times, once it was planned."""
 
@@ -35,7 +37,7 @@ class Job:
 
 
 @dataclass(kw_only=True)
-class Run:
+class ScoreRun:
     """What the stages of one run share."""
 
     config: ScoreConfig
@@ -44,7 +46,7 @@ class Run:
     summary: Summary
     progress: Progress
     stop: StopRequest
-    jobs: list[Job] = field(default_factory=list)
+    tasks: list[ScoreTask] = field(default_factory=list)
 
     def log(self, stage: str, done: str, **counts: int) -> None:
         """Log what a stage has done; only counts, never a headline."""

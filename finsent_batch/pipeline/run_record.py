@@ -11,12 +11,13 @@ from ..errors import first_line
 from ..store.store import utc_now
 from ..version import __version__
 from .plan import IS_UNDECODABLE
-from .run import Run
+from .run import ScoreRun
 
 logger = logging.getLogger(__name__)
 
 
-def open_books(run: Run) -> None:
+def record_run_start(run: ScoreRun) -> None:
+    """Record in the store that the run has begun, with its settings."""
     # Only one run can hold the store: another still "running" was killed.
     run.store.connection.execute("UPDATE runs SET status = 'killed' WHERE status = 'running'")
     _register_model(run)
@@ -37,7 +38,7 @@ def open_books(run: Run) -> None:
     )
 
 
-def _register_model(run: Run) -> None:
+def _register_model(run: ScoreRun) -> None:
     known = "SELECT 1 FROM models WHERE model_fingerprint = ?"
     if run.store.query(known, [run.model.fingerprint]):
         return
@@ -56,7 +57,8 @@ def _register_model(run: Run) -> None:
     )
 
 
-def close_books(run: Run) -> None:
+def record_run_end(run: ScoreRun) -> None:
+    """Record how the run ended, and its figures."""
     summary = run.summary
     values: dict[str, Any] = {
         "status": summary.status,
@@ -83,30 +85,30 @@ def close_books(run: Run) -> None:
         logger.log(level, "the end of this run could not be recorded: %s", first_line(error))
 
 
-def quarantine(run: Run) -> None:
+def quarantine(run: ScoreRun) -> None:
     """Record what was not scored for a reason of its own: row, line and why."""
     now, run_id = utc_now(), run.summary.run_id
-    for number, job in enumerate(run.jobs):
+    for number, task in enumerate(run.tasks):
         run.store.connection.execute(
             f"""INSERT INTO quarantine
             SELECT $1, $2, row_number + 1, NULL, coalesce(reason, 'the text is not valid UTF-8'),
                 NULL, $3::TIMESTAMP
             FROM plan.plan_rows LEFT JOIN plan.invalid USING (headline_key)
             WHERE file = $4 AND (state = {IS_UNDECODABLE} OR reason IS NOT NULL)""",
-            [run_id, job.source.path, now, number],
+            [run_id, task.source.path, now, number],
         )
         run.store.connection.execute(
             """INSERT INTO quarantine SELECT $1, $2, row_number + 1, NULL, 'its time: ' || reason,
                 CASE WHEN $5 THEN content END, $3::TIMESTAMP
             FROM plan.undated WHERE file = $4 ORDER BY row_number""",
-            [run_id, job.source.path, now, number, run.config.store_text],
+            [run_id, task.source.path, now, number, run.config.store_text],
         )
-        for bad in job.bad_rows:
+        for bad in task.bad_rows:
             run.store.insert(
                 "quarantine",
                 {
                     "run_id": run_id,
-                    "input": job.source.path,
+                    "input": task.source.path,
                     "line_number": bad.line,
                     "reason": f"{bad.fields} fields instead of {bad.expected}",
                     "content": bad.text if run.config.store_text else None,

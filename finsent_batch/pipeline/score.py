@@ -9,22 +9,22 @@ from dataclasses import replace
 from ..config import DEFAULT_MODEL, PROMOTED_MODEL, ScoreConfig
 from ..errors import FinsentError
 from ..io.duckdb_errors import as_expected
-from ..io.inputs import Pair, found_pairs
+from ..io.inputs import FilePair, resolve_inputs
 from ..io.times.reading import check_time_reading
 from ..models.directory import open_configured
 from ..models.registry import resolve_promoted_model
 from ..models.weight_files import FileHashes
 from ..progress import Progress, StopRequest, no_progress
 from ..store.store import Store
-from .notifications import check_notices, give_notices
+from .notifications import check_notify_command, send_notifications
 from .plan import make_plan
-from .publish_stage import publish_jobs
-from .run import Run
-from .run_record import close_books, open_books
+from .publish_stage import publish_tasks
+from .run import ScoreRun
+from .run_record import record_run_end, record_run_start
 from .score_stage import score_pending, timed
-from .settle_stage import settle_jobs
+from .settle_stage import settle_tasks
 from .summary import Summary, summary_of_failure
-from .tasks import open_jobs
+from .tasks import open_tasks
 
 logger = logging.getLogger(__name__)
 
@@ -37,18 +37,18 @@ def score(
     Raises:
         FinsentError: anything expected that prevents it; see `errors` and the exit codes.
     """
-    check_notices(config)
+    check_notify_command(config)
     check_time_reading(config.date_format, config.timezone)
     stop = stop or StopRequest()
     try:
         summary = _score(config, progress, stop)
     except BaseException as error:
         expected = as_expected(error, stop)
-        give_notices(config, summary_of_failure(config, expected))
+        send_notifications(config, summary_of_failure(config, expected))
         if expected is error:
             raise
         raise expected from error
-    give_notices(config, summary)
+    send_notifications(config, summary)
     return summary
 
 
@@ -57,15 +57,17 @@ def _score(config: ScoreConfig, progress: Progress, stop: StopRequest) -> Summar
         progress("copy", done, total, "MB")
         stop.check()
 
-    with found_pairs(config, copied) as pairs:
+    with resolve_inputs(config, copied) as pairs:
         return _score_pairs(config, pairs, progress, stop)
 
 
 def _score_pairs(
-    config: ScoreConfig, pairs: list[Pair], progress: Progress, stop: StopRequest
+    config: ScoreConfig, pairs: list[FilePair], progress: Progress, stop: StopRequest
 ) -> Summary:
-    with opened_run(config, progress, stop) as run:
-        run.jobs = open_jobs(run, pairs)
+    with open_run(config, progress, stop) as run:
+        run.tasks = open_tasks(run.store, pairs, config)
+        told = [warning for task in run.tasks for warning in task.warnings]
+        run.summary.warnings += dict.fromkeys(told)
         run.summary.output = str(config.output or pairs[0].output)
         if len(pairs) > 1 and config.output is None:
             run.summary.output = str(pairs[0].output.parent)
@@ -73,7 +75,7 @@ def _score_pairs(
 
 
 @contextmanager
-def opened_run(config: ScoreConfig, progress: Progress, stop: StopRequest) -> Iterator[Run]:
+def open_run(config: ScoreConfig, progress: Progress, stop: StopRequest) -> Iterator[ScoreRun]:
     """Open the store, and resolve the model with what it knows."""
     promoted = config.model.model == PROMOTED_MODEL
     # A model that is named is looked for before anybody waits for a store.
@@ -94,7 +96,7 @@ def opened_run(config: ScoreConfig, progress: Progress, stop: StopRequest) -> It
             weights=model.weights,
             limit=config.limit,
         )
-        yield Run(
+        yield ScoreRun(
             config=config,
             store=store,
             model=model,
@@ -104,10 +106,10 @@ def opened_run(config: ScoreConfig, progress: Progress, stop: StopRequest) -> It
         )
 
 
-def execute(run: Run) -> Summary:
-    """Run the three stages and keep the books, however it ends."""
+def execute(run: ScoreRun) -> Summary:
+    """Run the three stages and record in the store how that ended."""
     started = time.monotonic()
-    open_books(run)
+    record_run_start(run)
     try:
         _run_stages(run)
         run.summary.status = "done"
@@ -126,10 +128,10 @@ def execute(run: Run) -> Summary:
     finally:
         run.summary.seconds["total"] = round(time.monotonic() - started, 3)
         run.summary.measure_memory()
-        close_books(run)
+        record_run_end(run)
 
 
-def _run_stages(run: Run) -> None:
+def _run_stages(run: ScoreRun) -> None:
     def progress(stage: str, done: int, total: int | None, note: str = "") -> None:
         run.progress(stage, done, total)
         if stage != "score":
@@ -138,11 +140,11 @@ def _run_stages(run: Run) -> None:
     with timed(run.summary, "plan"):
         plan = make_plan(
             run.store,
-            [(j.source, j.text_column) for j in run.jobs],
+            [(j.source, j.text_column) for j in run.tasks],
             run.model.fingerprint,
             progress,
         )
-        settle_jobs(run)
+        settle_tasks(run)
     run.log("plan", "planned", rows=plan.rows, to_score=plan.pending)
     run.stop.check()
     if plan.pending:
@@ -150,5 +152,5 @@ def _run_stages(run: Run) -> None:
         run.log("score", "scored", headlines=run.summary.rows["unique_scored"])
         run.stop.check()
     with timed(run.summary, "publish"):
-        publish_jobs(run, plan, progress)
+        publish_tasks(run, plan, progress)
     run.log("publish", "published", **run.summary.rows)

@@ -12,29 +12,29 @@ from ..hardware import gpu_count
 from ..models.directory import canonical_name
 from ..progress import Progress
 from ..scorers.load import load_scorer
-from .engines.base import Commit, Scored
+from .engines.base import CommitSettings, EngineResult
 from .engines.local import run_local
 from .engines.ray import run_ray
-from .engines.ray_actor import Assignment
+from .engines.ray_actor import ActorConfig
 from .engines.ray_cluster import INSTALL, ray_installed
 from .plan import Plan
-from .run import Run
+from .run import ScoreRun
 from .summary import Summary
 
 logger = logging.getLogger(__name__)
 
 _TELLING = 10
-"""So many headlines without numbers, and none with, are the model's fault and not theirs."""
+"""If this many headlines fail and none succeeds, blame the model."""
 
 
-def score_pending(run: Run, plan: Plan, progress: Progress) -> None:
+def score_pending(run: ScoreRun, plan: Plan, progress: Progress) -> None:
     """Score what the plan left pending and put what that was into the summary.
 
     Raises:
         BadDataError: the model gives no numbers, for no headline at all.
         FinsentError: the model cannot be loaded, or the engine is not available.
     """
-    commit = Commit(
+    commit = CommitSettings(
         fingerprint=run.model.fingerprint,
         run_id=run.summary.run_id,
         store_text=run.config.store_text,
@@ -78,7 +78,7 @@ def choose_engine(wanted: str, device: str, address: str | None = None) -> str:
     return "ray" if gpus > 1 and installed else "local"
 
 
-def _here(run: Run, plan: Plan, commit: Commit, progress: Progress) -> Scored:
+def _here(run: ScoreRun, plan: Plan, commit: CommitSettings, progress: Progress) -> EngineResult:
     with timed(run.summary, "load_model"):
         scorer = load_scorer(run.model)
         failpoint("load_model")
@@ -88,10 +88,10 @@ def _here(run: Run, plan: Plan, commit: Commit, progress: Progress) -> Scored:
         return run_local(run.store, scorer, plan, commit, progress=progress, stop=run.stop)
 
 
-def _on_ray(run: Run, plan: Plan, commit: Commit, progress: Progress) -> Scored:
+def _on_ray(run: ScoreRun, plan: Plan, commit: CommitSettings, progress: Progress) -> EngineResult:
     # Actors do not work in this process's folder.
     named = replace(run.config.model, model=canonical_name(run.config.model.model))
-    assignment = Assignment(config=named, model=run.model, cores=run.config.cpus_per_actor)
+    assignment = ActorConfig(config=named, model=run.model, cores=run.config.cpus_per_actor)
     with timed(run.summary, "score"):
         scored = run_ray(
             run.store, assignment, plan, commit, run.config, progress=progress, stop=run.stop

@@ -9,31 +9,31 @@ from ..io.times.text import BLANK, NO_ORDER, NO_ZONE
 from ..store.notes import listed, said_of, twice
 from ..store.publications import latest_publications
 from .news_times import settle_times
-from .run import Job, Run
+from .run import ScoreRun, ScoreTask
 
 
-def settle_jobs(run: Run) -> None:
+def settle_tasks(run: ScoreRun) -> None:
     """Settle the times of a run's inputs, and put into its summary what has to be said."""
-    for number, job in enumerate(run.jobs):
-        job.times = settle_times(run.store, number, job.source, job.columns)
-        job.columns = job.times.columns
+    for number, task in enumerate(run.tasks):
+        task.times = settle_times(run.store, number, task.source, task.columns)
+        task.columns = task.times.columns
         run.stop.check()
     summary = run.summary
-    summary.columns = _columns(run.jobs)
+    summary.columns = _columns(run.tasks)
     faults: Counter[str] = Counter()
-    for job in run.jobs:
-        assert job.times is not None
-        faults.update(job.times.counts.faults)
-        summary.times["dated"] += job.times.counts.dated
-        summary.times["undated"] += job.times.counts.undated
+    for task in run.tasks:
+        assert task.times is not None
+        faults.update(task.times.counts.faults)
+        summary.times["dated"] += task.times.counts.dated
+        summary.times["undated"] += task.times.counts.undated
     summary.times["faults"] = dict(faults.most_common())
     _warn_of_times(run, faults)
     _warn_of_copies(run)
 
 
-def _columns(jobs: list[Job]) -> list[dict[str, object]]:
+def _columns(tasks: list[ScoreTask]) -> list[dict[str, object]]:
     """Return the different choices of columns, each with the number of inputs it is of."""
-    found: Counter[NewsColumns] = Counter(job.columns for job in jobs)
+    found: Counter[NewsColumns] = Counter(task.columns for task in tasks)
     return [
         {
             "text_column": columns.text_column,
@@ -46,8 +46,8 @@ def _columns(jobs: list[Job]) -> list[dict[str, object]]:
     ]
 
 
-def _warn_of_times(run: Run, faults: Counter[str]) -> None:
-    without = [job.source.path for job in run.jobs if job.columns.date_column is None]
+def _warn_of_times(run: ScoreRun, faults: Counter[str]) -> None:
+    without = [task.source.path for task in run.tasks if task.columns.date_column is None]
     if without:
         run.summary.warnings.append(
             f"{listed(without)} has no column for the time of the news: queries by day take "
@@ -78,20 +78,20 @@ def _remedy(faults: Counter[str]) -> str:
     return f": score it again with {' and '.join(remedies)}" if remedies else ""
 
 
-def _warn_of_copies(run: Run) -> None:
+def _warn_of_copies(run: ScoreRun) -> None:
     """Say which inputs hold the news of others that count in queries."""
-    own = {input_name(job.source.path, job.source.table) for job in run.jobs}
+    own = {input_name(task.source.path, task.source.table) for task in run.tasks}
     known = {
         content: name
         for publication in latest_publications(run.store)
         for content, name in zip(publication.contents, publication.made_from, strict=False)
         if name not in own
     }
-    for job in run.jobs:
-        name = input_name(job.source.path, job.source.table)
-        assert job.times is not None
-        if job.times.content is None:
+    for task in run.tasks:
+        name = input_name(task.source.path, task.source.table)
+        assert task.times is not None
+        if task.times.content is None:
             continue
-        other = known.setdefault(job.times.content, name)
+        other = known.setdefault(task.times.content, name)
         if other != name:
             run.summary.warnings.append(twice(other, name))

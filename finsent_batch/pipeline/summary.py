@@ -89,7 +89,7 @@ class Summary:
         return json.dumps(self.to_dict(), ensure_ascii=False)
 
     def note_coverage(self, min_confidence: float | None, confident: int) -> None:
-        """Say how many of the labelled rows are sure enough, if that was asked."""
+        """Record how many labelled rows reach the minimum confidence."""
         if min_confidence is None:
             return
         labelled = self.rows["scored"] + self.rows["truncated"]

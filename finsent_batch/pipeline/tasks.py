@@ -1,6 +1,7 @@
-"""A pair's two ends opened: the source to read and the sink to write, checked before any work."""
+"""Open and check each input and output before any scoring starts."""
 
 import logging
+from dataclasses import replace
 from pathlib import PurePath
 
 from ..config import ScoreConfig
@@ -11,7 +12,7 @@ from ..io.csv_reader import BadRow, stage_csv
 from ..io.csv_sink import CsvSink
 from ..io.duckdb_append import AppendingSink
 from ..io.duckdb_table import DuckDBSink, DuckDBSource
-from ..io.inputs import Pair
+from ..io.inputs import FilePair
 from ..io.parquet import ParquetSink, ParquetSource
 from ..io.partitions import PartitionedSource, partition_values
 from ..io.paths import suffix_of
@@ -19,12 +20,14 @@ from ..io.result_columns import output_schema
 from ..io.times.reading import UTC, TimeReading
 from ..store.file_provenance import FileMarks
 from ..store.store import Store
-from .run import Job, Run
+from .run import ScoreTask
 
 logger = logging.getLogger(__name__)
 
 
-def open_source(store: Store, pair: Pair, config: ScoreConfig) -> tuple[Source, tuple[BadRow, ...]]:
+def open_source(
+    store: Store, pair: FilePair, config: ScoreConfig
+) -> tuple[Source, tuple[BadRow, ...]]:
     """Open one input; CSV is parsed here, and its bad rows are returned beside it."""
     if pair.table is not None:
         source = DuckDBSource(store.connection, pair.input, pair.table, limit=config.limit)
@@ -41,19 +44,19 @@ def open_source(store: Store, pair: Pair, config: ScoreConfig) -> tuple[Source, 
     return source_file, staged.bad_rows
 
 
-def choose_columns(source: Source, config: ScoreConfig, pair: Pair) -> NewsColumns:
+def choose_columns(source: Source, config: ScoreConfig, named: str) -> NewsColumns:
     """Choose an input's columns of text and time.
 
     Raises:
         BadDataError: there is no such column, or the text column holds no text.
     """
-    text = choose_text_column(source.schema, config.text_column, pair.named)
-    date = choose_date_column(source.schema.names, config.date_column, pair.named)
+    text = choose_text_column(source.schema, config.text_column, named)
+    date = choose_date_column(source.schema.names, config.date_column, named)
     times = TimeReading(date_format=config.date_format, timezone=config.timezone or UTC)
     return NewsColumns(text_column=text, date_column=date, times=times)
 
 
-def open_sink(store: Store, pair: Pair) -> Sink:
+def open_sink(store: Store, pair: FilePair) -> Sink:
     """Return the sink of one output; nothing is created yet."""
     if pair.output_table is not None:
         sink = AppendingSink if pair.append else DuckDBSink
@@ -63,20 +66,17 @@ def open_sink(store: Store, pair: Pair) -> Sink:
     return CsvSink(pair.output, FileMarks(store))
 
 
-def _with_partitions(run: Run, pair: Pair, source: Source) -> Source:
+def _with_partitions(pair: FilePair, source: Source) -> tuple[Source, list[str]]:
     """Add the columns that only the folders of a file name, and say which cannot be added."""
     values = partition_values(PurePath(pair.named).parts[:-1]) if pair.table is None else {}
     if not values:
-        return source
+        return source, []
     whole = PartitionedSource(source, values)
-    for name in whole.left_out:
-        told = (
-            f"the folders' {name}=… is left out: the output has a column of that name, "
-            "which holds what the model says"
-        )
-        if told not in run.summary.warnings:
-            run.summary.warnings.append(told)
-    return whole
+    return whole, [
+        f"the folders' {name}=… is left out: the output has a column of that name, "
+        "which holds what the model says"
+        for name in whole.left_out
+    ]
 
 
 def check_target(sink: Sink, source: Source, config: ScoreConfig) -> None:
@@ -128,23 +128,41 @@ def _check_trial(sink: Sink, source: Source, limit: int) -> None:
         )
 
 
-def open_jobs(run: Run, pairs: list[Pair]) -> list[Job]:
-    """Open every source and check every target, before any model is loaded."""
-    jobs = []
-    for pair in pairs:
-        source, bad_rows = open_source(run.store, pair, run.config)
-        source = _with_partitions(run, pair, source)
-        columns = choose_columns(source, run.config, pair)
-        output_schema(source.schema, replace=run.config.replace_columns, where=pair.named)
-        sink = open_sink(run.store, pair)
-        try:
-            check_target(sink, source, run.config)
-        except TryAgainError as error:
-            logger.warning("scoring goes on, but the output is not free: %s", error)
-        jobs.append(Job(source=source, sink=sink, columns=columns, bad_rows=bad_rows))
-        if bad_rows:
-            run.summary.warnings.append(
-                f"{pair.named}: {len(bad_rows)} rows that do not parse are in quarantine, "
-                f"not in the output; the first is line {bad_rows[0].line}"
-            )
-    return jobs
+def open_tasks(store: Store, pairs: list[FilePair], config: ScoreConfig) -> list[ScoreTask]:
+    """Open every input and check every output: what a run and a dry run do before anything else.
+
+    Raises:
+        BadDataError, MissingInputError: an input cannot be read, or lacks its column.
+        CannotCreateError: an output may not be replaced, or cannot be written.
+    """
+    return [_open_task(store, pair, config) for pair in pairs]
+
+
+def _open_task(store: Store, pair: FilePair, config: ScoreConfig) -> ScoreTask:
+    source, bad_rows = open_source(store, pair, config)
+    source, warnings = _with_partitions(pair, source)
+    if bad_rows:
+        warnings.append(
+            f"{pair.named}: {len(bad_rows)} rows that do not parse are in quarantine, "
+            f"not in the output; the first is line {bad_rows[0].line}"
+        )
+    task = make_task(source, open_sink(store, pair), config, pair.named)
+    return replace(task, bad_rows=bad_rows, warnings=tuple(warnings))
+
+
+def make_task(source: Source, sink: Sink, config: ScoreConfig, named: str) -> ScoreTask:
+    """Choose an input's columns and check that its output can be written.
+
+    An output that another process holds now is waited for once all is scored.
+
+    Raises:
+        BadDataError: there is no such column, it holds no text, or a result column is there.
+        CannotCreateError: the output may not be replaced, or cannot be written.
+    """
+    columns = choose_columns(source, config, named)
+    output_schema(source.schema, replace=config.replace_columns, where=named)
+    try:
+        check_target(sink, source, config)
+    except TryAgainError as error:
+        logger.warning("scoring goes on, but the output is not free: %s", error)
+    return ScoreTask(source=source, sink=sink, columns=columns)

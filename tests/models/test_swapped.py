@@ -17,7 +17,7 @@ from finsent_batch.config import ModelConfig
 from finsent_batch.errors import TryAgainError
 from finsent_batch.models.directory import open_model
 from finsent_batch.models.weight_files import FileHashes
-from finsent_batch.pipeline.engines.ray_actor import Assignment, ScoringActor
+from finsent_batch.pipeline.engines.ray_actor import ActorConfig, ScoringActor
 from finsent_batch.pipeline.engines.ray_cluster import ray_installed
 
 from ..helpers.processes import until
@@ -172,7 +172,7 @@ def test_an_actor_started_again_hours_later_compares_with_the_run(models):
     model, kept = models / "one", models / "kept"
     config = ModelConfig(model=str(model), device="cpu", weights="fp32")
     resolved = open_model(str(model)).resolve(config, FileHashes())
-    assignment = Assignment(config=config, model=resolved, cores=1)
+    assignment = ActorConfig(config=config, model=resolved, cores=1)
     actor = object.__new__(ScoringActor)
     actor.load(assignment)
     by_rename(models)

@@ -123,12 +123,12 @@ def test_a_command_that_hangs_is_ended(feed, tmp_path, tiny_model, monkeypatch, 
     import logging
 
     from finsent_batch.config import ScoreConfig
-    from finsent_batch.pipeline.notifications import give_notices
+    from finsent_batch.pipeline.notifications import send_notifications
     from finsent_batch.pipeline.summary import Summary
 
     monkeypatch.setattr(logging.getLogger("finsent_batch"), "propagate", True)
     config = ScoreConfig(input="x", notify_command="sleep 600", notify_seconds=0.1)
-    give_notices(config, Summary())
+    send_notifications(config, Summary())
     assert "the notify command was ended: it took more than 0.1 s" in caplog.text
 
 

@@ -12,7 +12,7 @@ from ...store.store import Store, utc_now
 
 
 @dataclass(frozen=True, kw_only=True)
-class Commit:
+class CommitSettings:
     """How scores reach the store: for which model and run, and how often."""
 
     fingerprint: str
@@ -24,7 +24,7 @@ class Commit:
 
 
 @dataclass(kw_only=True)
-class Scored:
+class EngineResult:
     """What a run has computed."""
 
     headlines: int = 0
@@ -41,7 +41,11 @@ class Scored:
 
 
 def commit_scores(
-    store: Store, rows: pa.Table, group: Sequence[ScoredBatch], commit: Commit, total: Scored
+    store: Store,
+    rows: pa.Table,
+    group: Sequence[ScoredBatch],
+    commit: CommitSettings,
+    total: EngineResult,
 ) -> None:
     """Put scores into the store in one transaction, and what has none into `plan.invalid`.
 

@@ -12,7 +12,7 @@ from ...progress import Progress
 from ...scorers.base import ScoredBatch, Scorer, Tokenised
 from ...store.store import Store
 from ..plan import Plan, pending_chunks
-from .base import Commit, Scored, commit_scores
+from .base import CommitSettings, EngineResult, commit_scores
 
 # Headlines tokenised and sorted at a time. The plan has sorted all of them by
 # characters already; this sorts by tokens within a chunk.
@@ -23,13 +23,13 @@ def run_local(
     store: Store,
     scorer: Scorer,
     plan: Plan,
-    commit: Commit,
+    commit: CommitSettings,
     *,
     progress: Progress,
     stop: Callable[[], bool],
-) -> Scored:
+) -> EngineResult:
     """Score what the plan left pending; return early, with all committed, when `stop()` is true."""
-    total = Scored(path=scorer.path)
+    total = EngineResult(path=scorer.path)
     with ThreadPoolExecutor(1, thread_name_prefix="tokenise") as background:
         chunks = pending_chunks(store, CHUNK_HEADLINES)
         for chunk, tokenised in _tokenised_ahead(chunks, scorer, background):
@@ -60,7 +60,7 @@ def _tokenised_ahead(
 
 
 def _timed_groups(
-    batches: Iterator[ScoredBatch], commit: Commit, stop: Callable[[], bool]
+    batches: Iterator[ScoredBatch], commit: CommitSettings, stop: Callable[[], bool]
 ) -> Iterator[list[ScoredBatch]]:
     """Gather batches until it is time to commit them."""
     group: list[ScoredBatch] = []

@@ -19,11 +19,11 @@ from ...failpoints import failpoint
 from ...progress import Progress
 from ...store.store import Store
 from ..plan import Plan, pending_rows
-from .base import Commit, Scored, commit_scores
+from .base import CommitSettings, EngineResult, commit_scores
 from .local import CHUNK_HEADLINES
-from .ray_actor import Assignment, Report, ScoringActor, block_table
+from .ray_actor import ActorConfig, BlockResult, ScoringActor, block_table
 from .ray_cluster import connected
-from .ray_results import Reader
+from .ray_results import ResultReader
 
 SMALLEST_BLOCK = 128
 # A block is at most this part of an actor's share of what is left.
@@ -34,14 +34,14 @@ _RETRIES = 3
 
 def run_ray(
     store: Store,
-    assignment: Assignment,
+    assignment: ActorConfig,
     plan: Plan,
-    commit: Commit,
+    commit: CommitSettings,
     config: ScoreConfig,
     *,
     progress: Progress,
     stop: Callable[[], bool],
-) -> Scored:
+) -> EngineResult:
     """Score what the plan left pending on Ray's actors, committing what they give as it comes.
 
     Returns early, with all committed that has arrived, when `stop()` is true. A block
@@ -51,7 +51,7 @@ def run_ray(
         UnavailableError: Ray is not here or has no room, a node cannot load the model,
             or an actor dies again and again. What was committed is kept.
     """
-    total, actors = Scored(), set[str]()
+    total, actors = EngineResult(), set[str]()
     begun = time.monotonic()
     with connected(config, assignment.model.device) as cluster:
         blocks = dict(block_sizes(plan.pending, cluster.room))
@@ -59,7 +59,7 @@ def run_ray(
             dataset = _dataset(_Blocks(store, blocks, stop), assignment, cluster.room)
         except _StoppedError:
             return total
-        with Reader(dataset) as reader:
+        with ResultReader(dataset) as reader:
             for group in _timed_groups(reader.reports(stop), commit):
                 fresh = [report for report in group if blocks.pop(report.start, 0)]
                 if not actors:
@@ -110,8 +110,8 @@ class _Blocks:
             yield block_table(start, rows["headline"].combine_chunks())
 
 
-def _dataset(blocks: _Blocks, assignment: Assignment, actors: int) -> Any:
-    """Return the Ray dataset of `Report` rows; nothing runs until it is read."""
+def _dataset(blocks: _Blocks, assignment: ActorConfig, actors: int) -> Any:
+    """Return the Ray dataset of `BlockResult` rows; nothing runs until it is read."""
     import ray
 
     context = ray.data.DataContext.get_current()
@@ -140,9 +140,11 @@ def _dataset(blocks: _Blocks, assignment: Assignment, actors: int) -> Any:
         )
 
 
-def _timed_groups(reports: Iterator[Report | None], commit: Commit) -> Iterator[list[Report]]:
+def _timed_groups(
+    reports: Iterator[BlockResult | None], commit: CommitSettings
+) -> Iterator[list[BlockResult]]:
     """Gather reports until it is time to commit them; an error comes after what it left."""
-    group: list[Report] = []
+    group: list[BlockResult] = []
     since = time.monotonic()
     failure: FinsentError | None = None
     try:
@@ -161,7 +163,9 @@ def _timed_groups(reports: Iterator[Report | None], commit: Commit) -> Iterator[
         raise failure
 
 
-def _commit_reports(store: Store, reports: list[Report], commit: Commit, total: Scored) -> None:
+def _commit_reports(
+    store: Store, reports: list[BlockResult], commit: CommitSettings, total: EngineResult
+) -> None:
     group = [report.scored for report in reports if report.scored is not None]
     if not group:
         return

@@ -27,7 +27,7 @@ from ...scorers.load import load_scorer
 
 
 @dataclass(frozen=True, kw_only=True)
-class Assignment:
+class ActorConfig:
     """Which model an actor loads, and what it may take of its node."""
 
     config: ModelConfig
@@ -40,7 +40,7 @@ class Assignment:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report:
+class BlockResult:
     """What an actor says of one block of headlines."""
 
     start: int
@@ -87,7 +87,7 @@ def block_table(start: int, headlines: pa.Array) -> pa.Table:
     return pa.table({"start": pa.array([start], pa.int64()), "headlines": texts})
 
 
-def reports_of(table: pa.Table) -> list[Report]:
+def reports_of(table: pa.Table) -> list[BlockResult]:
     """Return the rows that actors gave, one a block."""
     reports = []
     for batch in table.to_batches():
@@ -104,7 +104,7 @@ def reports_of(table: pa.Table) -> list[Report]:
             names = ("start", "path", "actor", "vram_mb", "failure", "again", "bug")
             told = {name: row[name].as_py() for name in names}
             reports.append(
-                Report(
+                BlockResult(
                     scored=None if failed else scored,
                     ready_at=time.monotonic() - row["ready_seconds"].as_py(),
                     **told,
@@ -121,7 +121,7 @@ class ScoringActor:
     actor that fails to start is started again.
     """
 
-    def __init__(self, assignment: Assignment) -> None:
+    def __init__(self, assignment: ActorConfig) -> None:
         self._turn = threading.Lock()
         self._failure: str | None = None
         self._again = False
@@ -139,7 +139,7 @@ class ScoringActor:
             )
         self._ready = time.monotonic()
 
-    def load(self, assignment: Assignment) -> Scorer:
+    def load(self, assignment: ActorConfig) -> Scorer:
         """Load the model as it is on this node, if it is the one that the run has hashed.
 
         Ray starts actors again, hours later at times, and on any node.

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Self
 
 from ...errors import InterruptedRunError, TryAgainError, UnavailableError, first_line
-from .ray_actor import Report, reports_of
+from .ray_actor import BlockResult, reports_of
 
 logger = logging.getLogger(__name__)
 
@@ -19,7 +19,7 @@ _SILENCE_SECONDS = 60.0
 _LEAVE_SECONDS = 10.0
 
 
-class Reader:
+class ResultReader:
     """Reads what a dataset yields in a thread of its own, so that a stop need not wait for it.
 
     As a context manager inside of the connection to Ray: none of Ray Data's threads may
@@ -28,7 +28,7 @@ class Reader:
 
     def __init__(self, dataset: Any) -> None:
         self._dataset = dataset
-        self._arrived: queue.Queue[Report | Exception | None] = queue.Queue()
+        self._arrived: queue.Queue[BlockResult | Exception | None] = queue.Queue()
         self._left = threading.Event()
         self._thread = threading.Thread(target=self._read, name="ray-results", daemon=True)
 
@@ -62,7 +62,7 @@ class Reader:
                 end(force=True)
                 thread.join(_LEAVE_SECONDS)
 
-    def reports(self, stop: Callable[[], bool]) -> Iterator[Report | None]:
+    def reports(self, stop: Callable[[], bool]) -> Iterator[BlockResult | None]:
         """Yield reports as they come, and None every now and then in between, until `stop()`.
 
         Raises:

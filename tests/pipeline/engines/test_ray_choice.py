@@ -22,7 +22,7 @@ from finsent_batch.pipeline import score_stage as scoring_stage
 from finsent_batch.pipeline.engines import ray as ray_engine
 from finsent_batch.pipeline.engines.local import CHUNK_HEADLINES
 from finsent_batch.pipeline.engines.ray import SMALLEST_BLOCK, block_sizes
-from finsent_batch.pipeline.engines.ray_actor import Assignment, Report, ScoringActor
+from finsent_batch.pipeline.engines.ray_actor import ActorConfig, BlockResult, ScoringActor
 from finsent_batch.pipeline.engines.ray_cluster import Cluster, ray_installed
 from finsent_batch.pipeline.score_stage import choose_engine
 from finsent_batch.scorers.base import ScoredBatch
@@ -100,7 +100,7 @@ def test_a_block_that_comes_twice_is_committed_once(run, wordy, tiny_model, tmp_
     def reports(stop):
         for start, count in [blocks[0], *blocks, blocks[-1]]:
             probabilities = np.full((count, 3), 1 / 3, np.float32)
-            yield Report(
+            yield BlockResult(
                 start=start, path="packed", ready_at=0.0, actor="a", vram_mb=0.0,
                 failure=None, again=False, bug=None,
                 scored=ScoredBatch(positions=np.arange(count), probabilities=probabilities,
@@ -111,7 +111,7 @@ def test_a_block_that_comes_twice_is_committed_once(run, wordy, tiny_model, tmp_
     monkeypatch.setattr(ray_engine, "connected", lambda *_: nullcontext(cluster))
     monkeypatch.setattr(ray_engine, "_dataset", dataset)
     reader = SimpleNamespace(reports=reports)
-    monkeypatch.setattr(ray_engine, "Reader", lambda _: nullcontext(reader))
+    monkeypatch.setattr(ray_engine, "ResultReader", lambda _: nullcontext(reader))
     model = ("--model", tiny_model, "--weights", "fp32", "--engine", "ray")
     done = run("score", "feed.parquet", *model, "--commit-seconds", "0", "--summary", "json")
     assert done.code == 0, done.err
@@ -134,6 +134,6 @@ def test_the_options_are_settings_like_all_others(run, tmp_path):
 def test_a_node_with_another_model_under_its_name_is_refused(tiny_model):
     config = ModelConfig(model=str(tiny_model), device="cpu", weights="fp32")
     other = replace(open_configured(config).resolve(config, FileHashes()), fingerprint="0" * 32)
-    assignment = Assignment(config=config, model=other, cores=1, host="elsewhere")
+    assignment = ActorConfig(config=config, model=other, cores=1, host="elsewhere")
     with pytest.raises(ConfigError, match="differs from that of elsewhere"):
         ScoringActor.load(object.__new__(ScoringActor), assignment)
