@@ -1,6 +1,5 @@
 """`finsent-batch query`: the packaged SQL over scores and published rows."""
 
-import io
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -111,20 +110,13 @@ def _choose_format(format_: str | None, output: Path | None) -> str:
 
 
 def _emit(frame: "pl.DataFrame", format_: str, output: Path | None) -> None:
-    from finsent_batch.io.atomic import replace_file
+    from finsent_batch.io.atomic import frame_bytes, replace_file
 
     if format_ == "table":
         print_table(frame.columns, frame.rows())
         return
-    content = io.BytesIO()
-    if format_ == "csv":
-        frame.write_csv(content)
-    elif format_ == "json":
-        frame.write_json(content)
-        content.write(b"\n")
-    else:
-        frame.write_parquet(content)
+    content = frame_bytes(frame, format_)
     if output is None:
-        click.echo(content.getvalue(), nl=False)
+        click.echo(content, nl=False)
         return
-    replace_file(output, content.getvalue())
+    replace_file(output, content)

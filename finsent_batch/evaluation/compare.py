@@ -9,7 +9,8 @@ import polars as pl
 
 from ..arrays import Floats
 from ..config import CompareConfig
-from ..errors import BadDataError, CannotCreateError, UsageError
+from ..errors import BadDataError, UsageError
+from ..io.atomic import frame_bytes, replace_file
 from ..labelled.formats import read_labelled
 from ..labels import LABELS
 from ..metrics.classification import MISSING, evaluate_predictions, predict
@@ -140,12 +141,4 @@ def _flips(frame: pl.DataFrame, found: list[Predictions]) -> pl.DataFrame:
 def _write(output: Path | None, flips: pl.DataFrame) -> None:
     if output is None:
         return
-    try:
-        if output.suffix == ".parquet":
-            flips.write_parquet(output)
-        elif output.suffix == ".csv":
-            flips.write_csv(output)
-        else:
-            flips.write_json(output)
-    except (FileNotFoundError, PermissionError, NotADirectoryError) as error:
-        raise CannotCreateError(f"cannot write {output} ({error.strerror})") from None
+    replace_file(output, frame_bytes(flips, output.suffix.lstrip(".")))

@@ -12,7 +12,9 @@ import polars as pl
 from ..arrays import Floats, Ints
 from ..config import BASE, EvaluateConfig, ModelConfig
 from ..errors import BadDataError, CannotCreateError, FinsentError, GateFailedError, UsageError
+from ..io.atomic import frame_bytes
 from ..io.paths import check_folder
+from ..io.whole.folders import replacing_folder
 from ..labelled.formats import read_labelled
 from ..labels import LABELS
 from ..metrics.classification import MISSING, evaluate_predictions, predict
@@ -158,14 +160,13 @@ def _write(
     if evaluation.gates:
         found["gates"] = [asdict(result) for result in evaluation.gates]
     page = evaluation_page(found, frame, log, evaluation.gates)
-    try:
-        text = json.dumps(found, indent=2, ensure_ascii=False)
-        (config.output / "metrics.json").write_text(text + "\n", "utf-8")
-        frame.write_parquet(config.output / "predictions.parquet")
-        frame.write_csv(config.output / "predictions.csv")
-        (config.output / "report.html").write_text(to_html(page), "utf-8")
-    except PermissionError as error:
-        raise CannotCreateError(f"cannot write {config.output} ({error.strerror})") from None
+    with replacing_folder(config.output, index="metrics.json") as folder:
+        (folder / "metrics.json").write_text(
+            json.dumps(found, indent=2, ensure_ascii=False) + "\n", "utf-8"
+        )
+        (folder / "predictions.parquet").write_bytes(frame_bytes(frame, "parquet"))
+        (folder / "predictions.csv").write_bytes(frame_bytes(frame, "csv"))
+        (folder / "report.html").write_text(to_html(page), "utf-8")
 
 
 def _record(config: EvaluateConfig, evaluation: Evaluation) -> None:

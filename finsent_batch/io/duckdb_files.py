@@ -1,8 +1,5 @@
 """DuckDB files of users: attached for the length of a block, with what can be wrong said."""
 
-import glob
-import os
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +8,9 @@ import duckdb
 from ..errors import (
     BadDataError,
     MissingInputError,
-    StorageError,
     first_line,
 )
+from .atomic import private_folder
 from .duckdb_errors import cannot_attach, is_disk_full
 from .sql import quote_identifier, quote_literal
 
@@ -91,7 +88,7 @@ def copy_view(
     settings = "SELECT current_setting('temp_directory'), current_setting('memory_limit')"
     [(folder, memory)] = connection.execute(settings).fetchall()
     work = Path(folder).resolve()
-    work.mkdir(exist_ok=True)
+    private_folder(work)
     copy = work / f"view_{len(list(work.iterdir()))}.duckdb"
     path, own = str(file.resolve()), quote_identifier(file.stem)
     if file.stem.casefold() in ("memory", "system", "temp", _COPY):
@@ -173,39 +170,3 @@ class attached:
         if not self._borrowed:
             self._cursor.execute(f"DETACH {self._catalog}")
         self._cursor.close()
-
-
-def create_database(file: Path) -> bool:
-    """Make an empty DuckDB file, if there is none, that is there whole or not at all.
-
-    DuckDB takes a file whose making was cut short for a damaged one. Where a place
-    cannot be written, opening the file says better why. Returns whether it was made.
-
-    Raises:
-        StorageError: the disk is full.
-    """
-    if file.exists():
-        return False
-    for left in file.parent.glob(f".{glob.escape(file.name)}.[0-9]*.finsent-tmp*"):
-        left.unlink(missing_ok=True)
-    new = file.with_name(f".{file.name}.{os.getpid()}.finsent-tmp")
-    try:
-        duckdb.connect(str(new)).close()
-        # Unlike a rename, this leaves alone what another process has made meanwhile.
-        file.hardlink_to(new)
-        return True
-    except (OSError, duckdb.Error) as error:
-        if is_disk_full(error):
-            raise StorageError(
-                f"cannot make {file}: the disk is full; make room and run again"
-            ) from None
-        return False
-    finally:
-        with suppress(OSError):
-            new.unlink(missing_ok=True)
-
-
-def remove_database(file: Path) -> None:
-    """Remove a DuckDB file and what was committed to it without having come into it yet."""
-    file.with_name(file.name + ".wal").unlink(missing_ok=True)
-    file.unlink(missing_ok=True)

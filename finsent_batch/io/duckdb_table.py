@@ -15,16 +15,10 @@ from .arrow import registered
 from .base import BATCH_ROWS, decodable
 from .columns import check_column_names, check_duckdb_columns
 from .duckdb_errors import disk_reason, is_disk_full
-from .duckdb_files import (
-    attached,
-    copy_view,
-    create_database,
-    place_of,
-    remove_database,
-    tables_of,
-)
+from .duckdb_files import attached, copy_view, place_of, tables_of
 from .provenance import MARK_KEY, Mark
 from .sql import quote_identifier, quote_literal
+from .whole.databases import written_database
 
 
 class DuckDBSource:
@@ -166,15 +160,13 @@ class DuckDBSink:
         mark: Mark,
         types: dict[str, str],
     ) -> None:
-        made = create_database(self._file)
-        ours = False
         whole = decodable(batches, self.path)
         try:
             with (
-                attached(self._connection, self._file, write=True, create=True) as (cursor, name),
                 closing(whole),
+                written_database(self._file) as file,
+                attached(self._connection, file, write=True) as (cursor, name),
             ):
-                ours = made
                 cursor.begin()
                 try:
                     if self._new_schema:
@@ -186,10 +178,8 @@ class DuckDBSink:
                     cursor.rollback()
                     raise
                 cursor.commit()
-                failpoint("table_committed")
+            failpoint("table_committed")
         except BaseException as error:
-            if ours:
-                remove_database(self._file)
             self._raise_as_expected(error)
             raise
 

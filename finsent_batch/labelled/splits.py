@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from contextlib import ExitStack
 from dataclasses import replace
 from typing import Final
 
@@ -12,8 +11,9 @@ from sklearn.model_selection import train_test_split
 
 from ..config import PrepareConfig
 from ..errors import BadDataError, CannotCreateError, UsageError
-from ..io.atomic import replacing
+from ..io.atomic import frame_bytes
 from ..io.paths import check_folder
+from ..io.whole.folders import replacing_folder
 from ..labels import LABELS
 from .duplicates import duplicate_key, normalised
 from .formats import AGREEMENT, read_labelled
@@ -90,17 +90,13 @@ def _write_split(
             for name, part in parts.items()
         },
     }
-    description = config.output / "split.json"
     if config.output.is_dir():
         check_folder(config.output)
-    with ExitStack() as files:
-        # Files get their names when all are written, the last opened first: split.json,
-        # without which a folder holds no split, goes before the old tables and comes last.
-        last = files.enter_context(replacing(description, parents=True))
-        last.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    with replacing_folder(config.output, index="split.json") as folder:
         for name, part in parts.items():
-            part.write_parquet(files.enter_context(replacing(config.output / f"{name}.parquet")))
-        description.unlink(missing_ok=True)
+            (folder / f"{name}.parquet").write_bytes(frame_bytes(part, "parquet"))
+        text = json.dumps(report, indent=2, ensure_ascii=False)
+        (folder / "split.json").write_text(text + "\n", "utf-8")
     return report
 
 

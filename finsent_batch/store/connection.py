@@ -17,9 +17,9 @@ from ..errors import (
     first_line,
 )
 from ..io.duckdb_errors import lock_holder
-from ..io.duckdb_files import create_database
 from ..io.retry import retried
 from ..io.sql import quote_literal
+from ..io.whole.databases import create_database
 
 logger = logging.getLogger(__name__)
 
@@ -81,21 +81,30 @@ CREATE TABLE IF NOT EXISTS file_marks (
 
 def connect_in_time(
     config: StoreConfig, path: Path, *, read_only: bool, waiting: Callable[[], None]
-) -> duckdb.DuckDBPyConnection:
+) -> tuple[duckdb.DuckDBPyConnection, bool]:
     """Attach the store's file, made if need be, trying for `config.lock_wait` seconds.
+
+    Returns the connection, and whether the file was made.
 
     Raises:
         TryAgainError, ConfigError, BadDataError, CannotCreateError, StorageError: as `Store.open`.
     """
-    if not read_only:
-        create_database(path)
+
+    def connect() -> tuple[duckdb.DuckDBPyConnection, bool]:
+        # At each attempt: the run that made the file may have removed it with itself.
+        created = not read_only and create_database(path)
+        before = path.stat().st_ino if path.exists() else None
+        connection = _connect(path, read_only=read_only)
+        # DuckDB locks what it has opened, which may have been replaced or removed meanwhile.
+        if before is None or not path.exists() or path.stat().st_ino != before:
+            connection.close()
+            raise TryAgainError(f"the store {path} was replaced just now: run again")
+        return connection, created
 
     def told(error: TryAgainError) -> None:
         logger.warning("waiting up to %g seconds: %s", config.lock_wait, error)
 
-    return retried(
-        lambda: _connect(path, read_only=read_only), config.lock_wait, told=told, waiting=waiting
-    )
+    return retried(connect, config.lock_wait, told=told, waiting=waiting)
 
 
 def _connect(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:

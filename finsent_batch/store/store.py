@@ -9,7 +9,7 @@ import glob
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
@@ -17,9 +17,10 @@ from typing import Any, Self
 import duckdb
 
 from ..config import StoreConfig
-from ..errors import CannotCreateError, MissingInputError, StorageError, TryAgainError
+from ..errors import CannotCreateError, MissingInputError, StorageError
+from ..io.atomic import private_folder
 from ..io.duckdb_errors import disk_reason, is_damage, is_disk_full
-from ..io.duckdb_files import remove_database
+from ..io.whole.databases import remove_unused
 from .connection import STORE_CATALOG, check_schema, configure, connect_in_time, damaged
 
 
@@ -74,21 +75,14 @@ class Store:
                 f"cannot write the store's folder {path.parent}, where DuckDB keeps its log: check "
                 "permissions, or name another --store"
             )
-        created = not path.exists()
-        number = 0 if created else path.stat().st_ino
-        connection = connect_in_time(config, path, read_only=read_only, waiting=waiting)
-        if not created and path.stat().st_ino != number:
-            connection.close()
-            raise TryAgainError(f"the store {path} was replaced just now: run again")
+        connection, created = connect_in_time(config, path, read_only=read_only, waiting=waiting)
         # Readers may be several at once: each has a folder of its own.
         work = path.with_name(path.name + (f".work.{os.getpid()}" if read_only else ".work"))
         try:
             configure(connection, config, work)
             check_schema(connection, path, read_only=read_only)
         except BaseException:
-            connection.close()
-            if created:
-                remove_database(path)
+            _close(connection, path if created else None)
             raise
         if not read_only:
             shutil.rmtree(work, ignore_errors=True)
@@ -101,10 +95,8 @@ class Store:
 
     def __exit__(self, kind: object, error: BaseException | None, _: object) -> None:
         unused = self._created and kind is not None and self._is_empty()
-        self.connection.close()
+        _close(self.connection, self.path if unused else None)
         shutil.rmtree(self.work, ignore_errors=True)
-        if unused:
-            remove_database(self.path)
         # What is damaged may be met long after opening.
         if isinstance(error, duckdb.Error) and is_damage(error):
             raise damaged(self.path, error) from None
@@ -123,7 +115,7 @@ class Store:
 
     def work_folder(self) -> Path:
         """Return the run's scratch folder beside the store, created on first use."""
-        self.work.mkdir(exist_ok=True)
+        private_folder(self.work)
         return self.work
 
     @contextmanager
@@ -151,6 +143,18 @@ class Store:
         """Run SQL and return all its rows."""
         rows: list[tuple[Any, ...]] = self.connection.execute(sql, list(parameters)).fetchall()
         return rows
+
+
+def _close(connection: duckdb.DuckDBPyConnection, unused: Path | None) -> None:
+    """Close a store; the file of one that was made in vain goes, unless another has it by now."""
+    last = None
+    if unused is not None:
+        with suppress(duckdb.Error, OSError):
+            connection.execute(f"CHECKPOINT {STORE_CATALOG}")
+            last = unused.stat()
+    connection.close()
+    if unused is not None and last is not None:
+        remove_unused(unused, last)
 
 
 def utc_now() -> datetime:

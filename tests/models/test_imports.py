@@ -103,6 +103,27 @@ def mini(folder):
     return shutil.copytree(Path(directory.__file__).parent / "mini", folder)
 
 
+def tiny_adapter(folder, base):
+    """Write an adapter as `train` does, of a base that loads in no time."""
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoTokenizer
+
+    from finsent_batch.models.base_weights import weight_files
+    from finsent_batch.models.weight_files import FileHashes
+    from finsent_batch.scorers.encoder.model import new_classifier
+
+    lora = LoraConfig(
+        task_type="SEQ_CLS", r=2, target_modules=["query"], modules_to_save=["classifier"]
+    )
+    get_peft_model(new_classifier(base, "mean"), lora).half().save_pretrained(folder)
+    AutoTokenizer.from_pretrained(base).save_pretrained(folder)
+    rewritten(folder / "adapter_config.json", base_model_name_or_path="tiny")
+    card = json.loads((mini(folder.parent / "mini") / "finsent.json").read_text())
+    hashes = {f.name: FileHashes().sha256(f) for f in weight_files(base)}
+    card |= {"base": {"id": str(base), "files": hashes}, "max_length": 64}
+    (folder / "finsent.json").write_text(json.dumps(card))
+
+
 def rewritten(file, **changes):
     file.write_text(json.dumps(json.loads(file.read_text()) | changes))
 
@@ -113,7 +134,11 @@ def test_no_field_of_any_file_is_looked_up_as_a_module(tmp_path, tiny_model, cau
     if kind == "plain":
         shutil.copytree(tiny_model, tmp_path / "model")
     elif kind == "adapter":
-        mini(tmp_path / "model")
+        tiny_adapter(tmp_path / "model", tiny_model)
+        check = "import finsent_batch as fb; from finsent_batch.models.directory import open_model"
+        check += "\nfrom finsent_batch.scorers.load import load_scorer"
+        check += "\nload_scorer(open_model('model'), 'cpu', 'fp32', fb.ModelConfig(model='model'))"
+        assert script(tmp_path, check).returncode == 0
     else:
         save_adapter(tmp_path / "model", causal_base())
     done = script(tmp_path, SCRIPT, "model", 2 if kind == "plain" else 1)

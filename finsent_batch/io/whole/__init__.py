@@ -1,0 +1,1 @@
+"""Results that appear whole or not at all: folders and databases."""
