@@ -135,9 +135,11 @@ def test_no_field_of_any_file_is_looked_up_as_a_module(tmp_path, tiny_model, cau
         shutil.copytree(tiny_model, tmp_path / "model")
     elif kind == "adapter":
         tiny_adapter(tmp_path / "model", tiny_model)
-        check = "import finsent_batch as fb; from finsent_batch.models.directory import open_model"
-        check += "\nfrom finsent_batch.scorers.load import load_scorer"
-        check += "\nload_scorer(open_model('model'), 'cpu', 'fp32', fb.ModelConfig(model='model'))"
+        check = "import finsent_batch as fb\nfrom finsent_batch.scorers.load import load_scorer"
+        check += "\nfrom finsent_batch.models.directory import open_model"
+        check += "\nfrom finsent_batch.models.weight_files import FileHashes"
+        check += "\nconfig = fb.ModelConfig(model='model', device='cpu', weights='fp32')"
+        check += "\nload_scorer(open_model('model').resolve(config, FileHashes()))"
         assert script(tmp_path, check).returncode == 0
     else:
         save_adapter(tmp_path / "model", causal_base())
