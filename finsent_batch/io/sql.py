@@ -14,5 +14,11 @@ def quote_literal(text: str) -> str:
 
 
 def read_sql(name: str) -> str:
-    """Return the text of one of the packaged SQL files, named without its suffix."""
+    """Return the text of a packaged SQL file, such as `store/schema`: named without its suffix."""
     return resources.files("finsent_batch.sql").joinpath(f"{name}.sql").read_text("utf-8")
+
+
+def sql_names(folder: str = "") -> list[str]:
+    """Return the names of the SQL files in a folder of the packaged SQL, sorted, no suffixes."""
+    entries = resources.files("finsent_batch.sql").joinpath(folder).iterdir()
+    return sorted(e.name.removesuffix(".sql") for e in entries if e.name.endswith(".sql"))

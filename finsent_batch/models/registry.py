@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass, replace
 
-import duckdb
-
 from ..config import DEFAULT_MODEL, PROMOTED_MODEL, ModelConfig, StoreConfig
 from ..errors import ConfigError, FinsentError, UsageError
 from ..store.store import Store, utc_now
@@ -55,12 +53,9 @@ def _promoted_in(store: Store, config: ModelConfig) -> ModelConfig:
 
 def current_promotion(store: Store) -> Promotion | None:
     """Return the last promotion that was not rolled back."""
-    try:
-        rows = store.query("""
-            SELECT model, model_fingerprint, weights FROM promotions
-            WHERE rolled_back_at IS NULL ORDER BY promoted_at DESC LIMIT 1""")
-    except duckdb.CatalogException:
-        return None  # a store from before there were promotions, opened for reading
+    rows = store.query("""
+        SELECT model, model_fingerprint, weights FROM promotions
+        WHERE rolled_back_at IS NULL ORDER BY promoted_at DESC LIMIT 1""")
     if not rows:
         return None
     return Promotion(model=rows[0][0], model_fingerprint=rows[0][1], weights=rows[0][2])

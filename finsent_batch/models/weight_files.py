@@ -3,7 +3,6 @@
 import hashlib
 import os
 import time
-from contextlib import suppress
 from dataclasses import astuple
 from pathlib import Path
 from typing import Final
@@ -61,11 +60,10 @@ class FileHashes:
         self._new: dict[tuple[str, FileState], str] = {}
         self._connection = connection
         if connection is not None:
-            with suppress(duckdb.CatalogException):  # an older store, opened for reading
-                rows = connection.execute(
-                    "SELECT path, device, inode, size, mtime_ns, ctime_ns, sha256 FROM hashed_files"
-                )
-                self._known = {(p, FileState(*state)): h for p, *state, h in rows.fetchall()}
+            rows = connection.execute(
+                "SELECT path, device, inode, size, mtime_ns, ctime_ns, sha256 FROM hashed_files"
+            )
+            self._known = {(p, FileState(*state)): h for p, *state, h in rows.fetchall()}
 
     def sha256(self, file: Path) -> str:
         """Return the file's SHA-256 in hexadecimal.

@@ -21,7 +21,7 @@ def record_run_start(run: ScoreRun) -> None:
     # Only one run can hold the store: another still "running" was killed.
     run.store.connection.execute("UPDATE runs SET status = 'killed' WHERE status = 'running'")
     _register_model(run)
-    run.store.insert(
+    run.store.upsert(
         "runs",
         {
             "run_id": run.summary.run_id,
@@ -42,7 +42,7 @@ def _register_model(run: ScoreRun) -> None:
     known = "SELECT 1 FROM models WHERE model_fingerprint = ?"
     if run.store.query(known, [run.model.fingerprint]):
         return
-    run.store.insert(
+    run.store.upsert(
         "models",
         {
             "model_fingerprint": run.model.fingerprint,

@@ -5,10 +5,9 @@ import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import resources
 
 from ..errors import UsageError
-from ..io.sql import read_sql
+from ..io.sql import read_sql, sql_names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,9 +50,7 @@ _PARAMETER = re.compile(r"^-- param (\w+) (\w+): (.+)$", re.MULTILINE)
 
 def query_names() -> list[str]:
     """Return the names of the packaged queries, sorted; `_`-files are parts, not queries."""
-    folder = resources.files("finsent_batch.sql")
-    names = (f.name for f in folder.iterdir() if f.name.endswith(".sql"))
-    return sorted(name.removesuffix(".sql") for name in names if not name.startswith("_"))
+    return [name for name in sql_names() if not name.startswith("_")]
 
 
 def load_query(name: str) -> Query:

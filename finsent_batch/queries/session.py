@@ -11,7 +11,7 @@ import duckdb
 from ..config import LABEL_COLUMNS, TEXT_COLUMNS, StoreConfig
 from ..errors import BadDataError, MissingInputError, UsageError
 from ..io.columns import named_column, usual_columns
-from ..io.sql import quote_identifier, quote_literal
+from ..io.sql import quote_identifier, quote_literal, read_sql
 from ..store.publications import Publication, latest_publications, named
 from ..store.published_tables import Table, describe, relation_sql, restrict_file_access
 from ..store.scored_headlines import (
@@ -21,12 +21,10 @@ from ..store.scored_headlines import (
 from ..store.store import Store
 from ..store.views import (
     EVALUATED_COLUMNS,
-    HEADLINE_SCORES,
     create_temporary_views,
     evaluated_headlines_sql,
     predictions_files,
 )
-from .catalog import load_query
 from .settled import settled_tables
 
 logger = logging.getLogger(__name__)
@@ -132,7 +130,8 @@ def _over_store(
     may_be_empty: bool,
 ) -> QuerySession:
     """Make the views over the store, which then reaches no file but those they read."""
-    create_temporary_views(store.connection, {"headline_scores": HEADLINE_SCORES})
+    views = {"headline_scores": read_sql("store/views/headline_scores")}
+    create_temporary_views(store.connection, views)
     if view == "scored_headlines":
         publications = _publications(store, may_be_empty)
         restrict_file_access(store.connection, [p.path for p in publications])
@@ -169,7 +168,7 @@ def _over_publications(
 def _views_over(tables: Sequence[Table]) -> dict[str, str]:
     return {
         "scored_headlines": scored_headlines_sql(tables),
-        "daily_sentiment": load_query("daily_sentiment").text,
+        "daily_sentiment": read_sql("daily_sentiment"),
     }
 
 

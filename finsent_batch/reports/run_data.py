@@ -10,6 +10,7 @@ import duckdb
 
 from ..config import ReportConfig
 from ..errors import FinsentError, UsageError, first_line
+from ..io.sql import read_sql
 from ..labels import LABELS
 from ..metrics.drift import population_stability_index, stability_by_chance
 from ..metrics.histograms import add_histograms
@@ -22,28 +23,6 @@ _RUN = (
     "model", "model_fingerprint", "device", "tokens", "seconds", "headlines_per_second", "options",
     "summary",
 )  # fmt: skip
-_BASELINE = """
-    SELECT run_id, started_at, input, summary FROM runs
-    WHERE status = 'done' AND started_at < ? AND model_fingerprint = ? AND rows_read > 0
-    ORDER BY started_at DESC LIMIT ?"""
-_QUARANTINE = """
-    SELECT reason, count(*) AS rows, min_by(input, recorded_at) AS input,
-        min(line_number) AS line, min(row_number) AS row
-    FROM quarantine WHERE run_id = ? GROUP BY reason ORDER BY rows DESC, reason"""
-_BY_TIME = """
-    SELECT date_trunc($1, news_time) AS time, count(*) AS headlines,
-        avg(sentiment_score) AS mean_score,
-        avg((sentiment = 'positive')::INTEGER) AS positive_share,
-        avg((sentiment = 'neutral')::INTEGER) AS neutral_share,
-        avg((sentiment = 'negative')::INTEGER) AS negative_share
-    FROM scored_headlines WHERE sentiment IS NOT NULL AND news_time IS NOT NULL
-    GROUP BY time ORDER BY time"""
-# Of a headline that was printed several times, the earliest.
-_STRONGEST = """
-    SELECT min(news_time) AS time, news_text AS headline, sentiment, sentiment_score
-    FROM scored_headlines WHERE sentiment = $1
-    GROUP BY news_text, sentiment, sentiment_score
-    ORDER BY sentiment_score * $2 DESC, time, headline LIMIT $3"""
 _HOURS_UP_TO_DAYS = 3
 
 
@@ -100,16 +79,20 @@ def gather(config: ReportConfig) -> RunData:
         data.histograms = summary.get("histograms", {})
         data.confidence = summary.get("confidence")
         data.notes = list(summary.get("warnings", []))
-        data.quarantine = _rows(store.connection, _QUARANTINE, [run["run_id"]])
+        data.quarantine = _rows(
+            store.connection, read_sql("report/quarantine"), {"run_id": run["run_id"]}
+        )
         data.baseline = _baseline(store, run, config.baseline_runs)
         _read_published(store, data, config, options)
         return data
 
 
 def _rows(
-    connection: duckdb.DuckDBPyConnection, sql: str, parameters: Sequence[object]
+    connection: duckdb.DuckDBPyConnection,
+    sql: str,
+    parameters: Sequence[object] | dict[str, object],
 ) -> list[dict[str, Any]]:
-    found = connection.execute(sql, list(parameters))
+    found = connection.execute(sql, parameters)
     names = [column[0] for column in found.description or ()]
     return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
 
@@ -136,8 +119,9 @@ def _labels(summary: dict[str, Any]) -> dict[str, int]:
 
 
 def _baseline(store: Store, run: dict[str, Any], limit: int) -> list[dict[str, Any]]:
-    parameters = [run["started_at"], run["model_fingerprint"], limit]
-    runs = _rows(store.connection, _BASELINE, parameters)[::-1]
+    parameters = {name: run[name] for name in ("started_at", "model_fingerprint")}
+    sql = read_sql("report/baseline")
+    runs = _rows(store.connection, sql, {**parameters, "runs": limit})[::-1]
     for earlier in runs:
         summary = json.loads(earlier.pop("summary") or "{}")
         earlier |= {"labels": _labels(summary), "histograms": summary.get("histograms", {})}
@@ -173,13 +157,17 @@ def _read_published(
 def _read_rows(
     connection: duckdb.DuckDBPyConnection, data: RunData, config: ReportConfig, *, dated: bool
 ) -> None:
-    data.most_negative = _rows(connection, _STRONGEST, ["negative", -1, config.headlines])
-    data.most_positive = _rows(connection, _STRONGEST, ["positive", 1, config.headlines])
+    strongest = read_sql("report/strongest")
+    limit = {"headlines": config.headlines}
+    data.most_negative = _rows(connection, strongest, {"label": "negative", "sign": -1, **limit})
+    data.most_positive = _rows(connection, strongest, {"label": "positive", "sign": 1, **limit})
     sql = "SELECT avg(sentiment_score), min(news_time), max(news_time) FROM scored_headlines"
     data.mean_score, first, last = connection.execute(sql).fetchall()[0]
     if dated and first is not None:
         data.time_unit = "hour" if _days(first, last) < _HOURS_UP_TO_DAYS else "day"
-        data.by_time = _rows(connection, _BY_TIME, [data.time_unit])
+        data.by_time = _rows(
+            connection, read_sql("report/sentiment_by_time"), {"unit": data.time_unit}
+        )
 
 
 def _days(first: datetime, last: datetime) -> float:

@@ -20,7 +20,7 @@ from ..io.atomic import force_to_disk
 from ..io.duckdb_errors import is_damage
 from ..io.paths import check_inside
 from ..io.sql import quote_literal
-from .connection import SCHEMA_VERSION
+from .schema import SCHEMA_VERSION
 from .store import Store, utc_now
 from .verify import inconsistencies
 from .views import refresh_views
@@ -99,22 +99,17 @@ def import_store(store: Store, folder: Path) -> dict[str, int]:
         ConfigError: a newer version wrote it.
         BadDataError: a file is missing or damaged, or what it says does not hold together.
     """
-    check_export(folder)
-    added = {}
+    version = check_export(folder)
+    added = dict.fromkeys(_KEYS, 0)
     with store.transaction() as connection:
         for table, key in _KEYS.items():
-            file = quote_literal(str(folder / f"{table}.parquet"))
+            file = folder / f"{table}.parquet"
+            if version < SCHEMA_VERSION and not file.exists():
+                continue
             try:
-                columns = _shared_columns(connection, table, file)
-                new = f"SELECT {columns} FROM read_parquet({file})"
-                known = f"ANTI JOIN {table} USING ({key})" if key else ""
-                known = known or f"EXCEPT SELECT {columns} FROM {table}"
-                done = connection.execute(f"INSERT INTO {table} BY NAME {new} {known}").fetchall()
+                added[table] = _add(connection, table, key, file, older=version < SCHEMA_VERSION)
             except duckdb.Error as error:
-                raise BadDataError(
-                    f"{folder}/{table}.parquet does not fit: {first_line(error)}"
-                ) from None
-            added[table] = done[0][0]
+                raise BadDataError(f"{file} does not fit: {first_line(error)}") from None
         findings = inconsistencies(store)
         if findings:
             raise BadDataError(
@@ -125,22 +120,28 @@ def import_store(store: Store, folder: Path) -> dict[str, int]:
     return added
 
 
-def _shared_columns(connection: duckdb.DuckDBPyConnection, table: str, file: str) -> str:
-    """Return the columns of a table that an export has; one of an earlier version lacks some."""
-    there = {
-        row[0]
-        for row in connection.execute(f"DESCRIBE SELECT * FROM read_parquet({file})").fetchall()
-    }
+def _add(
+    connection: duckdb.DuckDBPyConnection, table: str, key: str | None, file: Path, *, older: bool
+) -> int:
+    """Add the rows that a table lacks; columns that an older export lacks are left NULL."""
+    rows = f"read_parquet({quote_literal(str(file))})"
+    given = {row[0] for row in connection.execute(f"DESCRIBE FROM {rows}").fetchall()}
     names = [row[0] for row in connection.execute(f"DESCRIBE {table}").fetchall()]
-    return ", ".join(name for name in names if name in there or table != "run_files")
+    columns = ", ".join(name for name in names if name in given or not older)
+    known = f"ANTI JOIN {table} USING ({key})" if key else f"EXCEPT SELECT {columns} FROM {table}"
+    sql = f"INSERT INTO {table} BY NAME SELECT {columns} FROM {rows} {known}"
+    added: int = connection.execute(sql).fetchall()[0][0]
+    return added
 
 
-def check_export(folder: Path) -> None:
-    """Raise unless a folder is a whole export that this version can read; see `import_store`."""
+def check_export(folder: Path) -> int:
+    """Return the schema of a whole export that this version can read; see `import_store`."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
-        version, tables = manifest["schema_version"], manifest["tables"]
-        expected = {name: tables[name]["sha256"] for name in _KEYS}
+        version, tables = int(manifest["schema_version"]), manifest["tables"]
+        # Exports of earlier schemas have fewer tables.
+        names = [name for name in _KEYS if name in tables or version >= SCHEMA_VERSION]
+        expected = {name: tables[name]["sha256"] for name in names}
     except (FileNotFoundError, NotADirectoryError):
         raise MissingInputError(f"{folder} is no export of a store: it has no {MANIFEST}") from None
     except (ValueError, KeyError, TypeError):
@@ -151,6 +152,7 @@ def check_export(folder: Path) -> None:
         file = folder / f"{name}.parquet"
         if not file.exists() or _sha256(file) != digest:
             raise BadDataError(f"{file} is missing or damaged: take another export")
+    return version
 
 
 def _sha256(file: Path) -> str:

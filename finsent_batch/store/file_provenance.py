@@ -4,8 +4,6 @@ import json
 import os
 from pathlib import Path
 
-import duckdb
-
 from ..io.provenance import Mark
 from .store import Store
 
@@ -26,13 +24,10 @@ class FileMarks:
         if not file.exists():
             return None
         status = file.stat()
-        try:
-            rows = self._store.query(
-                "SELECT mark FROM file_marks WHERE path = ? AND size = ? AND mtime_ns = ?",
-                [str(file), status.st_size, status.st_mtime_ns],
-            )
-        except duckdb.CatalogException:  # an older store, opened for reading only
-            return None
+        rows = self._store.query(
+            "SELECT mark FROM file_marks WHERE path = ? AND size = ? AND mtime_ns = ?",
+            [str(file), status.st_size, status.st_mtime_ns],
+        )
         return json.loads(rows[0][0]) if rows else None
 
     def note(self, file: Path, coming: os.stat_result, mark: Mark) -> None:

@@ -21,7 +21,8 @@ from ..errors import CannotCreateError, MissingInputError, StorageError
 from ..io.atomic import private_folder
 from ..io.duckdb_errors import disk_reason, is_damage, is_disk_full
 from ..io.whole.databases import remove_unused
-from .connection import STORE_CATALOG, check_schema, configure, connect_in_time, damaged
+from .connection import STORE_CATALOG, configure, connect_in_time, damaged
+from .schema import check_schema
 
 
 class Store:
@@ -131,12 +132,16 @@ class Store:
 
     def insert(self, table: str, row: dict[str, Any]) -> None:
         """Insert one row given by column name."""
-        marks = ", ".join("?" for _ in row)
+        self._insert("INSERT", table, row)
+
+    def upsert(self, table: str, row: dict[str, Any]) -> None:
+        """Insert one row, or set its columns in the row that has its primary key."""
+        self._insert("INSERT OR REPLACE", table, row)
+
+    def _insert(self, verb: str, table: str, row: dict[str, Any]) -> None:
+        places = ", ".join("?" for _ in row)
         self.connection.execute(
-            f"INSERT OR REPLACE INTO {table} ({', '.join(row)}) VALUES ({marks})"
-            if table in ("runs", "models", "hashed_files")
-            else f"INSERT INTO {table} ({', '.join(row)}) VALUES ({marks})",
-            list(row.values()),
+            f"{verb} INTO {table} ({', '.join(row)}) VALUES ({places})", list(row.values())
         )
 
     def query(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:

@@ -6,22 +6,9 @@ import duckdb
 
 from ..config import StoreConfig
 from ..errors import BadDataError, first_line
+from ..io.sql import read_sql, sql_names
 from .connection import STORE_CATALOG
 from .store import Store
-
-_CHECKS = {
-    "headline and model pairs scored more than once": """
-        SELECT count(*) FROM (SELECT 1 FROM scores
-        GROUP BY headline_key, model_fingerprint HAVING count(*) > 1)""",
-    "scores whose probabilities do not sum to 1": """
-        SELECT count(*) FROM scores
-        WHERE NOT coalesce(abs(p_negative + p_neutral + p_positive - 1) < 1e-3, false)""",
-    "scores of a model that is not in models": """
-        SELECT count(*) FROM scores ANTI JOIN models USING (model_fingerprint)""",
-    "scores of a run that is not in runs": """
-        SELECT count(*) FROM scores ANTI JOIN runs USING (run_id)""",
-}
-
 
 _INDEXED = {"runs": "run_id", "models": "model_fingerprint", "hashed_files": "path"}
 
@@ -83,6 +70,11 @@ def verify(store: Store) -> list[str]:
 
 
 def inconsistencies(store: Store) -> list[str]:
-    """Return which of the rules that the tables keep are broken, and how often."""
-    counts = {what: store.query(sql)[0][0] for what, sql in _CHECKS.items()}
-    return [f"{count} {what}" for what, count in counts.items() if count]
+    """Return which of the rules in `sql/store/checks/` are broken, and how often."""
+    findings = []
+    for name in sql_names("store/checks"):
+        check = read_sql(f"store/checks/{name}")
+        [(count,)] = store.query(check)
+        if count:
+            findings.append(f"{count} {check.splitlines()[0].removeprefix('-- ')}")
+    return findings

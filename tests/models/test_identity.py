@@ -233,6 +233,7 @@ def test_a_store_with_the_earlier_cache_opens(run, feed, tmp_path):
     assert run("score", "feed.parquet").code == 0
     with duckdb.connect(tmp_path / "finsent.duckdb") as store:
         store.execute("DROP TABLE hashed_files")
+        store.execute("UPDATE store_info SET schema_version = 1")
         store.execute(
             "CREATE TABLE file_hashes (path VARCHAR PRIMARY KEY, size BIGINT NOT NULL, "
             "mtime_ns BIGINT NOT NULL, sha256 VARCHAR NOT NULL)"

@@ -15,7 +15,7 @@ from finsent_batch.errors import (
     MissingInputError,
     TryAgainError,
 )
-from finsent_batch.store.connection import SCHEMA_VERSION
+from finsent_batch.store.schema import SCHEMA_VERSION
 from finsent_batch.store.store import Store
 
 NOON = datetime(2024, 6, 1, 12)
@@ -116,7 +116,7 @@ def test_a_transaction_that_fails_leaves_nothing(config):
 def test_a_row_of_runs_is_replaced_and_one_of_scores_is_added(config):
     fill(config, score_row(1), score_row(1))
     with Store.open(config) as store:
-        store.insert("runs", {"run_id": "run", "status": "failed", "started_at": NOON})
+        store.upsert("runs", {"run_id": "run", "status": "failed", "started_at": NOON})
         assert store.query("SELECT status FROM runs") == [("failed",)]
         assert store.query("SELECT count(*) FROM scores") == [(2,)]
 
@@ -162,7 +162,8 @@ def test_a_store_of_a_newer_version(config):
     fill(config)
     with duckdb.connect(config.path) as plain:
         plain.execute(f"UPDATE store_info SET schema_version = {SCHEMA_VERSION + 1}")
-    with pytest.raises(ConfigError, match=r"has schema 2, this version knows 1: upgrade") as caught:
+    said = f"has schema {SCHEMA_VERSION + 1}, this version knows {SCHEMA_VERSION}: upgrade"
+    with pytest.raises(ConfigError, match=said) as caught:
         Store.open(config)
     assert caught.value.exit_code == 78
 

@@ -1,0 +1,129 @@
+-- The tables of a store. A store of an earlier schema gets here by the files in migrations/.
+
+-- One row for each schema that this store has had, and since when.
+CREATE TABLE store_info (schema_version INTEGER NOT NULL, created_at TIMESTAMP);
+
+-- One row for each distinct headline and model: the cache, and the checkpoint of a killed run.
+CREATE TABLE scores (
+    headline_key UUID NOT NULL,
+    model_fingerprint VARCHAR NOT NULL,
+    headline VARCHAR,
+    p_negative FLOAT NOT NULL,
+    p_neutral FLOAT NOT NULL,
+    p_positive FLOAT NOT NULL,
+    truncated BOOLEAN NOT NULL,
+    run_id VARCHAR NOT NULL,
+    scored_at TIMESTAMP NOT NULL
+);
+
+CREATE TABLE runs (
+    run_id VARCHAR PRIMARY KEY,
+    status VARCHAR NOT NULL,
+    exit_code INTEGER,
+    version VARCHAR,
+    started_at TIMESTAMP NOT NULL,
+    finished_at TIMESTAMP,
+    input VARCHAR,
+    output VARCHAR,
+    model VARCHAR,
+    model_fingerprint VARCHAR,
+    device VARCHAR,
+    rows_read BIGINT,
+    rows_scored BIGINT,
+    rows_reused BIGINT,
+    rows_truncated BIGINT,
+    rows_empty BIGINT,
+    rows_invalid BIGINT,
+    unique_scored BIGINT,
+    tokens BIGINT,
+    seconds DOUBLE,
+    headlines_per_second DOUBLE,
+    options JSON,
+    summary JSON
+);
+
+-- One row for each output that a run published.
+CREATE TABLE run_files (
+    run_id VARCHAR NOT NULL,
+    input VARCHAR NOT NULL,
+    input_table VARCHAR,
+    output VARCHAR NOT NULL,
+    output_table VARCHAR,
+    rows BIGINT,
+    published_at TIMESTAMP,
+    number BIGINT,
+    text_column VARCHAR,
+    date_column VARCHAR,
+    date_format VARCHAR,
+    timezone VARCHAR,
+    undated BIGINT,
+    faults JSON,
+    row_limit BIGINT,
+    content VARCHAR,
+    forgotten_at TIMESTAMP
+);
+
+CREATE TABLE models (
+    model_fingerprint VARCHAR PRIMARY KEY,
+    model VARCHAR,
+    family VARCHAR,
+    base VARCHAR,
+    weights VARCHAR,
+    path VARCHAR,
+    first_used_at TIMESTAMP,
+    details JSON
+);
+
+CREATE TABLE evaluations (
+    evaluated_at TIMESTAMP NOT NULL,
+    model VARCHAR,
+    model_fingerprint VARCHAR NOT NULL,
+    data VARCHAR,
+    n BIGINT,
+    accuracy DOUBLE,
+    macro_f1 DOUBLE,
+    weighted_f1 DOUBLE,
+    ece DOUBLE,
+    metrics JSON
+);
+
+CREATE TABLE promotions (
+    promoted_at TIMESTAMP NOT NULL,
+    model VARCHAR NOT NULL,
+    model_fingerprint VARCHAR NOT NULL,
+    weights VARCHAR NOT NULL,
+    data VARCHAR,
+    gates VARCHAR[],
+    metrics JSON,
+    rolled_back_at TIMESTAMP
+);
+
+-- Rows of inputs that were set aside, and why.
+CREATE TABLE quarantine (
+    run_id VARCHAR NOT NULL,
+    input VARCHAR NOT NULL,
+    row_number BIGINT,
+    line_number BIGINT,
+    reason VARCHAR NOT NULL,
+    content VARCHAR,
+    recorded_at TIMESTAMP NOT NULL
+);
+
+-- The hashes of large model files, each valid while the file is untouched.
+CREATE TABLE hashed_files (
+    path VARCHAR PRIMARY KEY,
+    device UBIGINT NOT NULL,
+    inode UBIGINT NOT NULL,
+    size BIGINT NOT NULL,
+    mtime_ns BIGINT NOT NULL,
+    ctime_ns BIGINT NOT NULL,
+    sha256 VARCHAR NOT NULL
+);
+
+-- The provenance of outputs that cannot hold it themselves, such as CSV.
+CREATE TABLE file_marks (
+    path VARCHAR NOT NULL,
+    size BIGINT NOT NULL,
+    mtime_ns BIGINT NOT NULL,
+    mark JSON NOT NULL
+);
