@@ -47,6 +47,12 @@ class ModelConfig:
 
     model: str = PROMOTED_MODEL
     """`promoted`, `mini`, a model directory, or a Hub id: 3-class classifier or causal model."""
+    base: str | None = None
+    """Where an adapter's base is, instead of where its files say."""
+    prompt: str | None = None
+    """What a causal model is asked: a TOML file, or a name of `models.prompts.PROMPTS`."""
+    quantisation: str | None = None
+    """`nf4` for an adapter without a manifest that was trained on a base in 4 bits; `none`."""
     device: str = "auto"
     weights: str = "auto"
     max_batch_tokens: int | None = None

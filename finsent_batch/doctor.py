@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .config import DEFAULT_MODEL, ModelConfig, StoreConfig
-from .errors import FinsentError
+from .errors import ConfigError, FinsentError
 from .hardware import (
     available_cores,
     cpu_model,
@@ -20,7 +20,7 @@ from .hardware import (
 )
 from .models.directory import open_model
 from .models.precision import classifier_weights
-from .models.spec import CLASSIFIER
+from .models.spec import CAUSAL, ResolvedModel
 from .models.weight_files import FileHashes
 from .optional_imports import quiet_bitsandbytes
 from .store.store import Store
@@ -48,7 +48,7 @@ class Check:
 def diagnose(config: StoreConfig, model: str | None = None) -> list[Check]:
     """Look at Python, CPU, GPU, memory, libraries, the embedded model and the store.
 
-    `model` names one more to look at; a causal model is loaded as far as its tokenizer.
+    `model` names one more to look at, which is loaded and given a headline.
     """
     models = [_model(), *_rates(config, DEFAULT_MODEL)]
     if model is not None:
@@ -156,24 +156,37 @@ def _named_model(name: str) -> Iterator[Check]:
         spec = open_model(name)
         resolved = spec.resolve(ModelConfig(model=name), FileHashes())
         device, weights = resolved.device, resolved.weights
-        if spec.family == CLASSIFIER:
-            yield Check(what=what, state="ok", found=f"{spec.family}, {weights} on {device}")
-            return
-        quiet_bitsandbytes()
-        from .scorers.capacity import empty_model, weight_bytes
-        from .scorers.causal.decoders import packable
-        from .scorers.causal.prompt_tokens import load_prompt_tokens
-
-        tokens = load_prompt_tokens(spec)
-        model = empty_model(spec.base)
+        path = _one_headline(resolved)
     except FinsentError as error:
         yield Check(what=what, state="missing", found=str(error))
         return
-    path = "packed" if packable(model.config, tokens.max_length) else "padded"
-    found = f"{spec.family}, base {spec.base_id}, {weights} on {device}, {path}"
-    yield Check(what=what, state="ok", found=found)
-    yield Check(what="its weights", state="ok", found=_sizes(weight_bytes(model)))
-    yield Check(what="its label words", state="ok", found=tokens.describe_labels())
+    base = f", base {spec.base_id}" if spec.family == CAUSAL else ""
+    yield Check(what=what, state="ok", found=f"{spec.family}{base}, {weights} on {device}, {path}")
+    if spec.family == CAUSAL:
+        from .scorers.capacity import empty_model, weight_bytes
+        from .scorers.causal.prompt_tokens import load_prompt_tokens
+
+        sizes = _sizes(weight_bytes(empty_model(spec.base)))
+        yield Check(what="its weights", state="ok", found=sizes)
+        words = load_prompt_tokens(spec).describe_labels()
+        yield Check(what="its label words", state="ok", found=words)
+
+
+def _one_headline(model: ResolvedModel) -> str:
+    """Load a model and score with it: nothing less tells that it can be; return how it runs.
+
+    Raises:
+        FinsentError: it cannot.
+    """
+    from .scorers.load import load_scorer
+
+    scorer = load_scorer(model)
+    [batch] = scorer.score(["Nordkap lifts its guidance"])
+    if not bool((batch.probabilities >= 0).all()):
+        raise ConfigError(
+            f"{model.spec.name} gives no numbers for a headline: its weights are damaged"
+        )
+    return scorer.path
 
 
 def _rates(config: StoreConfig, model: str) -> Iterator[Check]:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from finsent_batch.config import CompareConfig, ModelConfig
+from finsent_batch.config import CompareConfig
 
-from .options import file_path, labelled_options, model_run_options, take_format
+from .options import file_path, labelled_options, model_config, model_run_options, take_format
 from .terminal import print_table, progress_bar
 
 if TYPE_CHECKING:
@@ -40,9 +40,6 @@ def compare(
     /,
     one: str,
     other: str,
-    device: str,
-    weights: str,
-    max_batch_tokens: int | None,
     summary_format: str,
     **options: Any,
 ) -> None:
@@ -60,9 +57,7 @@ def compare(
 
     how = take_format(options)
     config = CompareConfig(
-        one=ModelConfig(
-            model=one, device=device, weights=weights, max_batch_tokens=max_batch_tokens
-        ),
+        one=model_config(one, options),
         other=other,
         store=obj.store,
         format=how,

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from finsent_batch.config import BASE, EvaluateConfig, ModelConfig
+from finsent_batch.config import BASE, EvaluateConfig
 
-from .options import file_path, labelled_options, model_options, take_format
+from .options import file_path, labelled_options, model_config, model_options, take_format
 from .terminal import print_table, progress_bar
 
 if TYPE_CHECKING:
@@ -32,9 +32,6 @@ def evaluate(
     obj: Any,
     /,
     model: str,
-    device: str,
-    weights: str,
-    max_batch_tokens: int | None,
     data: Path,
     output: Path,
     against: str | None,
@@ -58,9 +55,7 @@ def evaluate(
     config = EvaluateConfig(
         data=data,
         output=output,
-        model=ModelConfig(
-            model=model, device=device, weights=weights, max_batch_tokens=max_batch_tokens
-        ),
+        model=model_config(model, options),
         against=against,
         gates=gates,
         format=how,

@@ -5,9 +5,9 @@ from typing import Any
 
 import click
 
-from finsent_batch.config import ModelConfig, PromoteConfig
+from finsent_batch.config import PromoteConfig
 
-from .options import file_path, labelled_options, model_run_options, take_format
+from .options import file_path, labelled_options, model_config, model_run_options, take_format
 from .terminal import print_table, progress_bar
 
 
@@ -48,9 +48,6 @@ def promote(
     obj: Any,
     /,
     model: str,
-    device: str,
-    weights: str,
-    max_batch_tokens: int | None,
     data: Path,
     gates: tuple[str, ...],
     **options: Any,
@@ -65,9 +62,7 @@ def promote(
 
     how = take_format(options)
     config = PromoteConfig(
-        model=ModelConfig(
-            model=model, device=device, weights=weights, max_batch_tokens=max_batch_tokens
-        ),
+        model=model_config(model, options),
         data=data,
         gates=gates,
         store=obj.store,
@@ -94,3 +89,47 @@ def rollback(obj: Any) -> None:
 
     withdrawn, now = roll_back(obj.store)
     click.echo(f"{withdrawn.model} is withdrawn; the default of {obj.store.path} is {now} now")
+
+
+@models.command()
+@click.argument("model")
+@model_run_options
+@click.option(
+    "--write",
+    is_flag=True,
+    default=False,
+    help="Keep --base, --prompt and --quantisation in the model's directory, as finsent.json.",
+)
+def describe(model: str, write: bool, **options: Any) -> None:
+    """Say what MODEL is: family, base, prompt, and the tokens where headline and answer begin.
+
+    \b
+    finsent-batch models describe trained_weights
+    finsent-batch models describe trained_weights --prompt mine.toml --write
+    """
+    from finsent_batch.evaluation.describe import adopt
+    from finsent_batch.evaluation.describe import describe as run_describe
+
+    config = model_config(model, options)
+    print_table(["what", "found"], [list(fact) for fact in run_describe(config)])
+    if write:
+        click.echo(f"wrote {adopt(config)}")
+
+
+@models.command()
+@click.argument("model")
+@click.option("-o", "--output", required=True, type=file_path(dir_okay=True), help="New folder.")
+@click.option("--overwrite", is_flag=True, default=False, help="Replace a model in the folder.")
+def convert(model: str, output: Path, overwrite: bool) -> None:
+    """Write the pickled weights of MODEL, a directory or a Hub id, as safetensors.
+
+    Only tensors are read from them, in a process without a network.
+
+    \b
+    finsent-batch models convert ProsusAI/finbert -o finbert
+    """
+    from finsent_batch.models.convert import convert as run_convert
+
+    files = run_convert(model, output, overwrite=overwrite)
+    size = sum(file.stat().st_size for file in files) / 1e9
+    click.echo(f"wrote {len(files)} weight file(s), {size:.2f} GB, to {output}")

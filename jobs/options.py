@@ -26,7 +26,7 @@ class Real(click.FloatRange):
 
 
 def model_options(function: F) -> F:
-    """Add `--model`, `--device`, `--weights` and `--max-batch-tokens`."""
+    """Add `--model` and what `model_run_options` adds."""
     option = click.option(
         "--model",
         default=ModelConfig.model,
@@ -38,9 +38,10 @@ def model_options(function: F) -> F:
 
 
 def model_run_options(function: F) -> F:
-    """Add `--device`, `--weights` and `--max-batch-tokens`."""
+    """Add the options that say what a model is and how it runs; see `model_config`."""
     for option in reversed(
         (
+            *foreign_options(),
             click.option(
                 "--device",
                 type=click.Choice(["auto", "cpu", "cuda"]),
@@ -63,6 +64,40 @@ def model_run_options(function: F) -> F:
     ):
         function = option(function)
     return function
+
+
+def foreign_options() -> tuple[Callable[[F], F], ...]:
+    """Return the options that say of a model what its files do not."""
+    return (
+        click.option(
+            "--base", metavar="DIR", help="Where an adapter's base is.  [default: its own]"
+        ),
+        click.option(
+            "--prompt",
+            metavar="FILE.toml",
+            help="What a causal model without a manifest is asked.  [default: the tutorial's]",
+        ),
+        click.option(
+            "--quantisation",
+            type=click.Choice(["none", "nf4"]),
+            help="The base that an adapter without a manifest was trained on: nf4 in 4 bits.",
+        ),
+    )
+
+
+def with_foreign_options(function: F) -> F:
+    """Add `--base`, `--prompt` and `--quantisation`."""
+    for option in reversed(foreign_options()):
+        function = option(function)
+    return function
+
+
+_MODEL_SETTINGS = ("base", "prompt", "quantisation", "device", "weights", "max_batch_tokens")
+
+
+def model_config(model: str, options: dict[str, Any]) -> ModelConfig:
+    """Take what `model_run_options` added out of a command's options, as settings of a model."""
+    return ModelConfig(model=model, **{name: options.pop(name) for name in _MODEL_SETTINGS})
 
 
 def labelled_options(function: F) -> F:

@@ -5,10 +5,10 @@ from typing import Any
 
 import click
 
-from finsent_batch.config import ModelConfig, ScoreConfig
+from finsent_batch.config import ScoreConfig
 from finsent_batch.errors import FinsentError
 
-from .options import Real, file_path, model_options
+from .options import Real, file_path, model_config, model_options
 from .score_text import describe, describe_plan
 from .terminal import progress_bar, stop_on_signals
 
@@ -149,9 +149,6 @@ def score(
     dry_run: bool,
     summary_format: str,
     model: str,
-    device: str,
-    weights: str,
-    max_batch_tokens: int | None,
     output: Path | None,
     **options: Any,
 ) -> None:
@@ -173,9 +170,7 @@ def score(
 
     config = ScoreConfig(
         output=output,
-        model=ModelConfig(
-            model=model, device=device, weights=weights, max_batch_tokens=max_batch_tokens
-        ),
+        model=model_config(model, options),
         store=obj.store,
         **options,
     )

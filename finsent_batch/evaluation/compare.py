@@ -15,7 +15,7 @@ from ..labelled.formats import read_labelled
 from ..labels import LABELS
 from ..metrics.classification import MISSING, evaluate_predictions, predict
 from ..metrics.paired import agreement, mcnemar, paired_bootstrap
-from ..models.directory import open_configured
+from ..models.directory import open_beside
 from ..models.registry import resolve_promoted_model
 from ..models.weight_files import FileHashes
 from ..progress import Progress, no_progress
@@ -65,7 +65,7 @@ def compare(config: CompareConfig, *, progress: Progress = no_progress) -> Compa
     if not frame.height:
         raise BadDataError(f"{config.data} has no rows: there is nothing to compare")
     headlines = frame["headline"].to_list()
-    specs = [open_configured(model) for model in (one, other)]
+    specs = [open_beside(model) for model in (one, other)]
     models = [spec.resolve(config.one, FileHashes()) for spec in specs]
     found = [predict_headlines(model, headlines, progress) for model in models]
     answers = [predict(p.probabilities) for p in found]

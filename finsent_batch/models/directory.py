@@ -1,4 +1,4 @@
-"""A model as a directory on disk: an adapter with `finsent.json`, or a plain classifier.
+"""A model as a directory on disk: with a manifest, or as transformers and peft save one.
 
 Nothing here loads weights or imports torch; a fully cached run needs only
 what this module tells.
@@ -11,11 +11,21 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..config import DEFAULT_MODEL, ModelConfig
-from ..errors import ConfigError, MissingInputError
-from ..labels import LABELS, label_index
-from .base_weights import PACKAGED_BASE, base_name, from_hub, resolve_base
+from ..errors import ConfigError, MissingInputError, UsageError
+from ..labels import LABELS
+from .base_weights import weight_files
+from .config_file import ConfigFile, tokenizer_limit
+from .foreign import (
+    CAUSAL_MAX_LENGTH,
+    Given,
+    adapter_card,
+    check_adapter,
+    family_by_name,
+    settle_quantisation,
+)
+from .locate import PACKAGED_BASE, base_name, model_folder, resolve_base
 from .manifest import CARD_FILE, FORMAT_VERSION
-from .prompts import DEFAULT_PROMPT, Prompt
+from .prompts import DEFAULT_PROMPT, PROMPTS, Prompt
 from .reading import read_json
 from .spec import CAUSAL, CLASSIFIER, ModelSpec
 from .weight_files import check_safetensors
@@ -23,47 +33,51 @@ from .weight_files import check_safetensors
 logger = logging.getLogger(__name__)
 
 DEFAULT_MAX_LENGTH: Final = 512
-CAUSAL_MAX_LENGTH: Final = 1024
-"""Tokens of a prompt with its headline, as in the tutorial."""
 
 
-def open_model(name: str, *, quantise: bool = False) -> ModelSpec:
+def open_model(
+    name: str,
+    *,
+    quantise: bool = False,
+    base: str | None = None,
+    prompt: str | None = None,
+    quantisation: str | None = None,
+) -> ModelSpec:
     """Find the model a user names: `mini`, a directory, or a Hub id.
 
     `mini` is the embedded one wherever a command runs; a directory of that name is `./mini`.
-    `quantise` is for a causal base without an adapter: score it in 4 bits.
+    `quantise` is for a causal base without an adapter: score it in 4 bits. `base`, `prompt`
+    and `quantisation` say what a directory without a manifest does not, as `ModelConfig` has
+    them; the first two also replace what a manifest says.
 
     Raises:
         MissingInputError: no such directory, or the Hub cannot give it.
         ConfigError: it cannot score three sentiments, or not safely.
+        UsageError: an option that this kind of model does not have.
     """
+    given = Given(base=base, prompt=prompt, quantisation=quantisation)
     if name == DEFAULT_MODEL:
         if (Path(name) / CARD_FILE).exists():
             logger.warning("model mini is the embedded one; the folder of that name is ./mini")
-        return _open_adapter(name, Path(__file__).parent / "mini")
-    named = Path(name).expanduser()
-    if not named.is_dir():
-        if named.exists():
-            raise MissingInputError(f"model {name} is a file: name the directory it lies in")
-        named = from_hub(name)
+        return _open_folder(name, Path(__file__).parent / "mini", given, quantise=quantise)
+    named = model_folder(name)
     # Once: what is hashed and what is loaded must not differ by a link that is turned meanwhile.
     folder = named.resolve()
-    spec = _open_folder(name, folder, quantise=quantise)
+    spec = _open_folder(name, folder, given, quantise=quantise)
     spec = replace(spec, links=((named, folder), *spec.links))
     if spec.adapter is None:
         _ = spec.base_weights  # refused here if they are not whole
     return spec
 
 
-def _open_folder(name: str, folder: Path, *, quantise: bool) -> ModelSpec:
+def _open_folder(name: str, folder: Path, given: Given, *, quantise: bool) -> ModelSpec:
     if (folder / CARD_FILE).exists():
-        return _open_adapter(name, folder)
-    if (folder / "adapter_config.json").exists():
-        raise ConfigError(
-            f"{name} is an adapter without {CARD_FILE}, which names its labels and base: "
-            "train it with finsent-batch train"
-        )
-    return _open_plain(name, folder, quantise=quantise)
+        card = given.over(name, read_json(folder / CARD_FILE))
+    elif (folder / "adapter_config.json").exists():
+        card = adapter_card(name, folder, given)
+    else:
+        return _open_whole(name, folder, given, quantise=quantise)
+    return _open_card(name, folder, card)
 
 
 def canonical_name(name: str) -> str:
@@ -71,13 +85,75 @@ def canonical_name(name: str) -> str:
     return name if name == DEFAULT_MODEL else base_name(name)
 
 
+def portable(config: ModelConfig) -> ModelConfig:
+    """Return settings whose paths mean the same in every working folder."""
+    prompt = config.prompt
+    if prompt is not None and prompt not in PROMPTS:
+        prompt = str(Path(prompt).expanduser().resolve())
+    base = None if config.base is None else base_name(config.base)
+    return replace(config, model=canonical_name(config.model), base=base, prompt=prompt)
+
+
 def open_configured(config: ModelConfig) -> ModelSpec:
     """Find the model that settings name; see `open_model`."""
-    return open_model(config.model, quantise=config.weights == "nf4")
+    return open_model(
+        config.model,
+        quantise=config.weights == "nf4",
+        base=config.base,
+        prompt=config.prompt,
+        quantisation=config.quantisation,
+    )
 
 
-def _open_adapter(name: str, folder: Path) -> ModelSpec:
-    card = read_json(folder / CARD_FILE)
+def open_beside(config: ModelConfig) -> ModelSpec:
+    """Find a model that settings meant for another one apply to as well, where they can.
+
+    `base`, `prompt` and `quantisation` are for models without a manifest: one of several models
+    on the same headlines may have one, or be a classifier.
+
+    Raises:
+        FinsentError: as `open_model`.
+    """
+    try:
+        return open_configured(config)
+    except UsageError:
+        bare = replace(config, base=None, prompt=None, quantisation=None)
+        if bare == config:
+            raise
+    return open_configured(bare)
+
+
+def _open_card(name: str, folder: Path, card: dict[str, Any]) -> ModelSpec:
+    """Open an adapter, or a merged model, of which `card` says what it is."""
+    family = _family_of(name, card)
+    base, max_length, temperature = _settings(name, card)
+    merged = bool(card.get("merged"))
+    for required in () if merged else ("adapter_config.json", "adapter_model.safetensors"):
+        if not (folder / required).exists():
+            raise MissingInputError(f"model {name} lacks {required}: train it again or copy it")
+    if not merged:
+        check_safetensors(folder / "adapter_model.safetensors")
+        check_adapter(name, folder)
+    named = folder if merged else _base(name, base)
+    weights = named.resolve()
+    return ModelSpec(
+        name=name,
+        folder=folder,
+        base=weights,
+        links=((named, weights),),
+        adapter=None if merged else folder,
+        family=family,
+        max_length=max_length,
+        temperature=temperature,
+        prompt=Prompt.from_card(card.get("prompt"), name) if family == CAUSAL else None,
+        quantisation=settle_quantisation(
+            name, ConfigFile(weights), family, card.get("quantisation")
+        ),
+        card=card,
+    )
+
+
+def _family_of(name: str, card: dict[str, Any]) -> str:
     version = card.get("format_version")
     if not isinstance(version, int) or version > FORMAT_VERSION:
         raise ConfigError(
@@ -91,37 +167,7 @@ def _open_adapter(name: str, folder: Path) -> ModelSpec:
         )
     if card.get("labels") != list(LABELS):
         raise ConfigError(f"{name}: {CARD_FILE} must list the labels {list(LABELS)} in that order")
-    base, max_length, temperature = _settings(name, card)
-    merged = bool(card.get("merged"))
-    for required in () if merged else ("adapter_config.json", "adapter_model.safetensors"):
-        if not (folder / required).exists():
-            raise MissingInputError(f"model {name} lacks {required}: train it again or copy it")
-    if not merged:
-        check_safetensors(folder / "adapter_model.safetensors")
-        _check_imports(name, folder)
-    named = folder if merged else _base(name, base)
-    return ModelSpec(
-        name=name,
-        folder=folder,
-        base=named.resolve(),
-        links=((named, named.resolve()),),
-        adapter=None if merged else folder,
-        family=family,
-        max_length=max_length,
-        temperature=temperature,
-        prompt=Prompt.from_card(card.get("prompt"), name) if family == CAUSAL else None,
-        quantisation=card.get("quantisation"),
-        card=card,
-    )
-
-
-def _check_imports(name: str, folder: Path) -> None:
-    """Refuse an adapter for which peft would import a module that its file names."""
-    if read_json(folder / "adapter_config.json").get("megatron_config"):
-        raise ConfigError(
-            f"{name}: adapter_config.json has megatron_config, which imports code by name: "
-            "train it with finsent-batch train"
-        )
+    return str(family)
 
 
 def _base(name: str, base: str) -> Path:
@@ -129,11 +175,14 @@ def _base(name: str, base: str) -> Path:
     try:
         return resolve_base(base)
     except ConfigError as error:
-        raise ConfigError(f"{name}: {CARD_FILE} cannot be used: {error}") from None
+        raise ConfigError(f"{name}: its base cannot be used: {error}") from None
     except MissingInputError as error:
         if base == PACKAGED_BASE:
             raise
-        raise MissingInputError(f"{name}: its base {base} is not here ({error})") from None
+        raise MissingInputError(
+            f"{name}: its base {base} is not here ({error}); if it lies elsewhere, name it with "
+            "--base DIR"
+        ) from None
 
 
 def _settings(name: str, card: dict[str, Any]) -> tuple[str, int, float]:
@@ -158,49 +207,36 @@ def _settings(name: str, card: dict[str, Any]) -> tuple[str, int, float]:
     return base, max_length, temperature
 
 
-def _open_plain(name: str, folder: Path, *, quantise: bool) -> ModelSpec:
-    """Open a directory without `finsent.json`: a classifier, or a causal model asked as it is."""
+def _open_whole(name: str, folder: Path, given: Given, *, quantise: bool) -> ModelSpec:
+    """Open a directory without a manifest: a classifier, or a causal model asked as it is."""
     if not (folder / "config.json").exists():
         raise MissingInputError(f"{name} is no model directory: it has no config.json")
-    config = read_json(folder / "config.json")
-    architecture = (config.get("architectures") or ["?"])[0]
-    if architecture.endswith("ForCausalLM"):
+    config = ConfigFile(folder, name)
+    weight_files(folder)
+    family = family_by_name(name, folder, config)
+    if given.base is not None:
+        raise UsageError(f"--base is for an adapter: {name} is a whole model")
+    if family == CAUSAL:
+        wanted = "nf4" if quantise or given.quantisation == "nf4" else None
         return ModelSpec(
             name=name,
             folder=folder,
             base=folder,
             adapter=None,
             family=CAUSAL,
-            max_length=min(CAUSAL_MAX_LENGTH, config.get("max_position_embeddings", 2048)),
-            prompt=DEFAULT_PROMPT,
-            quantisation="nf4" if quantise else None,
+            max_length=min(CAUSAL_MAX_LENGTH, config.positions or CAUSAL_MAX_LENGTH),
+            prompt=given.named_prompt or DEFAULT_PROMPT,
+            quantisation=settle_quantisation(name, config, family, wanted),
         )
-    if "SequenceClassification" not in architecture:
-        raise ConfigError(
-            f"{name} is a {architecture}; finsent-batch scores sequence classifiers "
-            "(…ForSequenceClassification) with three labels and causal models (…ForCausalLM)"
-        )
-    limits = [DEFAULT_MAX_LENGTH, config.get("max_position_embeddings", DEFAULT_MAX_LENGTH)]
-    if (folder / "tokenizer_config.json").exists():
-        limit = read_json(folder / "tokenizer_config.json").get("model_max_length")
-        limits.append(int(limit) if limit else DEFAULT_MAX_LENGTH)
+    given.refuse_for_classifier(name)
+    settle_quantisation(name, config, family, None)
+    limits = (DEFAULT_MAX_LENGTH, config.positions, tokenizer_limit(folder))
     return ModelSpec(
         name=name,
         folder=folder,
         base=folder,
         adapter=None,
         family=CLASSIFIER,
-        label_order=_label_order(name, config.get("id2label") or {}),
-        max_length=min(limits),
+        label_order=config.label_order(),
+        max_length=min(limit for limit in limits if limit),
     )
-
-
-def _label_order(name: str, id2label: dict[str, str]) -> tuple[int, int, int]:
-    found = {label_index(str(label)): int(index) for index, label in id2label.items()}
-    if len(id2label) != 3 or set(found) != {0, 1, 2}:
-        words = ", ".join(map(str, id2label.values())) or "none"
-        raise ConfigError(
-            f"{name}: its labels are {words}; they must be negative, neutral and positive "
-            "(set id2label in its config.json)"
-        )
-    return found[0], found[1], found[2]

@@ -4,9 +4,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from ..config import DEFAULT_MODEL
 from ..io.atomic import replacing
-from .manifest import save_settings
+from .manifest import CARD_FILE, save_settings
 from .spec import ModelSpec
 
 _FRONT = """\
@@ -20,7 +19,9 @@ tags: [finance, sentiment, lora]
 
 
 def write_card(folder: Path, card: dict[str, Any]) -> None:
-    """Write `README.md` from what `finsent.json` says."""
+    """Write `README.md` from what `finsent.json` says; nothing for one that was written by hand."""
+    if "training" not in card:
+        return
     with replacing(folder / "README.md") as temporary:
         temporary.write_text(render_card(card), "utf-8")
 
@@ -35,8 +36,10 @@ def add_evaluation(
     The embedded model and directories that may not be written stay as they are;
     so does the fingerprint, which figures are no part of.
     """
-    if spec.adapter is None or spec.name == DEFAULT_MODEL or not os.access(spec.folder, os.W_OK):
+    if spec.adapter is None or spec.embedded or not os.access(spec.folder, os.W_OK):
         return
+    if not (spec.folder / CARD_FILE).exists():
+        return  # another program's directory stays as it is
     measured = {f"base/{data.name}": base, f"evaluate/{data.name}": metrics}
     figures = {
         part: {k: v for k, v in found.items() if k not in ("model", "model_fingerprint")}

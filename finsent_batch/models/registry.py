@@ -1,5 +1,6 @@
 """The models that a store knows, and which of them is the default."""
 
+import json
 from dataclasses import dataclass, replace
 
 from ..config import DEFAULT_MODEL, PROMOTED_MODEL, ModelConfig, StoreConfig
@@ -140,3 +141,21 @@ def roll_back(config: StoreConfig) -> tuple[Promotion, str]:
         )
         before = current_promotion(store)
     return found, before.model if before else DEFAULT_MODEL
+
+
+def near_tie(store: Store, fingerprint: str) -> float | None:
+    """Return the margin below which a model's int8 answers are not sure, if it was measured."""
+    rows = store.query(
+        "SELECT (details->>'int8_near_tie')::DOUBLE FROM models WHERE model_fingerprint = ?",
+        [fingerprint],
+    )
+    return None if not rows or rows[0][0] is None else float(rows[0][0])
+
+
+def keep_near_tie(store: Store, fingerprint: str, margin: float) -> None:
+    """Keep that margin with the model's record: it is measured once."""
+    store.connection.execute(
+        """UPDATE models SET details = json_merge_patch(coalesce(details, '{}'), ?)
+        WHERE model_fingerprint = ?""",
+        [json.dumps({"int8_near_tie": round(margin, 4)}), fingerprint],
+    )

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
-from ..config import ModelConfig
+from ..config import DEFAULT_MODEL, ModelConfig
 from ..errors import ConfigError, FinsentError, TryAgainError
 from ..hardware import resolve_device
 from .base_weights import weight_files
@@ -23,6 +23,10 @@ from .weight_files import FileHashes
 
 CLASSIFIER: Final = "sequence_classifier"
 CAUSAL: Final = "label_tokens"
+_VOCABULARIES: Final = (
+    "tokenizer.json", "tokenizer.model", "vocab.txt", "vocab.json", "spiece.model", "spm.model",
+    "sentencepiece.bpe.model",
+)  # fmt: skip
 
 # Raised whenever the arithmetic of scoring changes what a model answers, or what is hashed.
 _SCORING_VERSION = 2
@@ -64,11 +68,14 @@ class ModelSpec:
         return weight_files(self.base)
 
     @property
+    def embedded(self) -> bool:
+        """Whether this is `mini`, the model that comes with the package."""
+        return self.name == DEFAULT_MODEL
+
+    @property
     def tokenizer(self) -> Path:
         """Folder that holds the tokenizer."""
-        own = self.adapter is not None and any(
-            (self.folder / name).exists() for name in ("tokenizer.json", "tokenizer.model")
-        )
+        own = self.adapter is not None and any((self.folder / n).exists() for n in _VOCABULARIES)
         return self.folder if own else self.base
 
     @property

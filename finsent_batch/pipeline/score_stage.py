@@ -4,12 +4,12 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 
 from ..errors import BadDataError, UnavailableError
 from ..failpoints import failpoint
 from ..hardware import gpu_count
-from ..models.directory import canonical_name
+from ..models.directory import portable
+from ..models.registry import keep_near_tie, near_tie
 from ..progress import Progress
 from ..scorers.load import load_scorer
 from .engines.base import CommitSettings, EngineResult
@@ -80,8 +80,11 @@ def choose_engine(wanted: str, device: str, address: str | None = None) -> str:
 
 def _here(run: ScoreRun, plan: Plan, commit: CommitSettings, progress: Progress) -> EngineResult:
     with timed(run.summary, "load_model"):
-        scorer = load_scorer(run.model)
+        known = near_tie(run.store, run.model.fingerprint)
+        scorer = load_scorer(run.model, near_tie=known)
         failpoint("load_model")
+        if known is None and scorer.near_tie is not None:
+            keep_near_tie(run.store, run.model.fingerprint, scorer.near_tie)
     run.stop.check()
     run.summary.path = scorer.path
     with timed(run.summary, "score"):
@@ -90,7 +93,7 @@ def _here(run: ScoreRun, plan: Plan, commit: CommitSettings, progress: Progress)
 
 def _on_ray(run: ScoreRun, plan: Plan, commit: CommitSettings, progress: Progress) -> EngineResult:
     # Actors do not work in this process's folder.
-    named = replace(run.config.model, model=canonical_name(run.config.model.model))
+    named = portable(run.config.model)
     assignment = ActorConfig(config=named, model=run.model, cores=run.config.cpus_per_actor)
     with timed(run.summary, "score"):
         scored = run_ray(

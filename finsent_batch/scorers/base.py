@@ -41,6 +41,8 @@ class Scorer(Protocol):
     """The arithmetic in use: `fp32`, `bf16`, `int8`, `fp8` or `nf4`."""
     path: str
     """How batches are run, named in the summary."""
+    near_tie: float | None
+    """The margin below which int8's answers are scored again in fp32; None in other arithmetic."""
 
     def score(self, texts: Sequence[str]) -> Iterator[ScoredBatch]:
         """Score texts, in batches of the scorer's own making and order.

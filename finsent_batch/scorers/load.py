@@ -5,8 +5,10 @@ from ..optional_imports import quiet_bitsandbytes
 from .base import Scorer
 
 
-def load_scorer(model: ResolvedModel) -> Scorer:
+def load_scorer(model: ResolvedModel, *, near_tie: float | None = None) -> Scorer:
     """Load the model that was hashed; this is where torch is first imported.
+
+    `near_tie` is the model's bound for int8 where it was measured before; see `Scorer`.
 
     Raises:
         TryAgainError: its files are no longer those.
@@ -14,18 +16,20 @@ def load_scorer(model: ResolvedModel) -> Scorer:
     """
     quiet_bitsandbytes()
     try:
-        return _load(model)
+        return _load(model, near_tie)
     finally:
         model.check_unchanged()  # also where half of another model cannot be loaded
 
 
-def _load(model: ResolvedModel) -> Scorer:
+def _load(model: ResolvedModel, near_tie: float | None) -> Scorer:
     spec, device, weights = model.spec, model.device, model.weights
     budget = model.max_batch_tokens
     if spec.family == CLASSIFIER:
         from .encoder.scorer import EncoderScorer
 
-        return EncoderScorer(spec, device=device, weights=weights, max_batch_tokens=budget)
+        return EncoderScorer(
+            spec, device=device, weights=weights, max_batch_tokens=budget, near_tie=near_tie
+        )
     from .causal.scorer import LabelTokenScorer
 
     return LabelTokenScorer(spec, device=device, weights=weights, max_batch_tokens=budget)

@@ -22,7 +22,8 @@ from ..hardware import resolve_device
 from ..labelled.mixture import epoch_rows
 from ..labelled.split_folders import Labelled, held_out, load_splits
 from ..labels import LABELS
-from ..models.base_weights import FROM_DISK, resolve_base, weight_files
+from ..models.base_weights import FROM_DISK, weight_files
+from ..models.locate import resolve_base
 from ..models.manifest import save_settings
 from ..models.model_card import write_card
 from ..models.prompts import DEFAULT_PROMPT
@@ -32,7 +33,7 @@ from ..progress import Progress, StopRequest
 from ..scorers.causal.decoders import packable
 from ..scorers.causal.load import compute_dtype
 from ..scorers.causal.packed_attention import NAME as PACKED
-from ..scorers.causal.prompt_tokens import PromptTokens, load_backend, load_prompt_tokens
+from ..scorers.causal.prompt_tokens import PromptTokens, load_prompt_tokens
 from ..scorers.causal.scorer import LabelTokenScorer
 from ..train_config import TrainConfig
 from .calibrate import Logits, calibrate
@@ -169,7 +170,7 @@ def _prompts(
     config: TrainConfig, spec: ModelSpec, tokens: PromptTokens, data: Labelled, ranks: Ranks
 ) -> dict[str, Dataset]:
     """Return the rows to train on and those to validate on, as prompts with their answers."""
-    answers = Answers.of(load_backend(spec), DEFAULT_PROMPT)
+    answers = Answers(ids=tokens.answers)
     rows = epoch_rows(data.splits["train"], replace(config, class_weights="none"), held_out(data))
     if config.class_weights == "balanced":
         rows = balanced(rows, config.seed)

@@ -7,10 +7,8 @@ from typing import Any
 import polars as pl
 import torch
 from datasets import Dataset
-from tokenizers import Tokenizer
 
 from ..labels import LABELS
-from ..models.prompts import Prompt
 from ..scorers.causal.packed_attention import Packing
 from ..scorers.causal.prompt_tokens import PromptTokens
 
@@ -23,17 +21,6 @@ class Answers:
     """The tokens that each label's word adds to a prompt, as in `LABELS`."""
 
     ids: tuple[list[int], ...]
-
-    @staticmethod
-    def of(tokenizer: Tokenizer, prompt: Prompt) -> "Answers":
-        """Tokenise each answer behind a prompt, as it follows there."""
-        question = prompt.ask("x")
-        asked = len(tokenizer.encode(question).ids)
-        return Answers(
-            ids=tuple(
-                tokenizer.encode(question + prompt.answer(label)).ids[asked:] for label in LABELS
-            )
-        )
 
     @property
     def longest(self) -> int:

@@ -36,7 +36,7 @@ from .causal_dataset import PackedCollator
 from .checkpoints import CHECKPOINTS, last_checkpoint, state_of
 from .cuda_graphs import GraphedTrainer
 from .distributed import Ranks
-from .lora_layers import arrange_for_training
+from .lora_layers import arrange_for_training, check_layers
 from .micro_batch import MicroBatch
 
 _SLOW_ON_A_CPU = 2 * 10**9
@@ -83,7 +83,13 @@ def adapted(config: TrainConfig, model: Any, compute: torch.dtype) -> Any:
     try:
         model = get_peft_model(model, lora)
     except ValueError as error:  # its message names the layers that there are not
-        raise UsageError(f"--target-modules {config.target_modules}: {error}") from None
+        advice = ""
+        if "ParamWrapper" in str(error):
+            advice = (
+                ": experts are no linear layers; use --target-modules q_proj,k_proj,v_proj,o_proj"
+            )
+        raise UsageError(f"--target-modules {config.target_modules}: {error}{advice}") from None
+    check_layers(config.base or "", model)
     ends = (model.get_input_embeddings(), model.get_output_embeddings())
     if any(isinstance(end, LoraLayer) for end in ends):
         raise UsageError(

@@ -19,15 +19,18 @@ from transformers import (
     set_seed,
 )
 
+from ..errors import ConfigError
 from ..hardware import available_cores
 from ..labelled.mixture import epoch_rows
 from ..labelled.split_folders import held_out, load_splits
-from ..models.base_weights import FROM_DISK, PACKAGED_BASE, resolve_base, weight_files
+from ..models.base_weights import FROM_DISK, weight_files
+from ..models.locate import PACKAGED_BASE, resolve_base
 from ..models.manifest import TRAINING_LOG, save_settings
 from ..models.model_card import write_card
 from ..models.spec import CLASSIFIER
 from ..progress import Progress
 from ..scorers.encoder.model import new_classifier
+from ..scorers.guard import loading
 from ..train_config import TrainConfig
 from .calibrate import calibrate
 from .callbacks import check_finite
@@ -37,7 +40,9 @@ from .output import check_output, save_model
 
 logger = logging.getLogger(__name__)
 
-_TARGET_MODULES: Final = ["query", "key", "value", "dense"]
+_TARGET_MODULES: Final = ("query", "key", "value", "dense")
+"""BERT's names of its linear layers; other families' follow them."""
+_HEADS: Final = ("classifier", "score")
 
 
 def train_encoder(config: TrainConfig, progress: Progress) -> dict[str, dict[str, Any]]:
@@ -50,7 +55,8 @@ def train_encoder(config: TrainConfig, progress: Progress) -> dict[str, dict[str
     torch.set_num_threads(config.threads or available_cores())
     try:
         set_seed(config.seed)
-        tokenizer = AutoTokenizer.from_pretrained(base, **FROM_DISK)
+        with loading(f"the tokenizer in {base}"):
+            tokenizer = AutoTokenizer.from_pretrained(base, **FROM_DISK)
         model = _adapted(config, base)
         headlines = pl.concat([data.splits["train"]["headline"], data.splits["valid"]["headline"]])
         cut = count_cut(tokenizer, headlines.to_list(), config.max_length)
@@ -86,15 +92,45 @@ def train_encoder(config: TrainConfig, progress: Progress) -> dict[str, dict[str
 
 
 def _adapted(config: TrainConfig, base: Path) -> Any:
+    """Return a base with a new head and a fresh adapter on its linear layers.
+
+    Trained and saved whole is the head, and all else that the base has not, such as a pooler.
+
+    Raises:
+        ConfigError: the base has no linear layers.
+    """
+    model, new = new_classifier(base, config.pooling)
+    whole = sorted({*(name for name in _HEADS if hasattr(model, name)), *new_parts(model, new)})
+    linears = [name for name, m in model.named_modules() if isinstance(m, torch.nn.Linear)]
+    inside = [name for name in linears if any(f"{name}.".startswith(f"{w}.") for w in whole)]
+    names = {name.rpartition(".")[2] for name in linears if name not in inside}
+    if not names:
+        raise ConfigError(f"{base} has no linear layers to adapt: name another base")
     lora = LoraConfig(
         task_type="SEQ_CLS",
         r=config.lora_r,
         lora_alpha=config.lora_alpha,
         lora_dropout=config.lora_dropout,
-        target_modules=_TARGET_MODULES,
-        modules_to_save=["classifier"],
+        target_modules=[n for n in _TARGET_MODULES if n in names]
+        + sorted(names - set(_TARGET_MODULES)),
+        exclude_modules=inside or None,
+        modules_to_save=whole,
     )
-    return get_peft_model(new_classifier(base, config.pooling), lora)
+    return get_peft_model(model, lora)
+
+
+def new_parts(model: Any, new: list[str]) -> list[str]:
+    """Return the largest parts of a model all of whose weights are new."""
+    fresh, parts = set(new), set()
+    every = [name for name, _ in model.named_parameters()]
+    for weight in new:
+        path = weight.split(".")
+        for depth in range(1, len(path)):
+            part = ".".join(path[:depth])
+            if all(name in fresh for name in every if name.startswith(f"{part}.")):
+                parts.add(part)
+                break
+    return sorted(parts)
 
 
 def _round_to_half(model: Any) -> None:

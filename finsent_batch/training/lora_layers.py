@@ -8,12 +8,14 @@ own. peft still holds the parameters and saves them.
 """
 
 from functools import partial
+from inspect import signature
 from typing import Any
 
 import torch
 from peft.tuners.lora import LoraLayer
 from torch.nn import functional
 
+from ..errors import ConfigError
 from ..scorers.causal.linear import unpack
 
 
@@ -71,8 +73,37 @@ def arrange_for_training(model: Any, compute: torch.dtype) -> None:
     for module in model.modules():
         if isinstance(module, LoraLayer):
             module.forward = partial(_adapted, module, compute)
-        elif hasattr(module, "variance_epsilon"):
+        elif hasattr(module, "variance_epsilon") and _is_rms_norm(module):
             module.forward = partial(_normed, module, compute)
+
+
+def check_layers(base: str, model: Any) -> None:
+    """Refuse an adapter on layers whose arithmetic is another than a linear layer's.
+
+    Raises:
+        ConfigError: a layer is of another kind, such as GPT-2's Conv1D.
+    """
+    adapted = (m.get_base_layer() for m in model.modules() if isinstance(m, LoraLayer))
+    kinds = torch.nn.Linear | torch.nn.Embedding
+    strange = {type(layer).__name__ for layer in adapted if not isinstance(layer, kinds)}
+    if strange:
+        raise ConfigError(
+            f"{base}: its layers are {', '.join(sorted(strange))}, which an adapter here does not "
+            "go on: name a base whose layers are linear ones, such as a Llama"
+        )
+
+
+def _is_rms_norm(module: Any) -> bool:
+    """Return whether a norm is the plain root-mean-square one; Cohere's subtracts a mean, too."""
+    weight = getattr(module, "weight", None)
+    if weight is None or weight.dim() != 1 or len(signature(module.forward).parameters) != 1:
+        return False  # with a gate, too, as in Mamba's kin
+    # Seeds of the training are not touched: any numbers that are not zero on average will do.
+    x = torch.linspace(-1.0, 3.0, len(weight), device=weight.device)[None]
+    with torch.no_grad():
+        own = module(x).float()
+        plain = functional.rms_norm(x, (len(weight),), weight.float(), module.variance_epsilon)
+    return bool(torch.allclose(own, plain, rtol=1e-2, atol=1e-2))
 
 
 def _adapted(module: Any, compute: torch.dtype, x: torch.Tensor) -> torch.Tensor:

@@ -7,7 +7,8 @@ from typing import Any, Final
 
 from ..labelled.split_folders import Labelled, split_notes
 from ..labels import LABELS
-from ..models.base_weights import PACKAGED_BASE, base_name, weight_files
+from ..models.base_weights import weight_files
+from ..models.locate import PACKAGED_BASE, base_name
 from ..models.manifest import FORMAT_VERSION
 from ..models.weight_files import FileHashes
 from ..train_config import CAUSAL, ENCODER, TrainConfig, family_of, settings_of

@@ -2,10 +2,11 @@
 
 The adapter is folded into the weights it was trained on: those of a 4-bit base
 as they come out of dequantisation, not the originals, which it never saw. The
-result is bf16 and about as large as the original base.
+result is in the base's own precision, bf16 where that is 4 or 8 bits.
 """
 
 import shutil
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from ..errors import CannotCreateError, ConfigError, StorageError
 from ..hardware import resolve_device
 from ..io.paths import check_folder
 from ..models.base_weights import weight_files
+from ..models.config_file import ConfigFile
 from ..models.directory import open_model
 from ..models.manifest import CARD_FILE, MODEL_FILES, save_settings
 from ..models.spec import CAUSAL, ModelSpec
@@ -25,11 +27,20 @@ from ..optional_imports import quiet_bitsandbytes
 from .failures import full_disk
 
 
-def merge(model: str, output: Path, *, overwrite: bool = False) -> list[Path]:
+def merge(
+    model: str,
+    output: Path,
+    *,
+    overwrite: bool = False,
+    base: str | None = None,
+    prompt: str | None = None,
+    quantisation: str | None = None,
+) -> list[Path]:
     """Fold the adapter of a causal model into its base and write a checkpoint.
 
     Returns the weight files written. The folder also gets the tokenizer and a
-    `finsent.json`, so that `score --model` takes it as it took the adapter.
+    `finsent.json`, so that `score --model` takes it as it took the adapter. `base`, `prompt`
+    and `quantisation` are as in `ModelConfig`.
 
     Raises:
         ConfigError: the model is no adapter of a causal base.
@@ -37,11 +48,11 @@ def merge(model: str, output: Path, *, overwrite: bool = False) -> list[Path]:
         StorageError: the disk is full.
         FinsentError: the model cannot be loaded.
     """
-    spec = open_model(model)
+    spec = open_model(model, base=base, prompt=prompt, quantisation=quantisation)
     if spec.family != CAUSAL or spec.adapter is None:
         raise ConfigError(
-            f"{model} is no adapter of a causal model: merge is for what "
-            "train --preset llama2-7b writes"
+            f"{model} is no adapter of a causal model, which is what merge is for: train --preset "
+            "llama2-7b and peft write them"
         )
     if any((output / name).exists() for name in MODEL_FILES) and not overwrite:
         raise CannotCreateError(f"{output} holds a model: use --overwrite or another -o")
@@ -78,27 +89,57 @@ def _remove_weights(folder: Path) -> None:
 
 
 def _dense(spec: ModelSpec) -> Any:
-    """Return the base as a plain bf16 model whose linear layers have the adapter in them."""
-    from transformers import AutoModelForCausalLM
+    """Return the base as a plain model whose linear layers have the adapter in them.
 
-    from ..models.base_weights import WEIGHTS_FROM_DISK
+    Its dtype is that of the base's files, bf16 where these are quantised.
+    """
     from ..scorers.causal.linear import DenseLinear
     from ..scorers.causal.load import fold_adapter, load_base
 
     _ = spec.base_weights  # refused here if they are not whole
-    nf4, compute = spec.quantisation == "nf4", torch.bfloat16
-    folded = load_base(spec.base, nf4=nf4, device=resolve_device("auto"), compute=compute)
+    nf4, dtype = spec.quantisation == "nf4", _dtype(spec)
+    model = load_base(spec.base, nf4=nf4, device=resolve_device("auto"), compute=dtype)
     # Kept in 4 bits and unpacked a layer at a time: two dense copies of 7B are 27 GB.
-    fold_adapter(folded, spec, weights="nf4" if nf4 else "bf16", compute=compute)
-    dense = AutoModelForCausalLM.from_pretrained(
-        spec.base, dtype=torch.bfloat16, **WEIGHTS_FROM_DISK
-    )
-    for name, module in folded.named_modules():
+    fold_adapter(model, spec, weights="nf4" if nf4 else "bf16", compute=dtype)
+    for name, module in list(model.named_modules()):
         if isinstance(module, DenseLinear):
-            target = dense.get_submodule(name)
-            assert isinstance(target, nn.Linear)
-            target.weight.data.copy_(module.dense(compute)[0])
-    return dense
+            parent, _, child = name.rpartition(".")
+            setattr(model.get_submodule(parent), child, _plain(*module.dense(dtype)))
+    return _unquantised(model, dtype)
+
+
+def _unquantised(model: Any, dtype: torch.dtype) -> Any:
+    """Return a model of the same weights that knows nothing of how they were stored before."""
+    from transformers import AutoModelForCausalLM
+
+    config = deepcopy(model.config)
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
+    config.dtype = dtype
+    with torch.device("meta"):
+        plain = AutoModelForCausalLM.from_config(config, dtype=dtype)
+    weights = {name: tensor.to("cpu", dtype) for name, tensor in model.state_dict().items()}
+    plain.load_state_dict(weights, assign=True)
+    plain.tie_weights()
+    return plain
+
+
+def _dtype(spec: ModelSpec) -> torch.dtype:
+    config = ConfigFile(spec.base)
+    found = getattr(torch, config.dtype, None) if config.dtype else None
+    if spec.quantisation or config.quantisation or not isinstance(found, torch.dtype):
+        return torch.bfloat16
+    return found
+
+
+def _plain(weight: torch.Tensor, bias: torch.Tensor | None) -> nn.Linear:
+    """Return an ordinary layer of these weights, in main memory."""
+    outputs, inputs = weight.shape
+    layer = nn.Linear(inputs, outputs, bias=bias is not None, device="meta")
+    layer.weight = nn.Parameter(weight.cpu(), requires_grad=False)
+    if bias is not None:
+        layer.bias = nn.Parameter(bias.cpu(), requires_grad=False)
+    return layer
 
 
 def _copy_tokenizer(spec: ModelSpec, output: Path) -> None:

@@ -78,7 +78,7 @@ def test_a_command_of_a_group_has_its_table(run, toml, monkeypatch):
     assert rows["store"] == ("a.duckdb", "config file")
     done = run("--config", toml("[models.promot]\n"), "config", "show")
     assert done.code == 78
-    assert "unknown key 'promot' in [models]; known: promote" in done.err
+    assert "unknown key 'promot' in [models]; known: convert, describe, promote" in done.err
 
 
 def test_a_variable_that_an_option_refuses_is_shown_with_the_reason(run, monkeypatch):
@@ -221,7 +221,7 @@ def test_a_store_in_the_file_is_for_the_store_s_commands_too(run, toml):
         ),
         (
             "[score]\nnope = 1",
-            "unknown key 'nope' in [score]; known: actors, append, commit-seconds, cpus-per-actor",
+            "unknown key 'nope' in [score]; known: actors, append, base, commit-seconds",
         ),
         ("[scores]\nlimit = 1", "unknown key 'scores' in the top level"),
         ("score = 1", "score = 1: must be a table, [score]"),

@@ -65,7 +65,7 @@ def test_a_base_without_a_tokenizer_is_refused(run, feed, base_copy):
     for file in base_copy.glob("tokenizer*"):
         file.unlink()
     said = refused(run, 78, "--model", base_copy)
-    assert f"{base_copy} holds no tokenizer that can be loaded" in said
+    assert f"the tokenizer in {base_copy} cannot be loaded" in said
     assert "copy tokenizer.json" in said
 
 
@@ -122,7 +122,7 @@ def test_4_bits_for_an_adapter_of_an_unquantised_base_are_refused(run, feed, ada
     assert "trained on a base that was not quantised" in said
 
 
-@pytest.mark.parametrize("architectures", [["LlamaModel"], ["LlamaForTokenClassification"], None])
+@pytest.mark.parametrize("architectures", [["LlamaModel"], ["LlamaForTokenClassification"]])
 def test_a_model_that_answers_nothing_is_refused(run, feed, base_copy, architectures):
     config = json.loads((base_copy / "config.json").read_text())
     (base_copy / "config.json").write_text(json.dumps(config | {"architectures": architectures}))

@@ -15,8 +15,9 @@ from finsent_batch.models.directory import open_model
 from finsent_batch.models.prompts import DEFAULT_PROMPT, Prompt, neutralise
 from finsent_batch.scorers.causal.prompt_tokens import (
     PromptTokens,
-    load_backend,
     load_prompt_tokens,
+    load_text_ids,
+    load_tokenizer,
 )
 
 BEFORE, AFTER = DEFAULT_PROMPT.ask("\0").split("\0")
@@ -45,7 +46,7 @@ def tokens(causal_base):
 
 @pytest.fixture(scope="module")
 def backend(causal_base):
-    return load_backend(open_model(str(causal_base())))
+    return load_tokenizer(causal_base()).backend_tokenizer
 
 
 def text_of(backend, ids):
@@ -95,10 +96,10 @@ def test_a_prompt_survives_its_card():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"version": 2}, "its prompt has version 2, this version of finsent-batch knows 1"),
-        ({"version": "new"}, "names no prompt with a version"),
-        ({"template": "{headline} ="}, r"must hold \[\{headline\}\] once"),
-        ({"template": "[{headline}] {headline} ="}, r"must hold \[\{headline\}\] once"),
+        ({"version": 3}, "has version 3, this version of finsent-batch knows 2"),
+        ({"version": "new"}, "names no prompt with a template"),
+        ({"template": "[] ="}, r"must hold \{headline\} once"),
+        ({"template": "[{headline}] {headline} ="}, r"must hold \{headline\} once"),
         ({"label_words": {"positive": "up"}}, "three label words"),
         ({"label_words": None}, "three label words"),
     ],
@@ -204,15 +205,10 @@ def test_label_words_with_the_same_first_token_are_refused_and_named(backend):
 
 
 def test_a_label_word_that_merges_with_the_prompts_end_is_refused(backend):
-    """As with a tokenizer that puts an end of text behind every prompt."""
-    from tokenizers import Tokenizer, processors
-
-    ending = Tokenizer.from_str(backend.to_str())
-    ending.post_processor = processors.TemplateProcessing(
-        single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 1)]
-    )
-    with pytest.raises(ConfigError, match="end the prompt template differently"):
-        PromptTokens(ending, DEFAULT_PROMPT, 512)
+    """As where a blank stands before the word, and the tokenizer makes one token of both."""
+    ending = Prompt(template=f"{DEFAULT_PROMPT.template} ")
+    with pytest.raises(ConfigError, match=r"end the prompt template differently.*seam"):
+        PromptTokens(backend, ending, 512)
 
 
 @pytest.fixture
@@ -229,12 +225,12 @@ def sentencepiece_base(causal_base, data, tmp_path):
 
 
 def test_a_sentencepiece_tokenizer_is_read(sentencepiece_base):
-    backend = load_backend(open_model(str(sentencepiece_base)))
-    assert backend.encode("hello world", add_special_tokens=False).ids == [22172, 3186]
+    ids = load_text_ids(open_model(str(sentencepiece_base)))
+    assert ids.alone("hello world") == [22172, 3186]
 
 
 @pytest.mark.parametrize("missing", ["sentencepiece", "google.protobuf"])
 def test_without_what_reads_it_the_install_line_is_named(sentencepiece_base, missing, monkeypatch):
     monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(UnavailableError, match=rf"{missing} would read: pip install"):
-        load_backend(open_model(str(sentencepiece_base)))
+        load_tokenizer(sentencepiece_base)

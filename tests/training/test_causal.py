@@ -104,16 +104,15 @@ def test_a_packed_batch_has_the_loss_and_gradients_of_a_padded_one(
     from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
     from finsent_batch.models.directory import open_model
-    from finsent_batch.models.prompts import DEFAULT_PROMPT
     from finsent_batch.scorers.causal.load import load_base
     from finsent_batch.scorers.causal.packed_attention import NAME
-    from finsent_batch.scorers.causal.prompt_tokens import load_backend, load_prompt_tokens
+    from finsent_batch.scorers.causal.prompt_tokens import load_prompt_tokens
     from finsent_batch.training.causal_dataset import Answers, PackedCollator, training_set
 
     spec = open_model(str(causal_base()))
     tokens = load_prompt_tokens(spec)
     rows = pl.read_parquet(split / "train.parquet").head(6)
-    answers = Answers.of(load_backend(spec), DEFAULT_PROMPT)
+    answers = Answers(ids=tokens.answers)
     dataset, cut = training_set(tokens, answers, rows, loss="label")
     assert cut == 0
     entries = [dataset[i] for i in range(6)]
@@ -162,12 +161,12 @@ def test_the_loss_counts_the_label_alone_or_the_whole_text(
     causal_base: Callable[..., Path],
 ) -> None:
     from finsent_batch.models.directory import open_model
-    from finsent_batch.models.prompts import DEFAULT_PROMPT
-    from finsent_batch.scorers.causal.prompt_tokens import load_backend, load_prompt_tokens
+    from finsent_batch.scorers.causal.prompt_tokens import load_prompt_tokens
     from finsent_batch.training.causal_dataset import IGNORED, Answers, training_set
 
     spec = open_model(str(causal_base()))
-    tokens, answers = load_prompt_tokens(spec), Answers.of(load_backend(spec), DEFAULT_PROMPT)
+    tokens = load_prompt_tokens(spec)
+    answers = Answers(ids=tokens.answers)
     assert tuple(ids[0] for ids in answers.ids) == tokens.label_ids
     rows = pl.DataFrame({"headline": ["oil rises", "x" * 5000], "label": ["positive", "neutral"]})
     by_label, cut = training_set(tokens, answers, rows, loss="label")

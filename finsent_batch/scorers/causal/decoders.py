@@ -5,6 +5,7 @@ computed once; `PaddedDecoder` is transformers' own forward on right-padded rows
 Both compare three rows of the output head, in fp32, at each prompt's last token.
 """
 
+import inspect
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, Protocol
@@ -16,7 +17,6 @@ from ...labels import LABELS
 from ..batching import pad
 from .layers import ACTIVATIONS, ScoringLayer
 from .packed_attention import Packing, States
-from .prompt_tokens import PromptTokens
 
 PACKABLE: Final = frozenset({"llama", "mistral", "qwen2", "qwen3"})
 """`model_type`s whose decoder is embedding, layers, norm, and nothing between them."""
@@ -53,29 +53,60 @@ class LabelHead:
 
 
 class PaddedDecoder:
-    """Right-padded rows through the model as transformers has it; for any architecture."""
+    """Right-padded rows through the model as transformers has it; for any architecture.
 
-    name = "padded"
+    With `own_head` the logits are the model's own, scaled or capped as it may be; else they
+    are `LabelHead`'s, of the last tokens' states alone. Unless `mixed`, only rows of one
+    length share a batch, for models that a row's padding reaches.
+    """
 
-    def __init__(self, model: Any, label_ids: Sequence[int]) -> None:
-        self._body = model.base_model
-        self._head = LabelHead(model, label_ids)
+    def __init__(
+        self, model: Any, label_ids: Sequence[int], *, own_head: bool = False, mixed: bool = True
+    ) -> None:
+        self.name = "padded" if mixed else "texts of one length together"
+        self._model = model
+        self._labels = list(label_ids)
+        self._head = None if own_head else LabelHead(model, label_ids)
+        self._mixed = mixed
+        self._takes = set(inspect.signature(model.forward).parameters)
 
     def size(self, row: Sequence[int]) -> int:
         return len(row)
 
     @torch.inference_mode()
     def logits(self, rows: Sequence[Sequence[int]], dtype: torch.dtype) -> torch.Tensor:
-        ids, mask = (torch.from_numpy(x).to(self._head.device) for x in pad(rows, 0))
         with self._parameters_in(dtype):
-            inputs = self._body.get_input_embeddings()(ids)
-            states = self._body(inputs_embeds=inputs, attention_mask=mask, use_cache=False)[0]
-        return self._head(states[torch.arange(len(rows)), mask.sum(1) - 1])
+            if self._mixed:
+                return self._batch(rows)
+            result = torch.empty(len(rows), len(LABELS), device=self._model.device)
+            for length in {len(row) for row in rows}:
+                chosen = [i for i, row in enumerate(rows) if len(row) == length]
+                result[chosen] = self._batch([rows[i] for i in chosen])
+            return result
+
+    def _batch(self, rows: Sequence[Sequence[int]]) -> torch.Tensor:
+        ids, mask = (torch.from_numpy(x).to(self._model.device) for x in pad(rows, 0))
+        last = mask.sum(1) - 1
+        everyone = torch.arange(len(rows), device=ids.device)
+        given: dict[str, Any] = {"input_ids": ids, "attention_mask": mask}
+        if self._head is not None:
+            states = self._model.base_model(**given, use_cache=False)[0]
+            return self._head(states[everyone, last])
+        if "use_cache" in self._takes:
+            given["use_cache"] = False
+        if "logits_to_keep" in self._takes:
+            given["logits_to_keep"], last = torch.unique(last, return_inverse=True)
+        logits = self._model(**given).logits
+        if logits.shape[1] == ids.shape[1] and "logits_to_keep" in self._takes:
+            last = mask.sum(1) - 1  # it took the argument and kept them all
+        own: torch.Tensor = logits[everyone, last][:, self._labels].float()
+        return own
 
     @contextmanager
     def _parameters_in(self, dtype: torch.dtype) -> Iterator[None]:
         """Cast what is no scoring layer, such as norms, for a while; the way back is exact."""
-        before = {parameter: parameter.dtype for parameter in self._body.parameters()}
+        whole = self._model if self._head is None else self._model.base_model
+        before = {p: p.dtype for p in whole.parameters() if p.is_floating_point()}
         try:
             for parameter in before:
                 parameter.data = parameter.data.to(dtype)
@@ -156,10 +187,3 @@ def packable(config: Any, longest: int) -> bool:
     window = getattr(config, "sliding_window", None) or longest
     head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     return bool(window >= longest and head.bit_count() == 1)
-
-
-def make_decoder(model: Any, tokens: PromptTokens, *, packed: bool | None = None) -> Decoder:
-    """Return the way to run a model: packed where its architecture allows it, unless told."""
-    if packable(model.config, tokens.max_length) if packed is None else packed:
-        return PackedDecoder(model, tokens.label_ids, tokens.prefix)
-    return PaddedDecoder(model, tokens.label_ids)

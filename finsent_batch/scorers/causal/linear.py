@@ -205,8 +205,12 @@ def converted(layer: nn.Linear, weights: str, dtype: torch.dtype, low_rank: LowR
         # Where and as each batch folds it: moving it for every batch would cost more than folding.
         part = low_rank and low_rank.to(packed.device, dtype)
         return Nf4Linear(packed, state, bias, part)
+    scales = getattr(layer.weight, "SCB", None)
     if state is not None:
         weight = unpack(layer.weight.data, state, dtype)
+    elif scales is not None:
+        # bitsandbytes' 8 bits: the largest of each row is 127 (LLM.int8, Dettmers et al. 2022).
+        weight = (layer.weight.data.float() * (scales.float() / 127)[:, None]).to(dtype)
     else:
         weight = layer.weight.detach().to(dtype, copy=True)
     weight = fold(weight, low_rank)

@@ -4,17 +4,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError
 from torch import nn
-from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+from transformers import (
+    AutoModelForCausalLM,
+    BitsAndBytesConfig,
+    FineGrainedFP8Config,
+    Mxfp4Config,
+)
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 from transformers.utils import logging as transformers_logging
 
-from ...errors import BadDataError, ConfigError, MissingInputError, UnavailableError, first_line
+from ...errors import BadDataError, UnavailableError
 from ...hardware import main_memory
 from ...models.base_weights import WEIGHTS_FROM_DISK
+from ...models.config_file import DEQUANTISED, ConfigFile
 from ...models.spec import ModelSpec
 from ...optional_imports import load_bitsandbytes
+from ..guard import loading
+from ..loaded import absent_weights, check_known, check_unexpected
 from .linear import converted
 from .lora import read_adapter
 
@@ -52,39 +59,46 @@ def load_base(folder: Path, *, nf4: bool, device: str, compute: torch.dtype) -> 
         BadDataError: the weights are damaged, or not all of `config.json`'s model.
         UnavailableError: 4 bits without bitsandbytes.
     """
-    if nf4:
+    config = ConfigFile(folder)
+    dequantised = config.quantisation in DEQUANTISED
+    if nf4 or "bitsandbytes" in (config.quantisation or ""):
         load_bitsandbytes()
+    check_known(str(folder), folder, MODEL_FOR_CAUSAL_LM_MAPPING)
     try:
-        model, found = AutoModelForCausalLM.from_pretrained(
-            folder,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,  # looked at below
-            dtype="auto",
-            quantization_config=nf4_config(compute) if nf4 else None,
-            device_map={"": device},
-            **WEIGHTS_FROM_DISK,
-        )
+        with loading(str(folder)):
+            model, found = AutoModelForCausalLM.from_pretrained(
+                folder,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # looked at below
+                # What a quantisation is undone to; else as stored.
+                dtype=compute if dequantised else "auto",
+                device_map={"": device},
+                **_quantisation(config, nf4=nf4, compute=compute),
+                **WEIGHTS_FROM_DISK,
+            )
     except torch.OutOfMemoryError:
         raise UnavailableError(
             f"{folder} does not fit into the memory of {device}: use "
             f"{'a larger GPU' if nf4 else '4 bits (score --weights nf4, train --quantisation nf4)'}"
         ) from None
-    except SafetensorError as error:
-        raise BadDataError(
-            f"{folder}: a weight file is no safetensors file, or not all of it "
-            f"({first_line(error)}): get it again"
-        ) from None
-    except (OSError, ValueError, ImportError, StrictDataclassError) as error:
-        kind = MissingInputError if isinstance(error, OSError) else ConfigError
-        raise kind(f"{folder} cannot be loaded: {first_line(error)}") from None
     _check_complete(folder, found)
+    check_unexpected(str(folder), model, found)
     return model.eval()
+
+
+def _quantisation(config: ConfigFile, *, nf4: bool, compute: torch.dtype) -> dict[str, Any]:
+    """Return what tells transformers to quantise, or to undo the quantisation of the files."""
+    if config.quantisation == "fp8":
+        return {"quantization_config": FineGrainedFP8Config(dequantize=True)}
+    if config.quantisation == "mxfp4":
+        return {"quantization_config": Mxfp4Config(dequantize=True)}
+    stored = config.quantisation is not None  # bitsandbytes: transformers reads its own settings
+    return {"quantization_config": nf4_config(compute)} if nf4 and not stored else {}
 
 
 def _check_complete(folder: Path, found: dict[str, Any]) -> None:
     """Refuse a model that transformers has filled up with random numbers."""
-    absent = sorted({*found["missing_keys"], *(key for key, *_ in found["mismatched_keys"])})
-    if absent:
+    if absent := absent_weights(found):
         raise BadDataError(
             f"{folder}: {len(absent)} of the weights that config.json asks for are missing or of "
             f"another shape, such as {absent[0]}: restore the files"
@@ -138,10 +152,20 @@ def fold_adapter(model: Any, spec: ModelSpec, *, weights: str, compute: torch.dt
 
 
 def decoder_linears(model: Any) -> dict[str, nn.Linear]:
-    """Return the linear layers of a causal model but the output head, by name."""
+    """Return the linear layers of a causal model but the output head, by name.
+
+    Those of bitsandbytes among them; other layers derived from `nn.Linear` compute otherwise.
+    """
     head = model.get_output_embeddings()
     return {
         name: module
         for name, module in model.named_modules()
-        if isinstance(module, nn.Linear) and module is not head
+        if _is_plain_linear(module) and module is not head
     }
+
+
+def _is_plain_linear(module: nn.Module) -> bool:
+    kind = type(module)
+    return kind is nn.Linear or (
+        isinstance(module, nn.Linear) and kind.__module__.startswith("bitsandbytes.")
+    )

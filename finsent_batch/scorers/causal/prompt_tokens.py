@@ -15,13 +15,16 @@ from ...models.base_weights import FROM_DISK
 from ...models.prompts import Prompt
 from ...models.spec import ModelSpec
 from ..base import Tokenised
+from ..guard import loading
+from .text_ids import PROBES, TextIds
 
-# Beginnings that tokenisers merge with the bracket in different ways.
-_PROBES = ("Nordkap lifts", "12 % up", "'We", '"Quote', "(a)", "é", "x", "$3")
 # Characters in a token, at most, in common vocabularies: more of a headline need not be read.
 _LONGEST_PIECE = 64
 # Tokens of one character, at most: its UTF-8 bytes.
 _LONGEST_CHARACTER = 4
+# Tokens shown on each side of a seam.
+_SHOWN = 4
+_REMEDY = "copy tokenizer.json (or tokenizer.model) and tokenizer_config.json there"
 
 
 class PromptTokens:
@@ -33,13 +36,15 @@ class PromptTokens:
     word adds to the prompt.
     """
 
-    def __init__(self, tokenizer: Tokenizer, prompt: Prompt, max_length: int) -> None:
-        self._tokenizer = tokenizer
+    def __init__(self, tokenizer: TextIds | Tokenizer, prompt: Prompt, max_length: int) -> None:
+        self._tokenizer = (
+            tokenizer if isinstance(tokenizer, TextIds) else TextIds(tokenizer, prompt.template)
+        )
         self._prompt = prompt
         self.max_length = max_length
-        probes = [self._encode(text) for text in _PROBES]
+        probes = [self._encode(text) for text in PROBES]
         self.prefix = _common_prefix(probes)
-        self._labels = [self._pieces(label) for label in LABELS]
+        self.answers = tuple(self._answer(label) for label in LABELS)
         self.label_ids = self._label_ids()
         alone = len(self._encode(""))
         if alone + _LONGEST_CHARACTER > max_length:
@@ -51,8 +56,7 @@ class PromptTokens:
     def encode(self, texts: Sequence[str]) -> Tokenised:
         """Return each text's prompt as ids; what is too long is cut at the headline's end."""
         most = self.max_length * _LONGEST_PIECE
-        prompts = [self._prompt.ask(text[:most]) for text in texts]
-        ids = [encoded.ids for encoded in self._tokenizer.encode_batch_fast(prompts)]
+        ids = self._tokenizer.encode([self._ask(text[:most]) for text in texts])
         cut = np.fromiter((len(text) > most for text in texts), np.bool_, len(texts))
         for i, row in enumerate(ids):
             if len(row) > self.max_length:
@@ -77,41 +81,51 @@ class PromptTokens:
                 beyond = middle
         return found
 
+    def _ask(self, headline: str) -> str:
+        return self._prompt.ask(self._tokenizer.harmless(headline))
+
     def _encode(self, headline: str) -> list[int]:
-        ids: list[int] = self._tokenizer.encode(self._prompt.ask(headline)).ids
-        return ids
+        return self._tokenizer.encode([self._ask(headline)])[0]
 
     def describe_labels(self) -> str:
         """Return each label's word and the pieces it is made of, the compared one first."""
         return "; ".join(
-            f"{word!r} → {' '.join(map(repr, pieces))}"
-            + (" (told by the first)" * (len(pieces) > 1))
-            for word, (_, pieces) in zip(self._prompt.label_words, self._labels, strict=True)
+            f"{word!r} → {' '.join(map(repr, self._tokenizer.pieces(ids)))}"
+            + (" (told by the first)" * (len(ids) > 1))
+            for word, ids in zip(self._prompt.label_words, self.answers, strict=True)
         )
 
-    def _pieces(self, label: str) -> tuple[int, list[str]]:
-        """Return the first token that a label's word adds to a prompt, and all its pieces."""
-        question = self._prompt.ask(_PROBES[0])
+    def describe_seam(self, headline: str) -> tuple[list[str], list[str]]:
+        """Return the pieces around a headline's beginning, and those at the prompt's end."""
+        pieces = self._tokenizer.pieces(self._encode(headline))
+        start = max(0, len(self.prefix) - _SHOWN)
+        return pieces[start : len(self.prefix) + _SHOWN], pieces[-_SHOWN:]
+
+    def _answer(self, label: str) -> list[int]:
+        """Return the tokens that a label's word adds to a prompt."""
+        question = self._prompt.ask(PROBES[0])
         answer = self._prompt.answer(label)
-        asked = self._tokenizer.encode(question).ids
-        answered = self._tokenizer.encode(question + answer).ids
+        if self._prompt.seam == "tokens":
+            return self._tokenizer.alone(answer.strip())
+        asked, answered = self._tokenizer.encode([question, question + answer])
         added = answered[len(asked) :]
         if answered[: len(asked)] != asked or not added:
-            last = self._tokenizer.id_to_token(answered[-1])
+            last = self._tokenizer.pieces(answered[-1:])[0]
             raise ConfigError(
-                f"the label word {answer!r} merges with the end of the prompt into {last!r}: "
-                "end the prompt template differently"
+                f"the label word {answer!r} merges with the end of the prompt into {last!r}: end "
+                'the prompt template differently, or set seam = "tokens" in it if the model was '
+                "trained with prompt and answer tokenised apart"
             )
-        return added[0], [str(self._tokenizer.id_to_token(i)) for i in added]
+        return added
 
     def _label_ids(self) -> tuple[int, int, int]:
         """Return the first token of each label's word, in the order of `LABELS`."""
-        if len({first for first, _ in self._labels}) < len(LABELS):
+        if not all(self.answers) or len({ids[0] for ids in self.answers}) < len(LABELS):
             raise ConfigError(
                 f"the label words do not begin with different tokens ({self.describe_labels()}): "
                 "choose label words that do"
             )
-        negative, neutral, positive = (first for first, _ in self._labels)
+        negative, neutral, positive = (ids[0] for ids in self.answers)
         return negative, neutral, positive
 
 
@@ -129,7 +143,7 @@ def load_prompt_tokens(spec: ModelSpec) -> PromptTokens:
             or they are not those that the adapter was trained with.
     """
     assert spec.prompt is not None
-    tokens = PromptTokens(load_backend(spec), spec.prompt, spec.max_length)
+    tokens = PromptTokens(load_text_ids(spec), spec.prompt, spec.max_length)
     trained = spec.card.get("label_token_ids")
     if trained is not None and tuple(trained) != tokens.label_ids:
         raise ConfigError(
@@ -159,8 +173,30 @@ def _installed(name: str) -> bool:
         return False
 
 
-def load_backend(spec: ModelSpec) -> Tokenizer:
-    """Return the fast tokenizer of a model, cutting and padding nothing.
+def load_text_ids(spec: ModelSpec) -> TextIds:
+    """Return what encodes a model's prompts, in Rust where that gives AutoTokenizer's own ids.
+
+    Raises:
+        ConfigError: the folder holds no tokenizer that can be loaded.
+        UnavailableError: it holds a tokenizer.model, and what reads one is not installed.
+    """
+    assert spec.prompt is not None
+    whole = load_tokenizer(spec.tokenizer)
+    template = spec.prompt.template
+    with loading(f"the tokenizer in {spec.tokenizer}", _REMEDY):
+        asked = [spec.prompt.ask(probe) for probe in PROBES]
+        own = [list(row) for row in whole(asked)["input_ids"]]
+        backend = getattr(whole, "backend_tokenizer", None)
+        if backend is None or not hasattr(backend, "encode_batch_fast"):
+            return TextIds(None, template, whole)
+        backend.no_truncation()
+        backend.no_padding()
+        same = [encoded.ids for encoded in backend.encode_batch_fast(asked)] == own
+        return TextIds(backend if same else None, template, whole)
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """Return a folder's AutoTokenizer.
 
     Raises:
         ConfigError: the folder holds no tokenizer that can be loaded.
@@ -168,18 +204,6 @@ def load_backend(spec: ModelSpec) -> Tokenizer:
     """
     from transformers import AutoTokenizer
 
-    _check_readers(spec.tokenizer)
-    try:
-        loaded: Any = AutoTokenizer.from_pretrained(spec.tokenizer, **FROM_DISK)
-        backend: Tokenizer = loaded.backend_tokenizer
-    except (OSError, ValueError, AttributeError, ImportError, KeyError, TypeError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ConfigError(
-            f"{spec.tokenizer} holds no tokenizer that can be loaded ({reason}): copy "
-            "tokenizer.json (or tokenizer.model) and tokenizer_config.json there"
-        ) from None
-    backend.no_truncation()
-    backend.no_padding()
-    # A headline that holds "</s>" holds those four characters, not the end of the text.
-    backend.encode_special_tokens = True
-    return backend
+    _check_readers(folder)
+    with loading(f"the tokenizer in {folder}", _REMEDY):
+        return AutoTokenizer.from_pretrained(folder, **FROM_DISK)

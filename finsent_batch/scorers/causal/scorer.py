@@ -14,7 +14,8 @@ from ...hardware import gpu_memory
 from ...models.spec import ModelSpec
 from ..base import ScoredBatch, Tokenised
 from ..batching import NEAR_TIE, TokenBudget, batches_within_memory, score_with_fallback
-from .decoders import Decoder, make_decoder
+from .choice import make_decoder
+from .decoders import Decoder
 from .load import compute_dtype, load_causal
 from .prompt_tokens import load_prompt_tokens
 
@@ -52,6 +53,7 @@ class LabelTokenScorer:
         self._temperature = spec.temperature
         self._decoder = self._load(spec, weights, packed)
         self.path = self._decoder.name
+        self.near_tie: float | None = None
         self._finer: Decoder | None = None
         if weights == "fp8" and near_ties:
             # From the weights that fp8 was rounded from; 4 bits of them where that is no loss.

@@ -15,13 +15,16 @@ from transformers import (
     BertForSequenceClassification,
 )
 from transformers.modeling_outputs import SequenceClassifierOutput
+from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
 from transformers.utils import logging as transformers_logging
 
 from ...errors import ConfigError
 from ...labels import LABELS
-from ...models.base_weights import FROM_DISK, WEIGHTS_FROM_DISK
+from ...models.base_weights import FROM_DISK, WEIGHTS_FROM_DISK, listed
 from ...models.spec import ModelSpec
 from ...optional_imports import quiet_bitsandbytes
+from ..guard import loading
+from ..loaded import absent_weights, check_known, check_unexpected
 
 # Loading a small model needs no progress bar, and a library prints nothing.
 transformers_logging.disable_progress_bar()
@@ -54,13 +57,17 @@ class MeanPooledBert(BertForSequenceClassification):  # type: ignore[misc]
         return logits
 
 
-def new_classifier(base: Path, pooling: str) -> Any:
-    """Return an encoder with a fresh head for the three labels.
+def new_classifier(base: Path, pooling: str) -> tuple[Any, list[str]]:
+    """Return an encoder with a head for the three labels, and the names of its new weights.
+
+    What the base has not, or in another shape, such as the head of a five-star model, is new
+    and random: an adapter must save it.
 
     Raises:
-        ConfigError: mean pooling of something that is no BERT.
+        ConfigError: mean pooling of something that is no BERT, or a base that cannot be loaded.
     """
-    config = AutoConfig.from_pretrained(base, **FROM_DISK)
+    with loading(str(base)):
+        config = AutoConfig.from_pretrained(base, **FROM_DISK)
     config.num_labels = len(LABELS)
     config.id2label = dict(enumerate(LABELS))
     config.label2id = {label: i for i, label in enumerate(LABELS)}
@@ -69,7 +76,16 @@ def new_classifier(base: Path, pooling: str) -> Any:
             f"mean pooling needs a BERT base, {base} is {config.model_type}: use --pooling cls"
         )
     kind = MeanPooledBert if pooling == "mean" else AutoModelForSequenceClassification
-    return kind.from_pretrained(base, config=config, dtype=torch.float32, **WEIGHTS_FROM_DISK)
+    with loading(str(base)):
+        model, found = kind.from_pretrained(
+            base,
+            config=config,
+            dtype=torch.float32,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+            **WEIGHTS_FROM_DISK,
+        )
+    return model, absent_weights(found)
 
 
 def load_classifier(spec: ModelSpec, *, dtype: torch.dtype = torch.float32) -> Any:
@@ -81,39 +97,45 @@ def load_classifier(spec: ModelSpec, *, dtype: torch.dtype = torch.float32) -> A
         ConfigError: the adapter or the head does not fit the base.
     """
     if spec.adapter is None:
-        model, info = AutoModelForSequenceClassification.from_pretrained(
+        check_known(spec.name, spec.base, MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING)
+        model, found = AutoModelForSequenceClassification.from_pretrained(
             spec.base,
             dtype=torch.float32,
             **WEIGHTS_FROM_DISK,
             output_loading_info=True,
+            ignore_mismatched_sizes=True,
         )
-        if info["missing_keys"]:
+        if absent := absent_weights(found):
             raise ConfigError(
-                f"{spec.name} lacks weights ({sorted(info['missing_keys'])[0]} and "
-                f"{len(info['missing_keys']) - 1} more): it is no trained classifier"
+                f"{spec.name} lacks weights that its config.json asks for, or has them in another "
+                f"shape ({listed(absent)}): it is no trained classifier of these labels"
             )
+        check_unexpected(spec.name, model, found)
     else:
-        model = _with_adapter(spec, new_classifier(spec.base, spec.card.get("pooling", "cls")))
+        base, new = new_classifier(spec.base, spec.card.get("pooling", "cls"))
+        model = _with_adapter(spec, base, new)
     return model.to(dtype).eval()
 
 
-def _with_adapter(spec: ModelSpec, model: Any) -> Any:
+def _with_adapter(spec: ModelSpec, model: Any, new: list[str]) -> Any:
+    """Fold the adapter in; it must bring all that is `new` in the base."""
     quiet_bitsandbytes()  # peft imports it
     from peft import PeftModel, get_peft_model_state_dict
 
     assert spec.adapter is not None
-    try:
+    with loading(f"{spec.name}: the adapter does not fit the base {spec.base_id}: it"):
         adapted = PeftModel.from_pretrained(model, str(spec.adapter), local_files_only=True)
-    except (RuntimeError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigError(
-            f"{spec.name}: the adapter does not fit the base {spec.base_id}: {reason}"
-        ) from None
     with safe_open(spec.adapter / "adapter_model.safetensors", framework="pt") as file:
-        differing = set(file.keys()) ^ set(get_peft_model_state_dict(adapted))
-    if differing:
+        brought = set(file.keys())
+    if differing := sorted(brought ^ set(get_peft_model_state_dict(adapted))):
         raise ConfigError(
             f"{spec.name}: the adapter does not fit the base {spec.base_id}: "
-            f"{sorted(differing)[0]} and {len(differing) - 1} more keys differ"
+            f"{differing[0]} and {len(differing) - 1} more keys differ"
+        )
+    random = [name for name in new if f"base_model.model.{name}" not in brought]
+    if random:
+        raise ConfigError(
+            f"{spec.name}: neither the adapter nor the base {spec.base_id} has {listed(random)}, "
+            "which would be random: train the adapter again"
         )
     return adapted.merge_and_unload()

@@ -8,28 +8,29 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
+from itertools import groupby
 from typing import Any
 
 import numpy as np
 import torch
-from tokenizers import Tokenizer
 
 from ...arrays import FloatArray, IntArray
-from ...errors import ConfigError
 from ...hardware import available_cores
-from ...models.base_weights import FROM_DISK
 from ...models.spec import ModelSpec
 from ..base import ScoredBatch, Tokenised
 from ..batching import (
-    NEAR_TIE,
     TokenBudget,
     batches_within_memory,
     chosen_batches,
     pad,
     score_with_fallback,
 )
+from ..guard import loading
+from .check import check_answers, padding_token
 from .int8_bert import Int8Bert
+from .int8_bound import NEVER, known_bound, measured_bound, probe_headlines
 from .model import load_classifier
+from .tokens import TextTokens
 
 DEFAULT_MAX_BATCH_TOKENS = {"cpu": 2048, "cuda": 65_536}
 """Measured by benchmarks/mini_throughput.py --budgets."""
@@ -38,27 +39,66 @@ Forward = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 class EncoderScorer:
-    """A sequence classifier with its adapter folded in, batches sorted by length."""
+    """A sequence classifier with its adapter folded in, batches sorted by length.
+
+    `near_tie` is the margin below which int8's answers are not sure, where it is known already;
+    else it is measured, once the model is loaded.
+    """
 
     def __init__(
-        self, spec: ModelSpec, *, device: str, weights: str, max_batch_tokens: int | None = None
+        self,
+        spec: ModelSpec,
+        *,
+        device: str,
+        weights: str,
+        max_batch_tokens: int | None = None,
+        near_tie: float | None = None,
     ) -> None:
         self.device = device
         self.weights = weights
-        self.path = "padded, near-ties again in fp32" if weights == "int8" else "padded"
         self._budget = TokenBudget(max_batch_tokens or DEFAULT_MAX_BATCH_TOKENS[device], device)
-        self._tokenizer = load_tokenizer(spec)
-        dtype = torch.bfloat16 if weights == "bf16" else torch.float32
-        model = load_classifier(spec, dtype=dtype).to(device)
-        self._padding = model.config.pad_token_id or 0
+        self._tokens = TextTokens(spec)
+        with loading(spec.name):
+            model = load_classifier(spec).to(device)
+        # The embedded model's answers are the test suite's business.
+        self._paddable = spec.embedded or check_answers(spec, model, self._tokens)
+        if weights == "bf16":
+            model = model.to(torch.bfloat16)
+        self._padding = max(0, padding_token(model) or 0)
         self._order = list(spec.label_order)
         self._temperature = spec.temperature
         self._full: Forward = partial(_plain_forward, model)
         self._fast: Forward = Int8Bert(model) if weights == "int8" else self._full
+        self.path = "padded" if self._paddable else "texts of one length together"
+        self.near_tie: float | None = None
+        if weights == "int8":
+            self._take_int8(near_tie or known_bound(spec))
+
+    def _take_int8(self, near_tie: float | None) -> None:
+        """Settle below which margin int8's answers go to fp32: all of them where it is too wide."""
+        if near_tie is None:
+            ids = self.tokenise(probe_headlines()).ids
+            fast, full = (self._all(forward, ids) for forward in (self._fast, self._full))
+            near_tie = measured_bound(fast, full)
+        self.near_tie = near_tie
+        if near_tie >= NEVER:
+            self._fast = self._full
+            self.path += ", fp32: int8 would change too many labels"
+        else:
+            self.path += ", near-ties again in fp32"
+
+    def _all(self, forward: Forward, ids: list[list[int]]) -> FloatArray:
+        """Return the probabilities of all texts, (n, 3)."""
+        found = np.empty((len(ids), len(self._order)), dtype=np.float32)
+        everything = np.arange(len(ids), dtype=np.int64)
+        sizes = [len(row) for row in ids]
+        for batch, probabilities in self._run(forward, ids, sizes, everything):
+            found[batch] = probabilities
+        return found
 
     def count_tokens(self, texts: Sequence[str]) -> int:
         """Return the tokens that scoring `texts` would read, padding apart."""
-        return sum(len(e.ids) for e in self._tokenizer.encode_batch_fast(list(texts)))
+        return sum(len(row) for row in self._tokens.encode(texts).ids)
 
     def score(self, texts: Sequence[str]) -> Iterator[ScoredBatch]:
         """Score texts, longest first; see `Scorer.score`."""
@@ -66,18 +106,16 @@ class EncoderScorer:
 
     def tokenise(self, texts: Sequence[str]) -> Tokenised:
         """Return the texts as ids; see `Scorer.tokenise`."""
-        encoded = self._tokenizer.encode_batch_fast(list(texts))
-        cut = np.fromiter((bool(e.overflowing) for e in encoded), np.bool_, len(encoded))
-        return Tokenised(ids=[e.ids for e in encoded], truncated=cut)
+        return self._tokens.encode(texts)
 
     def score_tokenised(self, tokenised: Tokenised) -> Iterator[ScoredBatch]:
         """Score what `tokenise` gave; int8 answers that are near-ties come last, from fp32."""
         sizes = [len(row) for row in tokenised.ids]
         fast = partial(self._run, self._fast, tokenised.ids, sizes)
+        if self._fast is self._full:
+            return score_with_fallback(tokenised, sizes, fast, None, 0)
         precise = partial(self._run, self._full, tokenised.ids, sizes)
-        if self.weights == "int8":
-            return score_with_fallback(tokenised, sizes, fast, precise, NEAR_TIE["int8"])
-        return score_with_fallback(tokenised, sizes, fast, None, 0)
+        return score_with_fallback(tokenised, sizes, fast, precise, self.near_tie or 0)
 
     def _run(
         self, forward: Forward, ids: list[list[int]], sizes: list[int], chosen: IntArray
@@ -103,12 +141,24 @@ class EncoderScorer:
     @torch.inference_mode()
     def _launch(self, forward: Forward, ids: list[list[int]], batch: IntArray) -> torch.Tensor:
         """Return calibrated probabilities of the texts of a batch, (b, 3), on the device."""
-        padded, mask = pad([ids[i] for i in batch], self._padding)
-        logits = forward(
-            torch.from_numpy(padded).to(self.device), torch.from_numpy(mask).to(self.device)
-        )
+        rows = [ids[i] for i in batch]
+        logits = self._logits(forward, rows) if self._paddable else self._by_length(forward, rows)
         calibrated = logits.float()[:, self._order] / self._temperature
         return calibrated.softmax(-1)
+
+    def _logits(self, forward: Forward, rows: list[list[int]]) -> torch.Tensor:
+        padded, mask = pad(rows, self._padding)
+        return forward(
+            torch.from_numpy(padded).to(self.device), torch.from_numpy(mask).to(self.device)
+        )
+
+    def _by_length(self, forward: Forward, rows: list[list[int]]) -> torch.Tensor:
+        """Run the rows of each length by themselves: a row beside a longer one answers otherwise.
+
+        Rows come longest first, so that those of one length are neighbours.
+        """
+        groups = [list(group) for _, group in groupby(rows, len)]
+        return torch.cat([self._logits(forward, group) for group in groups])
 
 
 def _finish(_: IntArray, probabilities: torch.Tensor) -> FloatArray:
@@ -119,27 +169,3 @@ def _finish(_: IntArray, probabilities: torch.Tensor) -> FloatArray:
 def _plain_forward(model: Any, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     logits: torch.Tensor = model(input_ids=ids, attention_mask=mask).logits
     return logits
-
-
-def load_tokenizer(spec: ModelSpec) -> Tokenizer:
-    """Return the model's fast tokenizer, truncating at its maximum length, padding nothing.
-
-    Raises:
-        ConfigError: there is none that can be loaded without running code of the model's.
-    """
-    file = spec.tokenizer / "tokenizer.json"
-    try:
-        if file.exists():
-            tokenizer = Tokenizer.from_file(str(file))
-        else:
-            from transformers import AutoTokenizer
-
-            tokenizer = AutoTokenizer.from_pretrained(spec.tokenizer, **FROM_DISK).backend_tokenizer
-    except Exception as error:  # noqa: BLE001 - tokenizers raises nothing narrower
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ConfigError(
-            f"{spec.name}: its tokenizer cannot be loaded ({reason}): restore its tokenizer.json"
-        ) from None
-    tokenizer.no_padding()
-    tokenizer.enable_truncation(spec.max_length)
-    return tokenizer

@@ -6,11 +6,11 @@ import torch
 from transformers import AutoModelForCausalLM, LlamaConfig, PhiConfig, PhiForCausalLM
 
 from finsent_batch.models.directory import open_model
+from finsent_batch.scorers.causal.choice import make_decoder
 from finsent_batch.scorers.causal.decoders import (
     LabelHead,
     PackedDecoder,
     PaddedDecoder,
-    make_decoder,
     packable,
 )
 from finsent_batch.scorers.causal.load import load_causal

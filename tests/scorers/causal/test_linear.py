@@ -8,7 +8,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from finsent_batch.models.directory import open_model
-from finsent_batch.scorers.causal.decoders import make_decoder
+from finsent_batch.scorers.causal.choice import make_decoder
 from finsent_batch.scorers.causal.linear import Fp8Linear
 from finsent_batch.scorers.causal.load import decoder_linears, load_base, load_causal, nf4_config
 from finsent_batch.scorers.causal.prompt_tokens import load_prompt_tokens

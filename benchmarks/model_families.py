@@ -1,0 +1,349 @@
+"""Every family that transformers' auto classes know for this task: scored right, or refused?
+
+    python benchmarks/model_families.py                 # all of them, as Markdown
+    python benchmarks/model_families.py --write docs/models.md
+    python benchmarks/model_families.py --kind causal llama gemma2
+
+For each `model_type` a tiny model with random weights is saved and scored, and held
+against its own forward pass in transformers, one headline at a time. `right` means that
+no probability differs by more than 1e-4 in fp32; `refused` that `score` ends with one
+line. A family whose default configuration cannot be made tiny is listed as `not built`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import shutil
+import sys
+import tempfile
+import traceback
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+
+TOLERANCE = 1e-4
+TIMEOUT = 120
+HEADLINES = [
+    "Varnholt Steel lifts full-year guidance as orders rebound",
+    "Operating loss widens at Kestrel Foods",
+    "Shares of Ormskirk Air fall 7 % on profit warning",
+    "Dunmore names new CFO",
+    "Net sales rose to EUR 13.1 mn from EUR 8.7 mn",
+    "Crédit Valois : résultat en hausse de 5 %",
+]
+LABELS = {0: "positive", 1: "negative", 2: "neutral"}
+MARKS = "<!-- families: begin -->", "<!-- families: end -->"
+
+# Sizes by the names that configurations give them.
+SIZES: dict[str, int] = {
+    **dict.fromkeys(("hidden_size", "d_model", "n_embd", "dim", "emb_dim", "embed_dim"), 64),
+    **dict.fromkeys(("embedding_size", "word_embed_proj_dim", "d_embed", "pooler_hidden_size"), 64),
+    **dict.fromkeys(("num_hidden_layers", "n_layer", "n_layers", "num_layers"), 2),
+    **dict.fromkeys(("encoder_layers", "decoder_layers", "num_decoder_layers"), 2),
+    **dict.fromkeys(("num_attention_heads", "n_head", "n_heads", "num_heads"), 4),
+    **dict.fromkeys(("encoder_attention_heads", "decoder_attention_heads"), 4),
+    **dict.fromkeys(("num_key_value_heads", "n_kv_heads", "num_kv_heads"), 2),
+    **dict.fromkeys(("intermediate_size", "ffn_dim", "d_inner", "d_ff", "hidden_dim"), 96),
+    **dict.fromkeys(("encoder_ffn_dim", "decoder_ffn_dim", "dim_feedforward", "d_feedforward"), 96),
+    **dict.fromkeys(("moe_intermediate_size", "shared_expert_intermediate_size"), 48),
+    **dict.fromkeys(("head_dim", "d_kv", "d_head", "kv_channels", "attention_head_size"), 16),
+    **dict.fromkeys(("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts"), 4),
+    **dict.fromkeys(("num_experts_per_tok", "moe_top_k", "moe_k", "top_k_experts"), 2),
+    **dict.fromkeys(("n_group", "topk_group"), 1),
+    **dict.fromkeys(("q_lora_rank", "kv_lora_rank", "qk_nope_head_dim", "qk_rope_head_dim"), 16),
+    **dict.fromkeys(("v_head_dim", "index_head_dim", "mamba_d_head", "mamba_d_state"), 16),
+    **dict.fromkeys(("max_position_embeddings", "n_positions", "max_sequence_length"), 512),
+    **dict.fromkeys(("mamba_n_heads", "mamba_num_heads"), 8),
+    **dict.fromkeys(("state_size", "mamba_dt_rank", "time_step_rank", "mamba_n_groups"), 4),
+    "first_k_dense_replace": 1,
+    "qk_head_dim": 32,
+    "sliding_window": 512,
+    "rotary_dim": 8,
+    "n_inner": 96,
+    "max_relative_positions": -1,
+    "num_hash_buckets": 64,
+    "hidden_size_per_layer_input": 16,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "pad_token_id": 0,
+}
+# What a family needs beside that.
+CHANGES: dict[str, dict[str, Any]] = {
+    "longformer": {"attention_window": [8, 8]},
+    "big_bird": {"attention_type": "original_full"},
+    "bigbird_pegasus": {"attention_type": "original_full"},
+    "funnel": {"block_sizes": [1, 1], "num_decoder_layers": 1, "d_head": 16},
+    "gemma3n_text": {"vocab_size_per_layer_input": None, "num_kv_shared_layers": 0},
+    "falcon_h1": {"mamba_d_ssm": 64, "mamba_n_heads": 4},
+    "mamba2": {"num_heads": 8, "head_dim": 16, "n_groups": 1},
+    "bamba": {"mamba_n_heads": 8, "mamba_d_head": 16, "attn_layer_indices": [1]},
+    "gpt_neo": {"attention_types": [[["global", "local"], 1]]},
+    "led": {"attention_window": [8, 8]},
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """What came of one family: `right`, `refused`, `not built`, or a fault of ours."""
+
+    kind: str
+    family: str
+    result: str
+    note: str = ""
+
+
+def shrunk(config: Any, vocabulary: int, family: str) -> Any:
+    """Return a configuration of the same class with tiny sizes."""
+    known = config.to_dict()
+    options = {name: size for name, size in SIZES.items() if isinstance(known.get(name), int)}
+    options |= {n: SIZES[n] for n in ("bos_token_id", "eos_token_id", "pad_token_id") if n in known}
+    if "vocab_size" in known:
+        options["vocab_size"] = vocabulary
+    if "kv_lora_rank" in known:  # latent attention has no groups of heads
+        options["num_key_value_heads"] = 4
+    options |= CHANGES.get(family, {})
+    if options.get("vocab_size_per_layer_input", 0) is None:
+        options["vocab_size_per_layer_input"] = vocabulary
+    layers = next((options[n] for n in ("num_hidden_layers", "n_layer") if n in options), 2)
+    for name, value in known.items():
+        if isinstance(value, list) and name in (
+            "layer_types",
+            "layers_block_type",
+            "mlp_layer_types",
+        ):
+            options[name] = (value[: layers - 1] + value[-1:])[:layers]
+    for name in config.sub_configs:
+        part = getattr(config, name, None)
+        if part is not None:
+            options[name] = shrunk(part, vocabulary, part.model_type)
+    return type(config)(**options)
+
+
+def save_tokenizer(folder: Path) -> int:
+    """Train a byte-level BPE on the headlines and the prompt; gives its size."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE(unk_token=None))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    words = " negative neutral positive"
+    trainer = trainers.BpeTrainer(
+        vocab_size=500,
+        special_tokens=["<pad>", "<s>", "</s>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator([*HEADLINES, words] * 20, trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", 1)]
+    )
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="<pad>", bos_token="<s>", eos_token="</s>"
+    ).save_pretrained(folder)
+    return int(tokenizer.get_vocab_size())
+
+
+def build(folder: Path, kind: str, family: str) -> None:
+    """Save a tiny model of a family with random weights."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification
+
+    size = save_tokenizer(folder)
+    config = shrunk(AutoConfig.for_model(family), size, family)
+    if kind == "classifier":
+        config.id2label = LABELS
+        config.label2id = {label: i for i, label in LABELS.items()}
+    auto = AutoModelForCausalLM if kind == "causal" else AutoModelForSequenceClassification
+    with torch.device("meta"):
+        count = sum(p.numel() for p in auto.from_config(config).parameters())
+    if count > 30_000_000:
+        raise ValueError(f"{count / 1e6:.0f} M parameters")
+    torch.manual_seed(0)
+    model = auto.from_config(config).float().eval()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            flat = parameter.dim() == 1 and "norm" in name.lower() and "bias" not in name
+            parameter.normal_(1.0 if flat else 0.0, 0.1)
+    model.save_pretrained(folder)
+
+
+def own_answers(folder: Path, kind: str) -> Any:
+    """Return transformers' own probabilities of the headlines, one at a time."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
+
+    from finsent_batch.models.prompts import DEFAULT_PROMPT
+
+    auto = AutoModelForCausalLM if kind == "causal" else AutoModelForSequenceClassification
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = auto.from_pretrained(folder, dtype=torch.float32).eval()
+    columns = [1, 2, 0]
+    if kind == "causal":
+        words = (" negative", " neutral", " positive")
+        columns = [tokenizer(word, add_special_tokens=False)["input_ids"][0] for word in words]
+    found = []
+    with torch.inference_mode():
+        for headline in HEADLINES:
+            text = DEFAULT_PROMPT.ask(headline) if kind == "causal" else headline
+            given = tokenizer(text, return_tensors="pt")
+            if kind == "causal":
+                given.pop("token_type_ids", None)
+            logits = model(**given).logits
+            row = logits[0, -1] if kind == "causal" else logits[0]
+            found.append(row[columns].float().softmax(-1))
+    return torch.stack(found).numpy()
+
+
+def our_answers(folder: Path) -> Any:
+    """Return what `score` gives, in fp32 on the CPU."""
+    from finsent_batch.config import ModelConfig
+    from finsent_batch.evaluation.predict import predict_headlines
+    from finsent_batch.models.directory import open_configured
+    from finsent_batch.models.weight_files import FileHashes
+
+    config = ModelConfig(model=str(folder), weights="fp32", device="cpu")
+    model = open_configured(config).resolve(config, FileHashes())
+    return predict_headlines(model, HEADLINES, lambda *_: None).probabilities
+
+
+def examine(kind: str, family: str, folder: Path) -> Finding:
+    """Build, score and compare one family."""
+    import numpy as np
+
+    from finsent_batch.errors import FinsentError
+
+    try:
+        build(folder, kind, family)
+        expected = own_answers(folder, kind)
+        if not np.isfinite(expected).all():
+            raise ValueError("no finite numbers from random weights")
+    except Exception as error:  # noqa: BLE001 - a configuration that has no tiny form
+        return Finding(kind=kind, family=family, result="not built", note=line(error))
+    try:
+        found = our_answers(folder)
+    except FinsentError as error:
+        note = str(error).replace(str(folder), "DIR")
+        return Finding(kind=kind, family=family, result="refused", note=note)
+    except Exception as error:  # noqa: BLE001 - what this looks for
+        own = [
+            f for f in traceback.extract_tb(error.__traceback__) if "finsent_batch" in f.filename
+        ]
+        where = f" [{Path(own[-1].filename).name}:{own[-1].lineno}]"
+        return Finding(kind=kind, family=family, result="TRACEBACK", note=line(error) + where)
+    worst = float(np.abs(found - expected).max())
+    if not worst <= TOLERANCE:
+        return Finding(kind=kind, family=family, result="WRONG", note=f"by up to {worst:.4f}")
+    spread = float(expected.std(axis=0).max())
+    return Finding(kind=kind, family=family, result="right", note=f"spread {spread:.3f}")
+
+
+def line(error: BaseException) -> str:
+    """Return an error as one short line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:160]
+
+
+def families(kind: str) -> list[str]:
+    """Return the model types that the auto class of a kind knows."""
+    from transformers.models.auto import modeling_auto
+
+    names = {
+        "causal": modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+        "classifier": modeling_auto.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES,
+    }
+    return sorted(names[kind])
+
+
+def _child(kind: str, family: str, pipe: Any) -> None:
+    folder = Path(tempfile.mkdtemp(prefix="families-"))
+    sink = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(sink, 2)
+    try:
+        pipe.send(asdict(examine(kind, family, folder)))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def run(kind: str, family: str) -> Finding:
+    """Examine a family in a process of its own, which may crash or hang."""
+    context = multiprocessing.get_context("fork")
+    mine, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_child, args=(kind, family, theirs))
+    process.start()
+    theirs.close()
+    try:
+        if mine.poll(TIMEOUT):
+            return Finding(**mine.recv())
+        note = f"more than {TIMEOUT} s"
+    except EOFError:
+        note = "the process ended"
+    finally:
+        process.kill()
+        process.join()
+    return Finding(kind=kind, family=family, result="TRACEBACK", note=note)
+
+
+def markdown(found: list[Finding]) -> str:
+    """Return the findings as the tables of docs/models.md."""
+    parts = []
+    for kind, title in (("causal", "Causal models"), ("classifier", "Sequence classifiers")):
+        rows = [f for f in found if f.kind == kind]
+        if not rows:
+            continue
+        parts.append(f"\n**{title}** ({len(rows)} families)\n\n| result | families |\n|---|---|")
+        for result in sorted({f.result for f in rows}, key=_rank):
+            names = ", ".join(f"`{f.family}`" for f in rows if f.result == result)
+            parts.append(f"| {result} ({sum(f.result == result for f in rows)}) | {names} |")
+    return "\n".join(parts) + "\n"
+
+
+def _rank(result: str) -> int:
+    order = ("right", "refused", "not built", "WRONG", "TRACEBACK")
+    return order.index(result)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("families", nargs="*", help="model types; none: all")
+    parser.add_argument("--kind", choices=["causal", "classifier"])
+    parser.add_argument("--write", type=Path, help="Put the tables between the marks in this file.")
+    parser.add_argument("--json", type=Path, help="Write every finding there, too.")
+    parser.add_argument("--jobs", type=int, default=1, help="Families at a time.")
+    options = parser.parse_args()
+    import torch
+
+    torch.set_num_threads(1)
+    asked = [
+        (kind, family)
+        for kind in ([options.kind] if options.kind else ["causal", "classifier"])
+        for family in options.families or families(kind)
+    ]
+    found = []
+    with ThreadPoolExecutor(options.jobs) as pool:
+        for finding in pool.map(lambda pair: run(*pair), asked):
+            found.append(finding)
+            print(*asdict(finding).values(), sep="\t", file=sys.stderr, flush=True)
+    tables = markdown(found)
+    if options.json:
+        options.json.write_text(json.dumps([asdict(f) for f in found], indent=1))
+    if options.write:
+        text = options.write.read_text("utf-8")
+        before, _, rest = text.partition(MARKS[0])
+        options.write.write_text(
+            f"{before}{MARKS[0]}\n{tables}{MARKS[1]}{rest.partition(MARKS[1])[2]}", "utf-8"
+        )
+    else:
+        print(tables)
+    sys.exit(any(f.result in ("WRONG", "TRACEBACK") for f in found))
+
+
+if __name__ == "__main__":
+    main()

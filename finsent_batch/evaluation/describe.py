@@ -1,0 +1,96 @@
+"""`models describe`: what a model is to finsent-batch, before it scores anything."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ..config import ModelConfig
+from ..errors import CannotCreateError, ConfigError
+from ..hardware import resolve_device
+from ..models.directory import open_configured
+from ..models.manifest import CARD_FILE, save_settings
+from ..models.spec import CAUSAL, ModelSpec
+
+_EXAMPLE = "Nordkap lifts its 2026 guidance"
+
+
+def describe(config: ModelConfig) -> list[tuple[str, str]]:
+    """Return what is known of a model, as pairs of a name and what was found.
+
+    Of a causal model, that is also its prompt, the tokens where the headline begins and where
+    the answer does, and the tokens that are compared.
+
+    Raises:
+        FinsentError: the model cannot be scored with.
+    """
+    spec = open_configured(config)
+    return list(_facts(spec, config))
+
+
+def _facts(spec: ModelSpec, config: ModelConfig) -> Iterator[tuple[str, str]]:
+    device = resolve_device(config.device)
+    yield "model", spec.name
+    yield "directory", str(spec.folder)
+    yield "family", spec.family
+    yield "base", f"{spec.base_id} in {spec.base}" if spec.adapter else "the directory itself"
+    yield "manifest", CARD_FILE if (spec.folder / CARD_FILE).exists() else "none"
+    yield "runs as", f"{spec.weights_for(config.weights, device)} on {device}"
+    yield "tokens read", f"{spec.max_length} at most"
+    if spec.family != CAUSAL:
+        return
+    from ..scorers.causal.prompt_tokens import load_prompt_tokens
+
+    assert spec.prompt is not None
+    tokens = load_prompt_tokens(spec)
+    begins, ends = tokens.describe_seam(_EXAMPLE)
+    yield "layers", "4 bits (nf4)" if spec.quantisation else "as stored"
+    yield "prompt", json.dumps(spec.prompt.template, ensure_ascii=False)
+    yield "shared tokens", str(len(tokens.prefix))
+    yield "headline begins", _pieces(begins)
+    yield "prompt ends", _pieces(ends)
+    yield "label words", tokens.describe_labels()
+
+
+def _pieces(pieces: list[str]) -> str:
+    return " ".join(json.dumps(piece, ensure_ascii=False) for piece in pieces)
+
+
+def adopt(config: ModelConfig) -> Path:
+    """Write the manifest of an adapter that has none, as its files and the options say.
+
+    Returns the file written.
+
+    Raises:
+        CannotCreateError: there is a manifest, or it cannot be written.
+        ConfigError: the model is no adapter without a manifest.
+        FinsentError: it cannot be scored with.
+    """
+    spec = open_configured(config)
+    file = spec.folder / CARD_FILE
+    if file.exists():
+        raise CannotCreateError(f"{spec.name} has a {CARD_FILE} already: edit or remove it")
+    card = spec.card or _whole_card(spec)
+    describe(config)  # its tokens must do, too
+    save_settings(spec.folder, card)
+    return file
+
+
+def _whole_card(spec: ModelSpec) -> dict[str, Any]:
+    """Return the manifest of a whole causal model that is asked a prompt."""
+    from ..labels import LABELS
+    from ..models.manifest import FORMAT_VERSION
+
+    if spec.prompt is None:
+        raise ConfigError(f"{spec.name} is a classifier: its config.json says all that is needed")
+    return {
+        "format_version": FORMAT_VERSION,
+        "family": spec.family,
+        "merged": True,
+        "base": {"id": str(spec.folder.resolve())},
+        "quantisation": spec.quantisation,
+        "prompt": spec.prompt.to_card(),
+        "labels": list(LABELS),
+        "max_length": spec.max_length,
+        "temperature": spec.temperature,
+    }

@@ -1,0 +1,148 @@
+"""A model's `config.json` as others write it: the fields that are read here, checked once.
+
+Every other field is transformers' business. What is wrong is said by its name, with what
+to write instead.
+"""
+
+from pathlib import Path
+from typing import Any, Final
+
+from ..errors import ConfigError
+from ..labels import LABELS, label_index
+from .reading import read_json
+
+FILE: Final = "config.json"
+# Families name the number of their positions differently.
+_POSITIONS = (
+    "max_position_embeddings", "n_positions", "max_sequence_length", "max_seq_len", "seq_length",
+    "n_ctx",
+)  # fmt: skip
+# Composed models keep the language model's part under one of these.
+_TEXT_PARTS = ("text_config", "language_config", "llm_config", "decoder")
+_LARGEST = 10_000_000
+"""Beyond this, a number of tokens means none: tokenizers write 1e30."""
+DEQUANTISED: Final = ("fp8", "mxfp4")
+"""Stored quantisations that transformers undoes while it loads, on any device."""
+_BITSANDBYTES: Final = "bitsandbytes"
+
+
+class ConfigFile:
+    """The checked fields of one `config.json`.
+
+    Raises:
+        ConfigError: a field has another form than transformers writes.
+        BadDataError: the file is no JSON object.
+    """
+
+    def __init__(self, folder: Path, name: str | None = None) -> None:
+        self.name = name or str(folder)
+        self.fields: dict[str, Any] = read_json(folder / FILE)
+        self.model_type = self._text("model_type")
+        self.architecture = self._architecture()
+        self.dtype = self._text("dtype") or self._text("torch_dtype")
+        self.positions = self._positions()
+        self.quantisation = self._quantisation()
+
+    def _wrong(self, field: str, expected: str) -> ConfigError:
+        found = repr(self.fields.get(field))[:80]
+        return ConfigError(
+            f"{self.name}: {field} in its {FILE} is {found}, it must be {expected}: restore it"
+        )
+
+    def _text(self, field: str) -> str:
+        value = self.fields.get(field) or ""
+        if not isinstance(value, str):
+            raise self._wrong(field, "a name")
+        return value
+
+    def _architecture(self) -> str:
+        """Return the first of `architectures`; empty where the file names none."""
+        value = self.fields.get("architectures") or []
+        if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+            raise self._wrong("architectures", "a list of names")
+        return value[0] if value else ""
+
+    def _positions(self) -> int | None:
+        parts = [self.fields, *(self.fields.get(part) for part in _TEXT_PARTS)]
+        for fields in (part for part in parts if isinstance(part, dict)):
+            for field in _POSITIONS:
+                value = fields.get(field)
+                if value is None or value == -1:  # XLNet's: no limit
+                    continue
+                if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                    raise self._wrong(field, "a number of tokens above 0")
+                return value
+        return None
+
+    def _quantisation(self) -> str | None:
+        """Return how the weights are stored: `fp8`, `bitsandbytes 4-bit`, …; None as they are."""
+        found = self.fields.get("quantization_config")
+        if found is None:
+            return None
+        if not isinstance(found, dict):
+            raise self._wrong("quantization_config", "an object")
+        method = found.get("quant_method")
+        if method is None and (found.get("load_in_4bit") or found.get("load_in_8bit")):
+            method = _BITSANDBYTES
+        if not isinstance(method, str):
+            raise ConfigError(
+                f"{self.name}: quantization_config in its {FILE} names no quant_method: restore "
+                "it, or name a checkpoint that is not quantised"
+            )
+        if method == _BITSANDBYTES:
+            return f"{method} {'8' if found.get('load_in_8bit') else '4'}-bit"
+        return method
+
+    @property
+    def labels(self) -> list[str]:
+        """The names in `id2label`, by their numbers; empty where there are none.
+
+        Raises:
+            ConfigError: its keys do not count from 0.
+        """
+        found = self.fields.get("id2label")
+        if found is None:
+            return []
+        if not isinstance(found, dict):
+            raise self._wrong("id2label", _example(LABELS))
+        if sorted(found) != sorted(map(str, range(len(found)))):
+            raise ConfigError(
+                f"{self.name}: the keys of id2label in its {FILE} are {', '.join(found)[:80]}; "
+                f"they count from 0, such as {_example(LABELS)}"
+            )
+        return [str(found[str(i)]) for i in range(len(found))]
+
+    def label_order(self) -> tuple[int, int, int]:
+        """Return the index of a classifier's output for each of `LABELS`.
+
+        Raises:
+            ConfigError: they are not negative, neutral and positive.
+        """
+        labels = self.labels
+        found = {label_index(label): i for i, label in enumerate(labels)}
+        if len(labels) == len(LABELS) and set(found) == {0, 1, 2}:
+            return found[0], found[1], found[2]
+        words = ", ".join(labels)[:100] or "none"
+        if labels and len(labels) != len(LABELS):
+            raise ConfigError(
+                f"{self.name}: it has {len(labels)} labels ({words}); finsent-batch scores "
+                "negative, neutral and positive: name a model with these three"
+            )
+        raise ConfigError(
+            f"{self.name}: its labels are {words}; they must be negative, neutral and positive: "
+            f"set id2label in its {FILE} in the order that it was trained with, such as "
+            f"{_example(LABELS)}"
+        )
+
+
+def _example(labels: tuple[str, ...]) -> str:
+    return "{" + ", ".join(f'"{i}": "{label}"' for i, label in enumerate(labels)) + "}"
+
+
+def tokenizer_limit(folder: Path) -> int | None:
+    """Return `model_max_length` of a folder's tokenizer_config.json where it means anything."""
+    file = folder / "tokenizer_config.json"
+    value = read_json(file).get("model_max_length") if file.exists() else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return int(value) if 1 <= value < _LARGEST else None

@@ -1,0 +1,81 @@
+"""How near a tie must be for int8 to have turned it: measured for each model.
+
+int8's rounding moves a probability by so much that depends on the weights. What it moves
+the margin between the two best labels by, on a few hundred headlines, says below which
+margin an answer is not sure; those are scored again in fp32.
+"""
+
+import random
+from typing import Final
+
+import numpy as np
+
+from ...arrays import FloatArray
+from ...models.spec import ModelSpec
+
+HEADLINES: Final = 384
+SAFETY: Final = 1.25
+"""The largest shift that was seen, times this, is the bound."""
+LARGEST: Final = 0.5
+"""With a bound beyond this most headlines would be scored twice: int8 is not taken."""
+NEVER: Final = 1.0
+"""The bound of a model whose answers int8 does not keep."""
+EMBEDDED: Final = 0.1
+"""The embedded model's bound, measured by benchmarks/mini_throughput.py."""
+
+_FIRMS = (
+    "Varnholt Steel", "Kestrel Foods", "Tallow Bank", "Ormskirk Air", "Brightwell Energy",
+    "Dunmore Textiles", "Linden Pharma", "Harlan Mining", "Solberg Shipping", "Calder Retail",
+    "Redfern Motors", "Ashdown Insurance", "Pemberton Paper", "Eastgate Telecom",
+)  # fmt: skip
+_EVENTS = (
+    "lifts full-year guidance", "cuts its dividend", "to hold its annual meeting in {city}",
+    "wins a contract worth EUR {n} mn", "warns that profit will fall {p} %", "names a new CFO",
+    "shares slump after recall", "net sales rose to EUR {n} mn", "closes its plant in {city}",
+    "operating loss widened to EUR {n} mn", "profit doubles", "moves its head office to {city}",
+    "is downgraded by two brokers", "completes the purchase of a rival", "faces a fine of {n} mn",
+    "reports results in line with forecasts", "margin shrinks as costs grow", "orders rebound",
+    "will publish its interim report on Thursday", "lays off {n} people",
+)  # fmt: skip
+_ENDINGS = (
+    "",
+    "",
+    " as demand recovers",
+    " despite weak demand",
+    ", says chairman",
+    " in the {q} quarter",
+)
+_CITIES = ("Oslo", "Leeds", "Porto", "Gdansk", "Graz", "Tampere")
+
+
+def probe_headlines() -> list[str]:
+    """Return `HEADLINES` distinct made-up headlines, the same ones always."""
+    draw, found = random.Random(0), dict[str, None]()
+    while len(found) < HEADLINES:
+        text = f"{draw.choice(_FIRMS)} {draw.choice(_EVENTS)}{draw.choice(_ENDINGS)}"
+        found[
+            text.format(
+                city=draw.choice(_CITIES),
+                n=round(draw.uniform(1, 900), 1),
+                p=draw.randint(2, 40),
+                q=draw.choice(("first", "second", "third", "fourth")),
+            )
+        ] = None
+    return list(found)
+
+
+def measured_bound(fast: FloatArray, full: FloatArray) -> float:
+    """Return the margin below which int8's answers are not sure; `NEVER` if it is not taken.
+
+    `fast` and `full` are int8's and fp32's probabilities of the same headlines, (n, 3). An
+    answer flips only where the shift between its two best labels is larger than its margin.
+    """
+    moved = fast - full
+    apart = moved[:, :, None] - moved[:, None, :]
+    largest = round(float(np.abs(apart).max()) * SAFETY, 4)
+    return largest if np.isfinite(largest) and largest <= LARGEST else NEVER
+
+
+def known_bound(spec: ModelSpec) -> float | None:
+    """Return the bound that comes with a model: the embedded one's."""
+    return EMBEDDED if spec.embedded else None
