@@ -6,9 +6,9 @@ from contextlib import contextmanager, suppress
 import duckdb
 import pyarrow as pa
 
-from .base import BATCH_ROWS
+from .base import BATCH_ROWS, Source
 from .columns import check_column_names
-from .provenance import Mark
+from .provenance import Provenance
 
 
 class ArrowSource:
@@ -41,7 +41,12 @@ class ArrowSink:
     def exists(self) -> bool:
         return False
 
-    def mark(self) -> Mark | None:
+    def provenance(self) -> Provenance | None:
+        return None
+
+    def check_replaceable(
+        self, source: Source, *, overwrite: bool, limit: int | None = None
+    ) -> None:
         return None
 
     def check_columns(self, schema: pa.Schema, types: dict[str, str]) -> None:
@@ -54,7 +59,7 @@ class ArrowSink:
         self,
         schema: pa.Schema,
         batches: Iterator[pa.RecordBatch],
-        mark: Mark,
+        provenance: Provenance,
         types: dict[str, str],
     ) -> None:
         self.result = pa.Table.from_batches(batches, schema)

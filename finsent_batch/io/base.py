@@ -1,6 +1,7 @@
 """Protocols of sources and sinks, and what all of them share."""
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator
 from contextlib import closing, nullcontext, suppress
 from pathlib import Path
@@ -11,7 +12,7 @@ import pyarrow.compute as pc
 
 from ..errors import DISK_FULL, BadDataError, CannotCreateError, first_line
 from .atomic import cannot_write, opened_temporary, temporary_of
-from .provenance import Mark
+from .provenance import Provenance
 
 
 class Sink(Protocol):
@@ -24,8 +25,18 @@ class Sink(Protocol):
         """Return whether something stands where the output would go."""
         ...
 
-    def mark(self) -> Mark | None:
-        """Return the mark of what stands there, None if it bears none."""
+    def provenance(self) -> Provenance | None:
+        """Return the provenance of what stands there, None if it has none."""
+        ...
+
+    def check_replaceable(
+        self, source: "Source", *, overwrite: bool, limit: int | None = None
+    ) -> None:
+        """Raise CannotCreateError if what stands there is not the source's to replace.
+
+        That is what was not made from this same input, or, by a trial of its first
+        `limit` rows, what was made from the whole of it.
+        """
         ...
 
     def check_columns(self, schema: pa.Schema, types: dict[str, str]) -> None:
@@ -40,7 +51,7 @@ class Sink(Protocol):
         self,
         schema: pa.Schema,
         batches: Iterator[pa.RecordBatch],
-        mark: Mark,
+        provenance: Provenance,
         types: dict[str, str],
     ) -> None:
         """Replace what stands there by the batches, whole or not at all.
@@ -50,7 +61,7 @@ class Sink(Protocol):
         ...
 
 
-class FileSink:
+class FileSink(ABC):
     def __init__(self, file: Path) -> None:
         self.path = os.path.realpath(file)
         self.table: str | None = None
@@ -58,6 +69,15 @@ class FileSink:
 
     def exists(self) -> bool:
         return self._file.exists()
+
+    @abstractmethod
+    def provenance(self) -> Provenance | None: ...
+
+    def check_replaceable(
+        self, source: "Source", *, overwrite: bool, limit: int | None = None
+    ) -> None:
+        if not overwrite and self.exists():
+            check_made_from(self.provenance(), source, limit, self.path)
 
     def check_writable(self) -> None:
         if self._file.is_dir():
@@ -76,6 +96,38 @@ class FileSink:
             with suppress(OSError):
                 for made in missing:
                     made.rmdir()
+
+
+def check_made_from(
+    provenance: Provenance | None, source: "Source", limit: int | None, output: str
+) -> None:
+    """Raise CannotCreateError unless an output was made from this same input, or no more of it.
+
+    `output` names it in the message, `provenance` is what it says of itself.
+    """
+    if provenance is None:
+        made_from = ""
+    elif provenance.append:
+        made_from = " (collects inputs with --append)"
+    elif (provenance.input, provenance.input_table) == (source.path, source.table):
+        if limit is not None and provenance.limit is None:
+            raise holds_the_whole(source, limit, output)
+        return
+    else:
+        made_from = f" (made from {provenance.input})"
+    raise CannotCreateError(
+        f"{output} exists{made_from} and is no output of this input: "
+        "name another with -o, or replace it with --overwrite"
+    )
+
+
+def holds_the_whole(source: "Source", limit: int, output: str) -> CannotCreateError:
+    """Return the error of a trial that would take the place of all rows of its input."""
+    return CannotCreateError(
+        f"{output} holds the whole of {source.path}, and --limit would leave its first {limit} "
+        "rows there: write the trial elsewhere with -o or --output-table, or replace it with "
+        "--overwrite"
+    )
 
 
 def decodable(batches: Iterator[pa.RecordBatch], where: str) -> Generator[pa.RecordBatch]:

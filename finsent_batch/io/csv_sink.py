@@ -12,7 +12,7 @@ from .arrow import registered
 from .atomic import replacing
 from .base import FileSink, decodable
 from .columns import check_duckdb_columns
-from .provenance import FileProvenance, Mark
+from .provenance import FileProvenance, Provenance
 from .sql import quote_literal
 
 # Stands for an empty column name, which DuckDB does not know, in a CSV header being
@@ -23,15 +23,15 @@ _UNNAMED = "\x01\x02"
 class CsvSink(FileSink):
     """A CSV file in UTF-8 with a header; NULL is an empty field, an empty text is quoted.
 
-    It has no room for a mark: `marks` remembers which file bears which.
+    It has no room for its provenance: `noted` remembers that of each file.
     """
 
-    def __init__(self, file: Path, marks: FileProvenance | None = None) -> None:
+    def __init__(self, file: Path, noted: FileProvenance | None = None) -> None:
         super().__init__(file)
-        self._marks = marks
+        self._noted = noted
 
-    def mark(self) -> Mark | None:
-        return self._marks.find(self._file) if self._marks is not None else None
+    def provenance(self) -> Provenance | None:
+        return self._noted.find(self._file) if self._noted is not None else None
 
     def check_columns(self, schema: pa.Schema, types: dict[str, str]) -> None:
         check_duckdb_columns(schema, self.path)
@@ -40,7 +40,7 @@ class CsvSink(FileSink):
         self,
         schema: pa.Schema,
         batches: Iterator[pa.RecordBatch],
-        mark: Mark,
+        provenance: Provenance,
         types: dict[str, str],
     ) -> None:
         names = [name or _UNNAMED for name in schema.names]
@@ -48,8 +48,8 @@ class CsvSink(FileSink):
         named = pa.schema([f.with_name(n) for f, n in zip(schema, names, strict=True)])
 
         def note(status: os.stat_result) -> None:
-            if self._marks is not None:
-                self._marks.note(self._file, status, mark)
+            if self._noted is not None:
+                self._noted.note(self._file, status, provenance)
 
         with (
             replacing(self._file, parents=True, ready=note) as temporary,

@@ -12,10 +12,10 @@ import pyarrow as pa
 
 from ..errors import BadDataError, CannotCreateError
 from .arrow import registered
-from .base import Source
+from .base import Source, holds_the_whole
 from .duckdb_files import attached
 from .duckdb_table import DuckDBSink, passing_failpoint, select_list
-from .provenance import Mark
+from .provenance import Provenance
 from .result_columns import RESULT_SCHEMA
 from .sql import quote_identifier
 
@@ -33,16 +33,19 @@ def input_name(path: str, table: str | None) -> str:
 class AppendingSink(DuckDBSink):
     """A table of a DuckDB file to which each input adds its rows, or replaces its own."""
 
-    def check_appendable(self) -> None:
-        """Raise CannotCreateError if a table stands there that was not made by appending."""
-        mark = self.mark()
-        if self.exists() and not (mark and mark.get("append")):
+    def check_replaceable(
+        self, source: Source, *, overwrite: bool, limit: int | None = None
+    ) -> None:
+        """Refuse a table not made by appending, or one with more rows of the input than `limit`."""
+        made = self.provenance()
+        if self.exists() and not (made and made.append):
             raise CannotCreateError(
-                f"table {self.table!r} in {self.path} was not made with --append: "
-                "name another with --output-table"
+                f"{self._named()} was not made with --append: name another with --output-table"
             )
+        if limit is not None and not overwrite and self._rows_of(source) > limit:
+            raise holds_the_whole(source, limit, self._named())
 
-    def rows_of(self, source: Source) -> int:
+    def _rows_of(self, source: Source) -> int:
         """Return how many rows of an input the table holds."""
         if not self.exists():
             return 0
@@ -103,10 +106,10 @@ class AppendingSink(DuckDBSink):
         name: str,
         schema: pa.Schema,
         batches: Iterator[pa.RecordBatch],
-        mark: Mark,
+        provenance: Provenance,
         types: dict[str, str],
     ) -> None:
-        source = input_name(mark["input"], mark["input_table"])
+        source = input_name(provenance.input or "", provenance.input_table)
         columns = f"{select_list(types)}, $source::VARCHAR AS {INPUT_COLUMN}"
         given = {"source": source}
         cursor.register("labelled_rows", pa.RecordBatchReader.from_batches(schema, []))
@@ -119,8 +122,7 @@ class AppendingSink(DuckDBSink):
         cursor.unregister("labelled_rows")
         with registered(cursor, "labelled_rows", schema, passing_failpoint(batches)):
             cursor.execute(f"INSERT INTO {name} BY NAME SELECT {columns} FROM labelled_rows", given)
-        kept = {key: mark[key] for key in ("version", "run_id")}
-        self._sign(cursor, name, {**kept, "append": True, "input": None, "input_table": None})
+        self._sign(cursor, name, provenance.shared())
 
 
 def _described(cursor: duckdb.DuckDBPyConnection, sql: str) -> dict[str, str]:

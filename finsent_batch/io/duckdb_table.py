@@ -12,11 +12,11 @@ import pyarrow as pa
 from ..errors import BadDataError, CannotCreateError, MissingInputError, StorageError, first_line
 from ..failpoints import failpoint
 from .arrow import registered
-from .base import BATCH_ROWS, decodable
+from .base import BATCH_ROWS, Source, check_made_from, decodable
 from .columns import check_column_names, check_duckdb_columns
 from .duckdb_errors import disk_reason, is_disk_full
 from .duckdb_files import attached, copy_view, place_of, tables_of
-from .provenance import MARK_KEY, Mark
+from .provenance import PROVENANCE_KEY, Provenance
 from .sql import quote_identifier, quote_literal
 from .whole.databases import written_database
 
@@ -90,7 +90,7 @@ class DuckDBSource:
 
 
 class DuckDBSink:
-    """A table of a DuckDB file, made in one transaction; its comment bears the mark."""
+    """A table of a DuckDB file, made in one transaction; its comment holds the provenance."""
 
     def __init__(
         self,
@@ -110,12 +110,23 @@ class DuckDBSink:
     def exists(self) -> bool:
         return self._comment() is not None
 
-    def mark(self) -> Mark | None:
+    def provenance(self) -> Provenance | None:
         try:
-            mark = json.loads(self._comment() or "")
+            comment = json.loads(self._comment() or "")
         except ValueError:
             return None
-        return mark.get(MARK_KEY) if isinstance(mark, dict) else None
+        return Provenance.from_json(
+            comment.get(PROVENANCE_KEY) if isinstance(comment, dict) else None
+        )
+
+    def check_replaceable(
+        self, source: Source, *, overwrite: bool, limit: int | None = None
+    ) -> None:
+        if not overwrite and self.exists():
+            check_made_from(self.provenance(), source, limit, self._named())
+
+    def _named(self) -> str:
+        return f"table {self.table!r} in {self.path}"
 
     def _comment(self) -> str | None:
         if not self._file.exists():
@@ -157,7 +168,7 @@ class DuckDBSink:
         self,
         schema: pa.Schema,
         batches: Iterator[pa.RecordBatch],
-        mark: Mark,
+        provenance: Provenance,
         types: dict[str, str],
     ) -> None:
         whole = decodable(batches, self.path)
@@ -172,7 +183,8 @@ class DuckDBSink:
                     if self._new_schema:
                         named = quote_identifier(self._new_schema)
                         cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {name}.{named}")
-                    self._fill(cursor, self._place(cursor, name), schema, whole, mark, types)
+                    place = self._place(cursor, name)
+                    self._fill(cursor, place, schema, whole, provenance, types)
                     failpoint("before_table_commit")
                 except BaseException:
                     cursor.rollback()
@@ -200,7 +212,7 @@ class DuckDBSink:
         name: str,
         schema: pa.Schema,
         batches: Iterator[pa.RecordBatch],
-        mark: Mark,
+        provenance: Provenance,
         types: dict[str, str],
     ) -> None:
         columns = select_list(types)
@@ -211,10 +223,10 @@ class DuckDBSink:
         # rows of many small ones stay in memory until the commit.
         with registered(cursor, "labelled_rows", schema, passing_failpoint(batches)):
             cursor.execute(f"INSERT INTO {name} FROM labelled_rows")
-        self._sign(cursor, name, mark)
+        self._sign(cursor, name, provenance)
 
-    def _sign(self, cursor: duckdb.DuckDBPyConnection, name: str, mark: Mark) -> None:
-        comment = quote_literal(json.dumps({MARK_KEY: mark}))
+    def _sign(self, cursor: duckdb.DuckDBPyConnection, name: str, provenance: Provenance) -> None:
+        comment = quote_literal(json.dumps({PROVENANCE_KEY: provenance.to_json()}))
         cursor.execute(f"COMMENT ON TABLE {name} IS {comment}")
 
 

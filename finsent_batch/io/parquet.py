@@ -19,7 +19,7 @@ from ..errors import (
 from .atomic import replacing
 from .base import BATCH_ROWS, FileSink, first_rows
 from .columns import check_column_names
-from .provenance import MARK_KEY, Mark
+from .provenance import PROVENANCE_KEY, Provenance
 
 
 class ParquetSource:
@@ -68,11 +68,11 @@ _DAMAGE = (pa.ArrowException, OSError, UnicodeDecodeError)
 class ParquetSink(FileSink):
     """A Parquet file, zstd-compressed; the source's Arrow schema is kept to the letter."""
 
-    def mark(self) -> Mark | None:
+    def provenance(self) -> Provenance | None:
         try:
             metadata = pq.read_metadata(self._file).metadata or {}
-            text = metadata.get(MARK_KEY.encode())
-            return json.loads(text) if text else None
+            text = metadata.get(PROVENANCE_KEY.encode())
+            return Provenance.from_json(json.loads(text)) if text else None
         except (pa.ArrowException, OSError, ValueError):
             return None
 
@@ -84,18 +84,18 @@ class ParquetSink(FileSink):
         self,
         schema: pa.Schema,
         batches: Iterator[pa.RecordBatch],
-        mark: Mark,
+        provenance: Provenance,
         types: dict[str, str],
     ) -> None:
         if types:
             schema = parquet_schema(schema, self.path)
-        marks = {MARK_KEY.encode(): json.dumps(mark).encode()}
-        marked = schema.with_metadata({**(schema.metadata or {}), **marks})
+        own = {PROVENANCE_KEY.encode(): json.dumps(provenance.to_json()).encode()}
+        signed = schema.with_metadata({**(schema.metadata or {}), **own})
         with (
             replacing(self._file, parents=True) as temporary,
             pq.ParquetWriter(
                 temporary,
-                marked,
+                signed,
                 compression="zstd",
                 version="2.6",
                 write_page_index=True,

@@ -11,7 +11,7 @@ import pyarrow as pa
 from ..errors import BadDataError, TryAgainError
 from ..failpoints import failpoint
 from ..io.base import Sink
-from ..io.provenance import Mark
+from ..io.provenance import Provenance
 from ..io.result_columns import output_schema
 from ..progress import Progress
 from ..store.store import Store
@@ -23,7 +23,7 @@ def publish(
     store: Store,
     plan: Plan,
     sinks: list[Sink],
-    marks: list[Mark],
+    provenances: list[Provenance],
     fingerprint: str,
     *,
     ready: Callable[[PlannedSource, Sink], None],
@@ -42,7 +42,7 @@ def publish(
     confident = min_confidence is not None
     done = 0
     try:
-        for planned, sink, mark in zip(plan.sources, sinks, marks, strict=True):
+        for planned, sink, provenance in zip(plan.sources, sinks, provenances, strict=True):
             counts = Counts()
             ready(planned, sink)
             _check_unchanged(planned)
@@ -56,7 +56,7 @@ def publish(
             rows = _labelled(planned, schema, results, counts, report)
             kept = schema.names[: -len(results.schema)]
             types = {name: kind for name, kind in planned.source.types.items() if name in kept}
-            sink.write(schema, rows, mark, types)
+            sink.write(schema, rows, provenance, types)
             done += counts.rows
             yield planned, sink, counts
     finally:

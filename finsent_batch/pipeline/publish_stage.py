@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from ..errors import TryAgainError
 from ..io.base import Sink
-from ..io.provenance import Mark
+from ..io.provenance import Provenance
 from ..io.retry import retried
 from ..metrics.histograms import add_histograms
 from ..progress import Progress
@@ -30,7 +30,7 @@ def publish_tasks(run: ScoreRun, plan: Plan, progress: Progress) -> None:
         CannotCreateError: somebody else's output stands there now.
     """
     rows, labels, confident = run.summary.rows, run.summary.labels, 0
-    marks = [_mark(run, task) for task in run.tasks]
+    provenances = [_provenance(run, task) for task in run.tasks]
     sinks = [task.sink for task in run.tasks]
 
     def ready(planned: PlannedSource, sink: Sink) -> None:
@@ -41,7 +41,7 @@ def publish_tasks(run: ScoreRun, plan: Plan, progress: Progress) -> None:
         run.store,
         plan,
         sinks,
-        marks,
+        provenances,
         run.model.fingerprint,
         ready=ready,
         min_confidence=run.config.min_confidence,
@@ -109,17 +109,19 @@ def _await_target(
     )
 
 
-def _mark(run: ScoreRun, task: ScoreTask) -> Mark:
-    return {
-        "version": __version__,
-        "input": task.source.path,
-        "input_table": task.source.table,
-        "run_id": run.summary.run_id,
-        "model": run.summary.model,
-        "model_fingerprint": run.model.fingerprint,
-        "limit": run.config.limit,
-        "text_column": task.columns.text_column,
-        "date_column": task.columns.date_column,
-        "date_format": task.columns.times.date_format,
-        "timezone": task.columns.times.timezone,
-    }
+def _provenance(run: ScoreRun, task: ScoreTask) -> Provenance:
+    times = task.columns.times
+    return Provenance(
+        version=__version__,
+        input=task.source.path,
+        input_table=task.source.table,
+        run_id=run.summary.run_id,
+        model=run.summary.model,
+        model_fingerprint=run.model.fingerprint,
+        limit=run.config.limit,
+        settled=True,
+        text_column=task.columns.text_column,
+        date_column=task.columns.date_column,
+        date_format=times.date_format,
+        timezone=times.timezone,
+    )

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import PurePath
 
 from ..config import ScoreConfig
-from ..errors import CannotCreateError, TryAgainError
+from ..errors import TryAgainError
 from ..io.base import Sink, Source
 from ..io.columns import NewsColumns, choose_date_column, choose_text_column
 from ..io.csv_reader import BadRow, stage_csv
@@ -18,7 +18,7 @@ from ..io.partitions import PartitionedSource, partition_values
 from ..io.paths import suffix_of
 from ..io.result_columns import output_schema
 from ..io.times.reading import UTC, TimeReading
-from ..store.file_provenance import FileMarks
+from ..store.file_provenance import StoredProvenance
 from ..store.store import Store
 from .run import ScoreTask
 
@@ -63,7 +63,7 @@ def open_sink(store: Store, pair: FilePair) -> Sink:
         return sink(store.connection, pair.output, pair.output_table, new_schema=pair.output_schema)
     if suffix_of(pair.output) == ".parquet":
         return ParquetSink(pair.output)
-    return CsvSink(pair.output, FileMarks(store))
+    return CsvSink(pair.output, StoredProvenance(store))
 
 
 def _with_partitions(pair: FilePair, source: Source) -> tuple[Source, list[str]]:
@@ -88,44 +88,9 @@ def check_target(sink: Sink, source: Source, config: ScoreConfig) -> None:
         TryAgainError: another process has it open, so that it can be neither checked nor
             written now.
     """
-    if isinstance(sink, AppendingSink):
-        sink.check_appendable()
+    sink.check_replaceable(source, overwrite=config.overwrite, limit=config.limit)
     sink.check_columns(source.schema, source.types)
-    if config.limit is not None and not config.overwrite:
-        _check_trial(sink, source, config.limit)
-    if not isinstance(sink, AppendingSink) and not config.overwrite and sink.exists():
-        mark = sink.mark()
-        if mark is None or (mark["input"], mark["input_table"]) != (source.path, source.table):
-            what = f"table {sink.table!r} in {sink.path}" if sink.table else sink.path
-            made_from = (
-                " (collects inputs with --append)"
-                if mark and mark.get("append")
-                else f" (made from {mark['input']})"
-                if mark
-                else ""
-            )
-            raise CannotCreateError(
-                f"{what} exists{made_from} and is no output of this input: "
-                "name another with -o, or replace it with --overwrite"
-            )
     sink.check_writable()
-
-
-def _check_trial(sink: Sink, source: Source, limit: int) -> None:
-    """Refuse to replace all rows of an input by its first ones."""
-    if isinstance(sink, AppendingSink):
-        whole = sink.rows_of(source) > limit
-    else:
-        mark = sink.mark()
-        whole = mark is not None and mark.get("limit") is None
-        whole = whole and mark is not None and mark["input"] == source.path
-    if whole:
-        what = f"table {sink.table!r} in {sink.path}" if sink.table else sink.path
-        raise CannotCreateError(
-            f"{what} holds the whole of {source.path}, and --limit would leave its first {limit} "
-            "rows there: write the trial elsewhere with -o or --output-table, or replace it with "
-            "--overwrite"
-        )
 
 
 def open_tasks(store: Store, pairs: list[FilePair], config: ScoreConfig) -> list[ScoreTask]:

@@ -16,15 +16,6 @@ from ..io.parquet import ParquetSink
 from ..io.times.reading import UTC, TimeReading
 from .store import Store
 
-# Stores of earlier versions lack the later columns, and one that is only read cannot be given them.
-RUN_FILES: Final = """(
-    SELECT CAST(NULL AS BIGINT) AS number, CAST(NULL AS VARCHAR) AS text_column,
-        CAST(NULL AS VARCHAR) AS date_column, CAST(NULL AS VARCHAR) AS date_format,
-        CAST(NULL AS VARCHAR) AS timezone, CAST(NULL AS BIGINT) AS undated,
-        CAST(NULL AS JSON) AS faults, CAST(NULL AS BIGINT) AS row_limit,
-        CAST(NULL AS VARCHAR) AS content, CAST(NULL AS TIMESTAMP) AS forgotten_at WHERE false
-    UNION ALL BY NAME FROM run_files)"""
-"""`run_files` with all its columns."""
 # The clock may have been set back since: the number counts on.
 NEWEST: Final = "number DESC NULLS LAST, published_at DESC"
 """The order of `run_files`, the last publication first."""
@@ -62,7 +53,7 @@ def latest_publications(store: Store) -> list[Publication]:
     rows = _records(
         store,
         f"""SELECT f.*, row_limit IS NOT NULL OR options->>'limit' IS NOT NULL AS limited
-        FROM {RUN_FILES} AS f LEFT JOIN runs USING (run_id) ORDER BY {NEWEST}""",
+        FROM run_files AS f LEFT JOIN runs USING (run_id) ORDER BY {NEWEST}""",
     )
     tables: dict[str, dict[str, TableEntry]] = {}
     written: set[tuple[object, ...]] = set()
@@ -114,7 +105,7 @@ def publications_of(store: Store, run_id: str) -> tuple[list[str], list[Publicat
                 row_number() OVER (PARTITION BY output, output_table, input, input_table
                     ORDER BY {NEWEST}) AS own,
                 first(run_id) OVER (PARTITION BY output, output_table ORDER BY {NEWEST}) AS last
-            FROM {RUN_FILES})
+            FROM run_files)
         WHERE run_id = $1 ORDER BY output, output_table, input, input_table""",
         [run_id],
     )
@@ -178,8 +169,10 @@ def _publication(rows: list[dict[str, Any]]) -> Publication:
 
 
 def _is_shared(connection: duckdb.DuckDBPyConnection, path: str, table: str | None) -> bool:
-    mark = AppendingSink(connection, Path(path), table).mark() if table else None
-    return bool(mark and mark.get("append"))
+    if table is None:
+        return False
+    made = AppendingSink(connection, Path(path), table).provenance()
+    return made is not None and made.append
 
 
 def named(published: str) -> Publication:
@@ -194,10 +187,11 @@ def named(published: str) -> Publication:
         raise MissingInputError(f"{path} does not exist: check --from")
     if Path(path).is_dir():
         raise UsageError(f"--from {path} is a folder: name one scored file in it")
-    mark = None if table else ParquetSink(Path(path)).mark()
-    if mark is None or "date_column" not in mark:
+    made = None if table else ParquetSink(Path(path)).provenance()
+    if made is None or not made.settled:
         return Publication(path=path, table=table or None)
-    return Publication(path=path, columns=_columns(mark), limited=mark.get("limit") is not None)
+    columns = _columns(made.to_json())
+    return Publication(path=path, columns=columns, limited=made.limit is not None)
 
 
 def forget_input(store: Store, name: str) -> int:

@@ -11,6 +11,7 @@ from finsent_batch.errors import BadDataError, CannotCreateError
 from finsent_batch.io.csv_sink import CsvSink
 from finsent_batch.io.duckdb_table import DuckDBSink
 from finsent_batch.io.parquet import ParquetSink, parquet_batch, parquet_schema
+from finsent_batch.io.provenance import Provenance
 
 
 @pytest.fixture
@@ -78,7 +79,12 @@ def test_what_parquet_knows_stays_as_it_is(select):
 def test_other_readers_see_booleans_and_numbers(select, tmp_path):
     table = select("true AS b, 12::HUGEINT AS h")
     sink = ParquetSink(tmp_path / "out.parquet")
-    sink.write(table.schema, iter(table.to_batches()), {}, {"b": "BOOLEAN", "h": "HUGEINT"})
+    sink.write(
+        table.schema,
+        iter(table.to_batches()),
+        Provenance(input=None),
+        {"b": "BOOLEAN", "h": "HUGEINT"},
+    )
     assert pq.read_schema(sink.path).types == [pa.bool_(), pa.decimal128(38, 0)]
     found = duckdb.sql(f"DESCRIBE FROM '{sink.path}'").fetchall()
     assert [row[1] for row in found] == ["BOOLEAN", "DECIMAL(38,0)"]
