@@ -123,6 +123,8 @@ class LabelledFormat:
     label_column: str | None = None
     label_map: tuple[tuple[str, str], ...] = ()
     encoding: str | None = None
+    escape: str | None = None
+    quote: str | None = None
     label_required: bool = True
     """False reads headlines alone where no column is named `label` and none is given."""
     owner: str = ""

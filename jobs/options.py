@@ -92,6 +92,27 @@ def with_foreign_options(function: F) -> F:
     return function
 
 
+DIALECT_OPTIONS = (
+    click.option(
+        "--escape",
+        type=click.Choice(["\\", '"']),
+        help="What stands before a quote inside a quoted CSV field.  [default: a quote]",
+    ),
+    click.option(
+        "--quote",
+        type=click.Choice(['"', "none"]),
+        help="What CSV fields are quoted with; none takes quotes for text.",
+    ),
+)
+
+
+def dialect_options(function: F) -> F:
+    """Add the options that say how CSV fields are quoted."""
+    for option in reversed(DIALECT_OPTIONS):
+        function = option(function)
+    return function
+
+
 _MODEL_SETTINGS = ("base", "prompt", "quantisation", "device", "weights", "max_batch_tokens")
 
 
@@ -113,6 +134,7 @@ def labelled_options(function: F) -> F:
                 help="What a label in the file means, such as 0=negative. Repeatable.",
             ),
             click.option("--encoding", help="Encoding of text files.  [default: by format]"),
+            *DIALECT_OPTIONS,
         )
     ):
         function = option(function)
@@ -122,7 +144,7 @@ def labelled_options(function: F) -> F:
 def take_format(options: dict[str, Any]) -> LabelledFormat:
     """Take the values of `labelled_options` out of a command's options."""
     label_map = parse_pairs(options.pop("label_map"), "--label-map")
-    names = ("text_column", "label_column", "encoding")
+    names = ("text_column", "label_column", "encoding", "escape", "quote")
     return LabelledFormat(label_map=label_map, **{name: options.pop(name) for name in names})
 
 

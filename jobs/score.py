@@ -8,7 +8,7 @@ import click
 from finsent_batch.config import ScoreConfig
 from finsent_batch.errors import FinsentError
 
-from .options import Real, file_path, model_config, model_options
+from .options import Real, dialect_options, file_path, model_config, model_options
 from .score_text import describe, describe_plan
 from .terminal import progress_bar, stop_on_signals
 
@@ -93,16 +93,7 @@ from .terminal import progress_bar, stop_on_signals
     help="CSV rows that do not parse and may be set aside.",
 )
 @click.option("--encoding", default=ScoreConfig.encoding, help="Encoding of text input.")
-@click.option(
-    "--escape",
-    type=click.Choice(["\\", '"']),
-    help="What stands before a quote inside a quoted CSV field.  [default: a quote]",
-)
-@click.option(
-    "--quote",
-    type=click.Choice(['"', "none"]),
-    help="What CSV fields are quoted with; none takes quotes for text.",
-)
+@dialect_options
 @click.option(
     "--min-confidence",
     type=Real(min=0.0, max=1.0, min_open=True),

@@ -80,8 +80,12 @@ def check_column_names(names: list[str], where: object) -> None:
         seen[name.casefold()] = name
 
 
-def choose_text_column(schema: pa.Schema, wanted: str | None, where: object) -> str:
+def choose_text_column(
+    schema: pa.Schema, wanted: str | None, where: object, *, binary: bool = False
+) -> str:
     """Return the name of the headline column, checked to hold text.
+
+    `binary` takes bytes too: text of writers that do not say so, such as Impala.
 
     Raises:
         BadDataError: no such column, or it holds something other than text.
@@ -101,11 +105,9 @@ def choose_text_column(schema: pa.Schema, wanted: str | None, where: object) -> 
     kind = schema.field(column).type
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
-    text = (
-        *(pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_null),
-        # Text of writers that do not say so, such as Impala; what is not UTF-8 is `invalid`.
-        *(pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view),
-    )
+    text = [pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_null]
+    if binary:
+        text += [pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view]
     if not any(is_kind(kind) for is_kind in text):
         raise BadDataError(
             f"column {column!r} of {where} holds {kind}, not text: "

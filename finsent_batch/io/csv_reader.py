@@ -4,7 +4,6 @@ Every value stays the text it is in the file: guessing types would turn the
 ticker `0700` into 700. An empty field is NULL, a quoted empty one is ''.
 """
 
-import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,123 +18,201 @@ from .columns import check_column_names
 from .csv_text import (
     LARGEST_ROW_BYTES,
     Utf8Stream,
+    check_dialect,
     check_encoding,
-    check_quotes,
+    fits,
     open_text,
     read_header,
 )
+from .text.compression import misnamed
+from .text.dialect import BACKSLASH, Dialect
+from .text.quotes import QuoteScan
+from .text.staged import BadRow, StagedText, how_to_go_on
 
 _BLOCK_BYTES = 1 << 22
+_TRAILING = "\x01"
+"""Stands for the name of the empty field behind the last one."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class BadRow:
-    """A CSV record with the wrong number of fields."""
+@dataclass(kw_only=True)
+class _Staging:
+    """One file on its way."""
 
-    line: int
-    """Line of the file on which the record ends, from 1."""
-    fields: int
-    expected: int
-    text: str
+    path: Path
+    encoding: str
+    dialect: Dialect
+    schema: pa.Schema
+    staged: Path
+    skipped: list[BadRow]
 
-
-@dataclass(frozen=True, kw_only=True)
-class StagedCsv:
-    """A CSV file as Parquet, with the rows set aside on the way."""
-
-    file: Path
-    bad_rows: tuple[BadRow, ...]
+    @property
+    def columns(self) -> int:
+        return len(self.schema)
 
 
-def stage_csv(path: Path, folder: Path, *, encoding: str, max_bad_rows: int) -> StagedCsv:
-    """Write a `.csv` or `.csv.gz` file as Parquet into `folder` and return it.
+def stage_csv(
+    path: Path,
+    folder: Path,
+    *,
+    encoding: str,
+    max_bad_rows: int | None,
+    delimiter: str | None = None,
+    escape: str | None = None,
+    quote: str | None = None,
+) -> StagedText:
+    """Write a CSV file, compressed or not, as Parquet into `folder` and return it.
+
+    `max_bad_rows` None allows none, and says nothing of setting them aside.
 
     Raises:
         MissingInputError: no such file.
         UsageError: unknown encoding.
-        BadDataError: not in that encoding, no header, or more bad rows than allowed.
+        BadDataError: not in that encoding, no header, quotes that leave open where a field ends,
+            or more bad rows than allowed.
     """
     check_encoding(path, encoding)
-    header, delimiter = read_header(path, encoding)
+    header, dialect = read_header(path, encoding, delimiter=delimiter, escape=escape, quote=quote)
     check_column_names(header, path)
-    staged = folder / f"{len(list(folder.iterdir()))}.parquet"
-    schema = pa.schema([(name, pa.string()) for name in header])
-    skipped: list[BadRow] = []
+    staging = _Staging(
+        path=path,
+        encoding=encoding,
+        dialect=dialect,
+        schema=pa.schema([(name, pa.string()) for name in header]),
+        staged=folder / f"{len(list(folder.iterdir()))}.parquet",
+        skipped=[],
+    )
     block = _BLOCK_BYTES
-    while not _convert(path, encoding, delimiter, schema, staged, skipped, block):
+    while (scan := _convert(staging, block, explicit=escape is not None)) is None:
         block *= 4
         if block > LARGEST_ROW_BYTES:
             raise BadDataError(f"{path} has a row of more than 64 MB: check its quotes")
-    bad = tuple(_with_lines(path, encoding, delimiter, len(header), skipped))
-    if len(bad) > max_bad_rows:
-        first = bad[0]
-        raise BadDataError(
-            f"{path} line {first.line}: {first.fields} fields instead of {first.expected} "
-            f"({len(bad)} such rows): mend the file, or set them aside with "
-            f"--max-bad-rows {len(bad)}"
+    bad = tuple(_with_lines(staging))
+    if len(bad) > (max_bad_rows or 0):
+        raise _too_many(staging, bad, scan, may_set_aside=max_bad_rows is not None)
+    notes = [misnamed(path)]
+    if dialect.trailing:
+        notes.append(f"{path}: the empty field behind the last delimiter of each row is left out")
+    return StagedText(
+        file=staging.staged, bad_rows=bad, notes=tuple(note for note in notes if note)
+    )
+
+
+def _too_many(
+    staging: _Staging, bad: tuple[BadRow, ...], scan: QuoteScan, *, may_set_aside: bool
+) -> BadDataError:
+    """Return what to say of rows that do not parse: another dialect, or how to go on."""
+    first, path, dialect = bad[0], staging.path, staging.dialect
+    escaped = Dialect(delimiter=dialect.delimiter, escape=BACKSLASH, skipped=dialect.skipped)
+    if (
+        scan.backslashes
+        and dialect.escape is None
+        and fits(path, staging.encoding, escaped, staging.columns)
+    ):
+        return BadDataError(
+            f"{path} escapes with backslashes (line {first.line}): read it with --escape '\\'"
         )
-    return StagedCsv(file=staged, bad_rows=bad)
+    return BadDataError(
+        f"{path} line {first.line}: {first.reason} "
+        f"({len(bad)} such rows): {how_to_go_on(len(bad), may_set_aside=may_set_aside)}"
+    )
 
 
-def _convert(
-    path: Path,
-    encoding: str,
-    delimiter: str,
-    schema: pa.Schema,
-    staged: Path,
-    skipped: list[BadRow],
-    block: int,
-) -> bool:
-    """Parse into `staged`; False if a row did not fit into `block` bytes."""
+def _convert(staging: _Staging, block: int, *, explicit: bool) -> QuoteScan | None:
+    """Parse into `staged`; None if a row did not fit into `block` bytes.
+
+    `explicit` says that the user named the dialect, which is then not asked for.
+    """
+    skipped, dialect = staging.skipped, staging.dialect
     skipped.clear()
 
     def set_aside(row: pc.InvalidRow) -> str:
         skipped.append(
-            BadRow(line=row.number, fields=row.actual_columns, expected=len(schema), text=row.text)
+            BadRow(
+                line=row.number,
+                fields=row.actual_columns,
+                expected=row.expected_columns,
+                text=row.text,
+            )
         )
         return "skip"
 
-    stream = Utf8Stream(path, encoding)
+    stream = Utf8Stream(staging.path, staging.encoding, dialect)
     try:
-        reader = pc.open_csv(
-            pa.PythonFile(stream, mode="r"),
-            pc.ReadOptions(use_threads=False, block_size=block),
-            pc.ParseOptions(
-                delimiter=delimiter,
-                newlines_in_values=True,
-                ignore_empty_lines=len(schema) > 1,
-                invalid_row_handler=set_aside,
-            ),
-            pc.ConvertOptions(
-                column_types=schema,
-                null_values=[""],
-                strings_can_be_null=True,
-                quoted_strings_can_be_null=False,
-            ),
-        )
-        multi_line = _write(reader, schema, staged)
+        reader = _open_reader(stream, staging, block, set_aside)
+        multi_line = _write(reader, staging)
     except pa.ArrowInvalid as error:
         if "straddling" in str(error):
-            return False
-        if stream.quotes % 2:
-            check_quotes(path, encoding, delimiter)
-        raise BadDataError(f"{path} cannot be parsed as CSV: {first_line(error)}") from None
+            return None
+        stream.scan.close()
+        if stream.scan.odd:
+            _check(staging, stream.scan, explicit=explicit)
+        raise BadDataError(f"{staging.path} cannot be parsed as CSV: {first_line(error)}") from None
     except UnicodeEncodeError:
         raise BadDataError(
-            f"{path} holds half characters (lone surrogates) in {encoding}: mend the file"
+            f"{staging.path} holds half characters (lone surrogates) in {staging.encoding}: "
+            "mend the file"
         ) from None
     finally:
         stream.close()
-    if multi_line or stream.quotes % 2 or any(_is_multi_line(row.text) for row in skipped):
-        check_quotes(path, encoding, delimiter)
-    return True
+    scan = stream.scan
+    scan.close()
+    doubtful = scan.odd or scan.backslash or dialect.escape is not None
+    if multi_line or doubtful or any(_is_multi_line(row.text) for row in skipped):
+        _check(staging, scan, explicit=explicit)
+    return scan
 
 
-def _write(reader: pc.CSVStreamingReader, schema: pa.Schema, staged: Path) -> bool:
+def _check(staging: _Staging, scan: QuoteScan, *, explicit: bool) -> None:
+    if explicit:
+        scan.backslash = False
+    check_dialect(staging.path, staging.encoding, staging.dialect, staging.columns, scan)
+
+
+def _open_reader(
+    stream: Utf8Stream, staging: _Staging, block: int, set_aside: object
+) -> pc.CSVStreamingReader:
+    dialect, names = staging.dialect, staging.schema.names
+    trailing = dialect.trailing
+    types = pa.schema([*staging.schema, pa.field(_TRAILING, pa.string())])
+    return pc.open_csv(
+        pa.PythonFile(stream, mode="r"),
+        pc.ReadOptions(
+            use_threads=False,
+            block_size=block,
+            column_names=[*names, _TRAILING] if trailing else None,
+            skip_rows=1 if trailing else 0,
+        ),
+        pc.ParseOptions(
+            delimiter=dialect.delimiter,
+            quote_char='"' if dialect.quoted else False,
+            escape_char=dialect.escape or False,
+            newlines_in_values=dialect.quoted,
+            ignore_empty_lines=len(names) > 1,
+            invalid_row_handler=set_aside,
+        ),
+        pc.ConvertOptions(
+            column_types=types if trailing else staging.schema,
+            null_values=[""],
+            strings_can_be_null=True,
+            quoted_strings_can_be_null=False,
+        ),
+    )
+
+
+def _write(reader: pc.CSVStreamingReader, staging: _Staging) -> bool:
     """Write all batches and return whether some value goes over several lines."""
     multi_line = False
-    with pq.ParquetWriter(staged, schema, compression="lz4") as writer:
+    schema = staging.schema
+    with pq.ParquetWriter(staging.staged, schema, compression="lz4") as writer:
         for batch in reader:
+            if staging.dialect.trailing:
+                behind = batch.column(len(schema))
+                if behind.null_count < len(behind):
+                    raise BadDataError(
+                        f"{staging.path}: some rows have a value behind the last name, others an "
+                        "empty field: name all columns in the header"
+                    )
+                batch = batch.select(range(len(schema)))
             writer.write_batch(batch.cast(schema))
             multi_line = multi_line or any(
                 pac.any(pac.match_substring(column, end)).as_py()
@@ -149,17 +226,19 @@ def _is_multi_line(record: str) -> bool:
     return "\n" in record.strip() or "\r" in record.strip()
 
 
-def _with_lines(
-    path: Path, encoding: str, delimiter: str, expected: int, skipped: list[BadRow]
-) -> Iterator[BadRow]:
+def _with_lines(staging: _Staging) -> Iterator[BadRow]:
     """Replace record numbers by line numbers, which blank lines and multi-line values shift."""
+    skipped, dialect = staging.skipped, staging.dialect
     if not skipped:
         return
-    with open_text(path, encoding) as stream:
-        reader = csv.reader(stream, delimiter=delimiter)
-        lines = [reader.line_num for row in reader if row and len(row) != expected]
+    expected = staging.columns + dialect.trailing
+    with open_text(staging.path, staging.encoding) as stream:
+        before = stream.read(dialect.skipped).count("\n")
+        reader = dialect.reader(stream)
+        next((row for row in reader if row), None)  # the header
+        lines = [before + reader.line_num for row in reader if row and len(row) != expected]
     if len(lines) != len(skipped):
         yield from skipped
         return
     for bad, line in zip(skipped, lines, strict=True):
-        yield BadRow(line=line, fields=bad.fields, expected=expected, text=bad.text)
+        yield BadRow(line=line, fields=bad.fields, expected=bad.expected, text=bad.text)

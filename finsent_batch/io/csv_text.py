@@ -1,24 +1,25 @@
-"""The text of a CSV file: decoded, its header read, its quotes checked."""
+"""The text of a CSV file: unpacked, decoded, its dialect found and checked."""
 
 import codecs
 import csv
-import gzip
 import io
 import re
-import zlib
+from dataclasses import replace
 from pathlib import Path
-from typing import IO, BinaryIO, cast
+from typing import IO, Final
 
 from ..errors import BadDataError, MissingInputError, StorageError, UsageError, first_line
-from .paths import suffix_of
+from .paths import declared_compression
+from .text.compression import BROKEN, compression_of, not_whole, open_unpacked
+from .text.dialect import BACKSLASH, Dialect
+from .text.quotes import QuoteScan
 
 _DELIMITERS = ",;\t|"
+NO_QUOTES: Final = "none"
 LARGEST_ROW_BYTES = 1 << 26
 """A row longer than the parser's block is refused; 64 MB holds any sane one."""
-
-
-def _open_bytes(path: Path) -> BinaryIO:
-    return cast(BinaryIO, gzip.open(path)) if suffix_of(path) == ".csv.gz" else path.open("rb")
+# Excel's first line says the delimiter.
+_SEP_LINE = re.compile(r"\A[\r\n]*\"?sep=([^\r\n])\"?(?:\r\n|\r|\n)", re.IGNORECASE)
 
 
 def check_encoding(path: Path, encoding: str) -> None:
@@ -27,7 +28,7 @@ def check_encoding(path: Path, encoding: str) -> None:
     Raises:
         MissingInputError: no such file.
         UsageError: unknown encoding.
-        BadDataError: not in that encoding, not whole, or empty.
+        BadDataError: not in that encoding, not whole, no text at all, or empty.
         StorageError: it cannot be read.
     """
     try:
@@ -37,7 +38,9 @@ def check_encoding(path: Path, encoding: str) -> None:
         raise UsageError(f"unknown encoding {encoding!r}: try utf-8, latin-1, cp1252") from None
     line, size = 1, 0
     try:
-        with _open_bytes(path) as stream:
+        if declared_compression(path) and compression_of(path) is None and path.stat().st_size:
+            raise EOFError("it does not begin like that")
+        with open_unpacked(path) as stream:
             while chunk := stream.read(1 << 20):
                 size += len(chunk)
                 line += decoder.decode(chunk).count("\n")
@@ -51,55 +54,89 @@ def check_encoding(path: Path, encoding: str) -> None:
             f"{path} is not {encoding} (line {line}): "
             "name its encoding, such as --encoding latin-1 or cp1252"
         ) from None
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise BadDataError(f"{path} is not whole gzip data ({first_line(error)})") from None
+    except BROKEN as error:
+        raise not_whole(path, error) from None
     except OSError as error:
+        if error.errno is None:
+            raise not_whole(path, error) from None
         raise StorageError(f"cannot read {path}: {first_line(error)}") from None
     if size == 0:
         raise BadDataError(f"{path} is empty: it needs a header line at least")
 
 
-def open_text(path: Path, encoding: str) -> IO[str]:
-    """Open a `.csv` or `.csv.gz` file behind its byte-order mark, line ends as they are."""
-    stream = io.TextIOWrapper(_open_bytes(path), encoding=encoding, newline="")
-    if stream.read(1) == "\ufeff":
-        return stream
-    stream.seek(0)
+def open_text(path: Path, encoding: str, skipped: int = 0) -> IO[str]:
+    """Open a text file behind its byte-order mark and `skipped` characters, line ends as are."""
+
+    def opened() -> IO[str]:
+        return io.TextIOWrapper(open_unpacked(path), encoding=encoding, newline="")
+
+    stream = opened()
+    if stream.read(1) != "\ufeff":
+        stream.close()  # some compressed streams cannot go back
+        stream = opened()
+    stream.read(skipped)
     return stream
 
 
-def read_header(path: Path, encoding: str) -> tuple[list[str], str]:
-    """Return the column names and the delimiter: the one most frequent in the header.
+def read_header(
+    path: Path,
+    encoding: str,
+    *,
+    delimiter: str | None = None,
+    escape: str | None = None,
+    quote: str | None = None,
+) -> tuple[list[str], Dialect]:
+    """Return the column names and the dialect; the delimiter is the header's most frequent one.
 
     Raises:
         BadDataError: there is no header.
     """
     csv.field_size_limit(LARGEST_ROW_BYTES)
     with open_text(path, encoding) as stream:
-        start = stream.read(1 << 16).lstrip("\r\n")
-    outside_quotes = re.sub(r'"[^"]*"', "", start)
-    line = re.split(r"[\r\n]", outside_quotes, maxsplit=1)[0]
-    delimiter = max(_DELIMITERS, key=line.count)
-    with open_text(path, encoding) as stream:
+        start = stream.read(1 << 16)
+    said = _SEP_LINE.match(start)
+    text = start[said.end() if said else 0 :].lstrip("\r\n")
+    if delimiter is None:
+        line = re.split(r"[\r\n]", re.sub(r'"[^"]*"', "", text), maxsplit=1)[0]
+        delimiter = said[1] if said else max(_DELIMITERS, key=line.count)
+    dialect = Dialect(
+        delimiter=delimiter,
+        quoted=quote != NO_QUOTES,
+        escape=BACKSLASH if escape == BACKSLASH else None,
+        skipped=said.end() if said else 0,
+    )
+    with open_text(path, encoding, dialect.skipped) as stream:
+        rows = (row for row in dialect.reader(stream) if row)
         try:
-            header = next((row for row in csv.reader(stream, delimiter=delimiter) if row), [])
+            header: list[str] = next(rows, [])
         except csv.Error as error:
+            if "unexpected end" in str(error):
+                raise BadDataError(
+                    f"{path} line 1: a quote is opened and not closed, which makes the rows after "
+                    "it part of one name: mend the file"
+                ) from None
             raise BadDataError(f"{path}: its header cannot be parsed ({error})") from None
+        try:
+            first: list[str] = next(rows, [])
+        except csv.Error:  # told with its line later
+            first = []
     if not any(name.strip() for name in header):
         raise BadDataError(f"{path} has no header line: it needs one that names its columns")
-    return header, delimiter
+    trailing = len(first) == len(header) + 1 and first[-1] == ""
+    return header, replace(dialect, trailing=trailing)
 
 
 class Utf8Stream(io.RawIOBase):
     """The file's bytes as UTF-8, for the parser: no byte-order mark, no blank lines before
     the header, a line end after the last row."""
 
-    def __init__(self, path: Path, encoding: str) -> None:
-        self._text = open_text(path, encoding)
+    def __init__(self, path: Path, encoding: str, dialect: Dialect) -> None:
+        self._text = open_text(path, encoding, dialect.skipped)
+        self._dialect = dialect
         self._rest = b""
         self._last = ""
-        self.quotes = 0
-        """How many have been read."""
+        self.scan = QuoteScan(dialect.delimiter)
+        """What is known of the quotes so far."""
 
     def readable(self) -> bool:
         return True
@@ -107,6 +144,8 @@ class Utf8Stream(io.RawIOBase):
     def read(self, size: int = -1) -> bytes:
         while size < 0 or len(self._rest) < size:
             chunk = self._text.read(1 << 20)
+            if chunk.endswith(BACKSLASH) and self._dialect.escape:
+                chunk += self._text.read(1)
             if not chunk:
                 self._rest += b"\n" if self._last not in ("", "\n", "\r") else b""
                 self._last = ""
@@ -114,8 +153,12 @@ class Utf8Stream(io.RawIOBase):
             if not self._last:
                 chunk = chunk.lstrip("\r\n")
             self._last = chunk[-1:]
-            self.quotes += chunk.count('"')
-            self._rest += chunk.encode()
+            if self._dialect.escape:
+                chunk = self._dialect.prepared(chunk)
+            content = chunk.encode()
+            if self._dialect.quoted:
+                self.scan.feed(content)
+            self._rest += content
         cut = len(self._rest) if size < 0 else size
         data, self._rest = self._rest[:cut], self._rest[cut:]
         return data
@@ -125,24 +168,57 @@ class Utf8Stream(io.RawIOBase):
         super().close()
 
 
-def check_quotes(path: Path, encoding: str, delimiter: str) -> None:
-    """Refuse a quote that is not closed: it makes the rows after it part of one value.
+def check_dialect(
+    path: Path, encoding: str, dialect: Dialect, columns: int, scan: QuoteScan
+) -> None:
+    """Refuse a file whose quotes do not say surely where its fields end.
 
     Raises:
-        BadDataError: naming the line.
+        BadDataError: naming the line, or the option that reads the file.
     """
+    found = _problem(path, encoding, dialect)
+    if dialect.escape is None and dialect.quoted and scan.backslash:
+        escaped = replace(dialect, escape=BACKSLASH)
+        if fits(path, encoding, escaped, columns):
+            told = f"line {found[0]}" if found else "somewhere"
+            raise BadDataError(
+                f"{path} has quotes behind backslashes ({told}): if a backslash escapes them, read "
+                "it with --escape '\\'; if it is part of the text, with --escape '\"'"
+            )
+    if found is None:
+        return
+    line, swallows = found
+    if swallows:
+        raise BadDataError(
+            f"{path} line {line}: a quote is opened and not closed, which makes "
+            "the rows after it part of one value: mend the file"
+        )
+    advice = "mend the file"
+    if fits(path, encoding, replace(dialect, quoted=False), columns):
+        advice = "if its quotes are part of the text, read it with --quote none"
+    raise BadDataError(f"{path} line {line}: text stands behind a closing quote: {advice}")
+
+
+def fits(path: Path, encoding: str, dialect: Dialect, columns: int) -> bool:
+    """Return whether every row has its fields under a dialect."""
+    allowed = {columns, columns + dialect.trailing}
+    try:
+        with open_text(path, encoding, dialect.skipped) as stream:
+            return all(len(row) in allowed for row in dialect.reader(stream) if row)
+    except csv.Error:
+        return False
+
+
+def _problem(path: Path, encoding: str, dialect: Dialect) -> tuple[int, bool] | None:
+    """Return the first line whose quotes are wrong, and whether they swallow lines after it."""
     with open_text(path, encoding) as stream:
-        reader = csv.reader(stream, delimiter=delimiter, strict=True)
+        lines_before = stream.read(dialect.skipped).count("\n")
+        reader = dialect.reader(stream)
         while True:
             before = reader.line_num
             try:
                 if next(reader, None) is None:
-                    return
+                    return None
             except csv.Error as error:
-                # Within one line, text after a closing quote swallows nothing.
-                if "expected after" in str(error) and reader.line_num == before + 1:
-                    continue
-                raise BadDataError(
-                    f"{path} line {before + 1}: a quote is opened and not closed, which makes "
-                    "the rows after it part of one value: mend the file"
-                ) from None
+                within = "expected after" in str(error) and reader.line_num == before + 1
+                return lines_before + before + 1, not within

@@ -3,7 +3,7 @@
 import glob
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +12,19 @@ from ..config import ScoreConfig
 from ..errors import BadDataError, MissingInputError, UsageError
 from .duckdb_files import table_names
 from .object_store import SCHEME, Copied, fetch
-from .paths import _OUTPUT_MARK, FILE_SUFFIXES, check_inside, is_input, stem_of, suffix_of
+from .paths import (
+    _OUTPUT_MARK,
+    COMPRESSIONS,
+    FILE_SUFFIXES,
+    check_inside,
+    format_of,
+    is_input,
+    is_left_out,
+    stem_of,
+    suffix_of,
+    visited_once,
+    walk,
+)
 
 OUTPUT_SUFFIXES = (".parquet", ".csv", ".duckdb")
 
@@ -37,8 +49,11 @@ class FilePair:
         return self.address or str(self.input)
 
 
-def resolve_pairs(config: ScoreConfig) -> list[FilePair]:
+def resolve_pairs(config: ScoreConfig, left_out: list[str] | None = None) -> list[FilePair]:
     """Find the input files and name an output for each.
+
+    Files of a folder or glob that are not taken, as no suffix says what they are, are
+    added to `left_out`.
 
     Raises:
         MissingInputError: nothing is there.
@@ -55,17 +70,23 @@ def resolve_pairs(config: ScoreConfig) -> list[FilePair]:
         )
     path = Path(config.input).expanduser()
     if path.is_dir():
-        base, files = path, list(_walk(path))
+        base, found = path, list(walk(path))
+        files = [f for f in found if is_input(f)]
         folder = config.output or _beside(path)
     elif path.exists() or not glob.has_magic(config.input):
         return [_single(config, path)]
     else:
         found = [Path(p) for p in glob.glob(str(path), recursive=True)]  # noqa: PTH207 - absolute too
-        files = _visited_once(f for f in found if f.is_file() and is_input(f))
+        found = [f for f in found if f.is_file()]
+        files = visited_once(f for f in found if is_input(f))
         base = Path(os.path.commonpath([f.parent for f in files])) if files else path.parent
         folder = config.output or base
+    others = [str(f) for f in found if is_left_out(f)]
+    if left_out is not None:
+        left_out += others
     if not files:
-        raise MissingInputError(f"{config.input}: no {', '.join(FILE_SUFFIXES)} files there")
+        named = f"; it has: {', '.join(others[:5])}" if others else ""
+        raise MissingInputError(f"{config.input}: no {', '.join(FILE_SUFFIXES)} files there{named}")
     if config.table:
         raise UsageError("--table goes with one .duckdb input, not with a folder")
     return _many(config, base, files, folder)
@@ -86,32 +107,12 @@ def _beside(folder: Path) -> Path:
     return named.with_name(named.name + _OUTPUT_MARK)
 
 
-def _walk(folder: Path) -> Iterator[Path]:
-    for parent, folders, names in os.walk(folder):
-        folders[:] = sorted(f for f in folders if not f.startswith((".", "_")))
-        for name in sorted(names):
-            file = Path(parent) / name
-            if not is_input(file):
-                continue
-            if not file.exists():
-                raise MissingInputError(f"{file} is a link that leads nowhere: mend or remove it")
-            yield file
-
-
-def _visited_once(files: Iterable[Path]) -> list[Path]:
-    """Sort the files, without those met again by way of a link to a folder."""
-    first: dict[tuple[str, str], Path] = {}
-    for file in sorted(files, key=lambda f: (len(f.parts), f)):
-        first.setdefault((os.path.realpath(file.parent), file.name), file)
-    return sorted(first.values())
-
-
 def _single(config: ScoreConfig, path: Path) -> FilePair:
     suffix = suffix_of(path)
-    if suffix not in (*FILE_SUFFIXES, ".duckdb"):
+    if format_of(path) is None and suffix != ".duckdb":
         raise UsageError(
             f"{path}: unknown suffix {suffix!r}; inputs are {', '.join(FILE_SUFFIXES)}, .duckdb, "
-            "or a folder or quoted glob of them"
+            f"text also with {', '.join(COMPRESSIONS)} behind, or a folder or quoted glob of them"
         )
     if not path.exists():
         raise MissingInputError(f"{path} does not exist: check the path")
@@ -205,10 +206,13 @@ def _many(config: ScoreConfig, base: Path, files: list[Path], folder: Path) -> l
 
 
 @contextmanager
-def resolve_inputs(config: ScoreConfig, copied: Copied) -> Iterator[list[FilePair]]:
+def resolve_inputs(
+    config: ScoreConfig, copied: Copied, left_out: list[str] | None = None
+) -> Iterator[list[FilePair]]:
     """Find a run's inputs and name their outputs; what lies in an object store is copied first.
 
     `copied` is told the MB done and all there are, now and then while copying; it may raise.
+    `left_out`: see `resolve_pairs`.
 
     Raises:
         MissingInputError, UsageError, CannotCreateError: see `resolve_pairs`.
@@ -218,12 +222,12 @@ def resolve_inputs(config: ScoreConfig, copied: Copied) -> Iterator[list[FilePai
     if config.output is not None and "s3:/" in str(config.output):
         raise UsageError(f"-o {config.output}: outputs are written on this machine; copy them then")
     if not config.input.startswith(SCHEME):
-        yield resolve_pairs(config)
+        yield resolve_pairs(config, left_out)
         return
     if config.output is None:
         raise UsageError(f"{config.input}: name a file or folder of this machine with -o")
     with tempfile.TemporaryDirectory(prefix="finsent-fetched-") as folder:
-        here, addresses = fetch(config.input, Path(folder), copied)
+        here, addresses = fetch(config.input, Path(folder), copied, left_out)
         yield [
             replace(pair, address=addresses[pair.input])
             for pair in resolve_pairs(replace(config, input=str(here)))

@@ -13,9 +13,16 @@ from typing import Any, Final
 
 from pyarrow import fs
 
-from ..errors import MissingInputError, StorageError, TryAgainError, UsageError, first_line
+from ..errors import (
+    BadDataError,
+    MissingInputError,
+    StorageError,
+    TryAgainError,
+    UsageError,
+    first_line,
+)
 from .duckdb_errors import is_disk_full
-from .paths import FILE_SUFFIXES, is_input
+from .paths import FILE_SUFFIXES, is_input, is_left_out
 
 logger = logging.getLogger(__name__)
 
@@ -24,10 +31,12 @@ _CHUNK = 8 * 2**20
 Copied = Callable[[int, int], None]
 
 
-def fetch(address: str, folder: Path, copied: Copied) -> tuple[Path, dict[Path, str]]:
+def fetch(
+    address: str, folder: Path, copied: Copied, left_out: list[str] | None = None
+) -> tuple[Path, dict[Path, str]]:
     """Copy an object, or all inputs below a prefix; returns the copy, and each file's address."""
     store, path = _opened(address)
-    objects = _objects(store, path, address)
+    objects = _objects(store, path, address, left_out)
     size = sum(o.size for o in objects)
     logger.info("copying %d objects, %.1f MB, from %s", len(objects), size / 1e6, address)
     if size > shutil.disk_usage(folder).free:
@@ -50,16 +59,24 @@ def fetch(address: str, folder: Path, copied: Copied) -> tuple[Path, dict[Path, 
     return (next(iter(addresses)) if single else folder), addresses
 
 
-def _objects(store: Any, path: str, address: str) -> list[Any]:
+def _objects(store: Any, path: str, address: str, left_out: list[str] | None) -> list[Any]:
     """Return what is to be copied, at least one object."""
     try:
         found = store.get_file_info(path)
         if found.type == fs.FileType.File:
             return [found]
         below = fs.FileSelector(path, recursive=True, allow_not_found=True)
-        objects = [o for o in store.get_file_info(below) if _wanted(o, path)]
+        there = [o for o in store.get_file_info(below) if o.type == fs.FileType.File]
+        objects = [o for o in there if _wanted(o, path)]
     except OSError as error:
         raise _unreachable(address, error) from None
+    if any("_delta_log" in Path(o.path).parts for o in there):
+        raise BadDataError(
+            f"{address} is a Delta table (_delta_log says which of its files count): write the "
+            "rows that count to a Parquet file, and score that"
+        )
+    if left_out is not None:
+        left_out += [SCHEME + o.path for o in there if is_left_out(Path(o.path))]
     if not objects:
         raise MissingInputError(f"{address}: no {', '.join(FILE_SUFFIXES)} objects there")
     return objects

@@ -20,6 +20,7 @@ from .atomic import replacing
 from .base import BATCH_ROWS, FileSink, first_rows
 from .columns import check_column_names
 from .provenance import PROVENANCE_KEY, Provenance
+from .times.int96 import int96_unit
 
 
 class ParquetSource:
@@ -35,7 +36,8 @@ class ParquetSource:
         self._file = file
         self._limit = limit
         try:
-            with pq.ParquetFile(file) as parquet:
+            self._int96_unit = int96_unit(file)
+            with pq.ParquetFile(file, coerce_int96_timestamp_unit=self._int96_unit) as parquet:
                 self.schema: pa.Schema = parquet.schema_arrow
             names = self.schema.names
         except FileNotFoundError:
@@ -46,7 +48,11 @@ class ParquetSource:
 
     def batches(self, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
         try:
-            with pq.ParquetFile(self._file, page_checksum_verification=True) as parquet:
+            with pq.ParquetFile(
+                self._file,
+                page_checksum_verification=True,
+                coerce_int96_timestamp_unit=self._int96_unit,
+            ) as parquet:
                 yield from first_rows(
                     parquet.iter_batches(batch_size=BATCH_ROWS, columns=columns), self._limit
                 )
@@ -201,7 +207,20 @@ def _type_name(kind: pa.DataType) -> str:
 def _unreadable(file: Path, error: Exception) -> Exception:
     if isinstance(error, IsADirectoryError | PermissionError):
         return StorageError(f"cannot read {file}: {first_line(error)}")
+    said = str(error).casefold()
+    if "encrypt" in said or "decrypt" in said or _magic(file) == b"PARE":
+        return BadDataError(f"{file} is encrypted: write it without encryption, and score that")
+    if isinstance(error, pa.ArrowNotImplementedError):
+        return BadDataError(
+            f"{file} uses what this reader of Parquet does not know ({first_line(error)}): write "
+            "it again with common types and Zstandard or Snappy compression"
+        )
     return BadDataError(
         f"{file} is not a readable Parquet file (empty, truncated or corrupt): "
         f"get it again ({first_line(error)})"
     )
+
+
+def _magic(file: Path) -> bytes:
+    with file.open("rb") as stream:
+        return stream.read(4)

@@ -1,11 +1,24 @@
-"""File names: suffixes, and outputs that stay inside their folder."""
+"""File names: suffixes, the files of a folder, and outputs that stay inside theirs."""
 
 import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePath
+from typing import Final
 
-from ..errors import CannotCreateError
+from ..errors import BadDataError, CannotCreateError, MissingInputError
 
-FILE_SUFFIXES = (".csv", ".csv.gz", ".parquet")
+COMPRESSIONS: Final = (".gz", ".bz2", ".xz", ".zst")
+_TEXT_FORMATS: Final = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
+_FORMATS: Final = {
+    **{
+        suffix + compression: kind
+        for suffix, kind in _TEXT_FORMATS.items()
+        for compression in ("", *COMPRESSIONS)
+    },
+    **dict.fromkeys((".parquet", ".pq", ".parq"), "parquet"),
+}
+FILE_SUFFIXES: Final = (*_TEXT_FORMATS, ".parquet", ".pq", ".parq")
+"""Of input files; those of text may be followed by one of `COMPRESSIONS`."""
 _OUTPUT_MARK = ".scored"
 
 
@@ -33,8 +46,20 @@ def check_folder(folder: Path) -> None:
 
 def suffix_of(path: PurePath) -> str:
     """Return the suffix that decides the format, in small letters, `.csv.gz` as one."""
-    name = path.name.lower()
-    return ".csv.gz" if name.endswith(".csv.gz") else PurePath(name).suffix
+    suffixes = PurePath(path.name.lower()).suffixes
+    both = "".join(suffixes[-2:])
+    return both if both in _FORMATS else "".join(suffixes[-1:])
+
+
+def format_of(path: PurePath) -> str | None:
+    """Return what an input file is by its suffix: csv, tsv, jsonl or parquet; None if unknown."""
+    return _FORMATS.get(suffix_of(path))
+
+
+def declared_compression(path: PurePath) -> str | None:
+    """Return how a file is compressed by its suffix."""
+    last = PurePath(path.name.lower()).suffix
+    return last if last in COMPRESSIONS else None
 
 
 def stem_of(path: PurePath) -> str:
@@ -46,7 +71,58 @@ def stem_of(path: PurePath) -> str:
 def is_input(file: Path) -> bool:
     """Whether a file found in a folder is meant: data, not hidden, not an output of ours."""
     return (
-        suffix_of(file) in FILE_SUFFIXES
+        format_of(file) is not None
         and not file.name.startswith((".", "_"))
         and not stem_of(file).endswith(_OUTPUT_MARK)
     )
+
+
+def is_left_out(file: Path) -> bool:
+    """Whether a file found in a folder holds perhaps data, but has no suffix that says so."""
+    return (
+        format_of(file) is None
+        and not file.name.startswith((".", "_"))
+        and not stem_of(file).endswith(_OUTPUT_MARK)
+    )
+
+
+def walk(folder: Path) -> Iterator[Path]:
+    """Yield the files below a folder, those without a suffix of ours too.
+
+    Raises:
+        BadDataError: a folder is a table of a format whose files do not all count.
+        MissingInputError: an input is a link that leads nowhere.
+    """
+    for parent, folders, names in os.walk(folder):
+        _check_no_table(Path(parent), folders)
+        folders[:] = sorted(f for f in folders if not f.startswith((".", "_")))
+        for name in sorted(names):
+            file = Path(parent) / name
+            if is_input(file) and not file.exists():
+                raise MissingInputError(f"{file} is a link that leads nowhere: mend or remove it")
+            yield file
+
+
+def _check_no_table(folder: Path, folders: list[str]) -> None:
+    """Refuse a table of which only a log says which files count."""
+    kind = "delta" if "_delta_log" in folders else "hudi" if ".hoodie" in folders else None
+    if "metadata" in folders and any((folder / "metadata").glob("*.metadata.json")):
+        kind = "iceberg"
+    if kind is None:
+        return
+    log = {"delta": "_delta_log", "hudi": ".hoodie", "iceberg": "metadata"}[kind]
+    advice = "write the rows that count to a Parquet file, and score that"
+    if kind != "hudi":
+        scan = f"COPY (FROM {kind}_scan('{folder}')) TO 'news.parquet'"
+        advice += f': duckdb -c "INSTALL {kind}; LOAD {kind}; {scan}"'
+    raise BadDataError(
+        f"{folder} is a table ({log} says which of its files count, others are old): {advice}"
+    )
+
+
+def visited_once(files: Iterable[Path]) -> list[Path]:
+    """Sort the files, without those met again by way of a link to a folder."""
+    first: dict[tuple[str, str], Path] = {}
+    for file in sorted(files, key=lambda f: (len(f.parts), f)):
+        first.setdefault((os.path.realpath(file.parent), file.name), file)
+    return sorted(first.values())

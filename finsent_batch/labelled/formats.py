@@ -7,16 +7,24 @@ headline), and any CSV or Parquet with a text and a label column.
 
 import csv
 import io
+import logging
 import re
+import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
 from ..config import LABEL_COLUMNS, TEXT_COLUMNS, LabelledFormat
 from ..errors import BadDataError, MissingInputError, UsageError
-from ..io.columns import check_column_names
-from ..io.paths import suffix_of
+from ..io.columns import named_column, usual_columns
+from ..io.csv_reader import stage_csv
+from ..io.paths import FILE_SUFFIXES, format_of, suffix_of
+from ..io.text.compression import open_unpacked
+from ..io.text.jsonl import stage_jsonl
 from ..labels import LABELS, label_index
+
+logger = logging.getLogger(__name__)
 
 SPLITS = ("train", "valid", "test")
 AGREEMENT = {
@@ -28,6 +36,18 @@ AGREEMENT = {
 """PhraseBank's files by the least share of annotators who agree; each contains the next."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class LabelledRows:
+    """What a labelled file holds."""
+
+    frame: pl.DataFrame
+    """`headline` (str), `label` (str), in file order."""
+    read: int
+    """Rows of the file."""
+    left_out: dict[str, int]
+    """Rows that are not in the frame, by reason."""
+
+
 def read_labelled(file: Path, how: LabelledFormat | None = None) -> pl.DataFrame:
     """Return a labelled file as a frame: `headline` (str), `label` (str), in file order.
 
@@ -37,26 +57,58 @@ def read_labelled(file: Path, how: LabelledFormat | None = None) -> pl.DataFrame
         MissingInputError: no such file.
         BadDataError: unreadable, without the columns, or with labels outside the three.
     """
+    return read_labelled_rows(file, how).frame
+
+
+def read_labelled_rows(file: Path, how: LabelledFormat | None = None) -> LabelledRows:
+    """Return a labelled file with the rows that it left out; see `read_labelled`."""
     how = how or LabelledFormat()
     if not file.is_file():
         raise MissingInputError(f"{file} does not exist: check the path")
-    kind = suffix_of(file)
-    if kind == ".parquet":
-        frame = _choose_columns(_read_parquet(file), file, how)
-    elif kind == ".txt":
+    kind = format_of(file)
+    left_out: dict[str, int] = {}
+    if suffix_of(file) == ".txt":
         frame = _read_phrasebank(file, how.encoding or "latin-1")
-    elif kind == ".csv":
-        frame = _read_csv(file, how)
+    elif kind is None:
+        raise UsageError(
+            f"{file}: unknown suffix; labelled data is .txt, {', '.join(FILE_SUFFIXES)}"
+        )
+    elif kind == "csv" and _is_kaggle(file, how):
+        frame = _read_kaggle(file, how)
     else:
-        raise UsageError(f"{file}: unknown suffix; labelled data is .txt, .csv or .parquet")
-    if "label" not in frame.columns:
-        return frame.fill_null("")
-    return _map_labels(frame, file, how)
+        frame = _read_table(file, kind, how)
+        if {"Title", "Decisions"} <= set(frame.columns):
+            frame, left_out = _take_sentfin(frame)
+        else:
+            frame = _choose_columns(frame, file, how)
+    read = frame.height + sum(left_out.values())
+    frame = frame.fill_null("") if "label" not in frame.columns else _map_labels(frame, file, how)
+    return LabelledRows(frame=frame, read=read, left_out=left_out)
 
 
-def _read_parquet(file: Path) -> pl.DataFrame:
+def _read_table(file: Path, kind: str, how: LabelledFormat) -> pl.DataFrame:
+    """Read a table as `score` does, and refuse what it refuses."""
     try:
-        return pl.read_parquet(file, glob=False)
+        if kind == "parquet":
+            return pl.read_parquet(file, glob=False, hive_partitioning=False)
+        encoding = how.encoding or "utf-8"
+        with tempfile.TemporaryDirectory(prefix="finsent-labelled-") as folder:
+            if kind == "jsonl":
+                staged = stage_jsonl(file, Path(folder), encoding=encoding, max_bad_rows=None)
+            else:
+                staged = stage_csv(
+                    file,
+                    Path(folder),
+                    encoding=encoding,
+                    max_bad_rows=None,
+                    delimiter="\t" if kind == "tsv" else None,
+                    escape=how.escape,
+                    quote=how.quote,
+                )
+            for note in staged.notes:
+                logger.warning("%s", note)
+            frame = pl.read_parquet(staged.file, hive_partitioning=False, memory_map=False)
+            return frame.with_columns(pl.col(pl.String).fill_null(""))
     except (pl.exceptions.PolarsError, OSError) as error:
         reason = str(error).splitlines()[0]
         raise BadDataError(f"{file} is not a readable Parquet file ({reason})") from None
@@ -87,39 +139,49 @@ def _decode(file: Path, encoding: str, errors: str) -> str:
         ) from None
 
 
-def _read_csv(file: Path, how: LabelledFormat) -> pl.DataFrame:
+def _is_kaggle(file: Path, how: LabelledFormat) -> bool:
+    """Whether a file has the layout of Kaggle's all-data.csv: `label,sentence`, no header."""
+    try:
+        with open_unpacked(file) as stream:
+            start = stream.read(1 << 16).decode(how.encoding or "utf-8", "replace")
+    except (LookupError, OSError, EOFError):
+        return False  # told by the reader of tables
+    try:
+        first = next(csv.reader(io.StringIO(start, newline="")), [])
+    except csv.Error:
+        return False
+    return len(first) == 2 and label_index(first[0].removeprefix("\ufeff")) is not None
+
+
+def _read_kaggle(file: Path, how: LabelledFormat) -> pl.DataFrame:
     # Kaggle's all-data.csv holds bytes that are no UTF-8; the tutorial reads them as U+FFFD.
     text = _decode(file, how.encoding or "utf-8", "replace")
     try:
         rows = [row for row in csv.reader(io.StringIO(text, newline=""), strict=True) if row]
     except csv.Error as error:
         raise BadDataError(f"{file} cannot be parsed as CSV ({error}): check its quotes") from None
-    if not rows:
-        raise BadDataError(f"{file} is empty")
-    kaggle = len(rows[0]) == 2 and label_index(rows[0][0]) is not None  # no header
-    header, body = (["label", "headline"], rows) if kaggle else (rows[0], rows[1:])
-    check_column_names(header, file)
-    for number, row in enumerate(body, 1 if kaggle else 2):
-        if len(row) != len(header):
-            raise BadDataError(f"{file} row {number}: {len(row)} fields, expected {len(header)}")
-    if {"Title", "Decisions"} <= set(header):
-        return _read_sentfin(header, body)
-    frame = pl.DataFrame(body, schema=dict.fromkeys(header, pl.String), orient="row")
-    return frame.select("headline", "label") if kaggle else _choose_columns(frame, file, how)
+    for number, row in enumerate(rows, 1):
+        if len(row) != 2:
+            raise BadDataError(f"{file} row {number}: {len(row)} fields, expected 2")
+    frame = pl.DataFrame(rows, schema=["label", "headline"], orient="row")
+    return frame.select("headline", "label")
 
 
-def _read_sentfin(header: list[str], body: list[list[str]]) -> pl.DataFrame:
+def _take_sentfin(frame: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, int]]:
     """Keep the headlines that have one sentiment for all their entities.
 
     The dicts are not parsed as Python: apostrophes in names break some.
     """
-    title, decisions = header.index("Title"), header.index("Decisions")
     rows: list[tuple[str, str]] = []
-    for row in body:
-        found = set(re.findall(r"""['"]\s*:\s*['"](\w+)['"]""", row[decisions]))
+    left_out = {"several_sentiments": 0, "no_sentiment": 0}
+    for title, decisions in frame.select("Title", "Decisions").fill_null("").iter_rows():
+        found = set(re.findall(r"""['"]\s*:\s*['"](\w+)['"]""", decisions))
         if len(found) == 1:
-            rows.append((row[title], found.pop()))
-    return pl.DataFrame(rows, schema=["headline", "label"], orient="row")
+            rows.append((title, found.pop()))
+        else:
+            left_out["several_sentiments" if found else "no_sentiment"] += 1
+    kept = pl.DataFrame(rows, schema=["headline", "label"], orient="row")
+    return kept, left_out
 
 
 def _choose_columns(frame: pl.DataFrame, file: Path, how: LabelledFormat) -> pl.DataFrame:
@@ -130,7 +192,9 @@ def _choose_columns(frame: pl.DataFrame, file: Path, how: LabelledFormat) -> pl.
         ("headline", how.text_column, TEXT_COLUMNS, "--text-column"),
         ("label", how.label_column, usual_labels, "--label-column"),
     ):
-        name = wanted or next((c for c in usual if c in frame.columns), None)
+        name = next(iter(usual_columns(frame.columns, usual)), None)
+        if wanted is not None:
+            name = named_column(frame.columns, wanted) or wanted
         if name is None and role == "label" and not how.label_required:
             continue
         if name is None or name not in frame.columns:

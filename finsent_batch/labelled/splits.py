@@ -16,7 +16,7 @@ from ..io.paths import check_folder
 from ..io.whole.folders import replacing_folder
 from ..labels import LABELS
 from .duplicates import duplicate_key, normalised
-from .formats import AGREEMENT, read_labelled
+from .formats import AGREEMENT, LabelledRows, read_labelled, read_labelled_rows
 
 _TUTORIAL_ORDER: Final = ("positive", "neutral", "negative")
 _TUTORIAL_ROWS: Final = 300
@@ -42,7 +42,8 @@ def prepare(config: PrepareConfig) -> dict[str, object]:
     folder = config.output
     if (folder / "split.json").exists() and not config.overwrite:
         raise CannotCreateError(f"{folder} holds a split already: use --overwrite or another -o")
-    frames = [read_labelled(source, config.format) for source in config.sources]
+    rows = [read_labelled_rows(source, config.format) for source in config.sources]
+    frames = [found.frame for found in rows]
     excluded = {
         duplicate_key(headline)
         for file in config.exclude
@@ -60,7 +61,19 @@ def prepare(config: PrepareConfig) -> dict[str, object]:
             test_size=config.test_size,
             seed=config.seed,
         )
-    return _write_split(config, parts, notes)
+    return _write_split(config, parts, {**_accounts(config, rows), **notes})
+
+
+def _accounts(config: PrepareConfig, rows: list[LabelledRows]) -> dict[str, object]:
+    """Return how many rows each source has, and which it left out itself."""
+    names = [source.name for source in config.sources]
+    return {
+        "rows_read": {name: found.read for name, found in zip(names, rows, strict=True)},
+        "left_out": {
+            name: {reason: count for reason, count in found.left_out.items() if count}
+            for name, found in zip(names, rows, strict=True)
+        },
+    }
 
 
 def _with_agreement(config: PrepareConfig, frames: list[pl.DataFrame]) -> list[pl.DataFrame]:

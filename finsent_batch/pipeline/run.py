@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from ..config import ScoreConfig
 from ..io.base import Sink, Source
 from ..io.columns import NewsColumns
-from ..io.csv_reader import BadRow
+from ..io.text.staged import BadRow
 from ..models.spec import ResolvedModel
 from ..progress import Progress, StopRequest
 from ..store.store import Store

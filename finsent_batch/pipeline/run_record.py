@@ -110,7 +110,7 @@ def quarantine(run: ScoreRun) -> None:
                     "run_id": run_id,
                     "input": task.source.path,
                     "line_number": bad.line,
-                    "reason": f"{bad.fields} fields instead of {bad.expected}",
+                    "reason": bad.reason,
                     "content": bad.text if run.config.store_text else None,
                     "recorded_at": now,
                 },

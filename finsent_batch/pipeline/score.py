@@ -57,17 +57,23 @@ def _score(config: ScoreConfig, progress: Progress, stop: StopRequest) -> Summar
         progress("copy", done, total, "MB")
         stop.check()
 
-    with resolve_inputs(config, copied) as pairs:
-        return _score_pairs(config, pairs, progress, stop)
+    left_out: list[str] = []
+    with resolve_inputs(config, copied, left_out) as pairs:
+        return _score_pairs(config, pairs, left_out, progress, stop)
 
 
 def _score_pairs(
-    config: ScoreConfig, pairs: list[FilePair], progress: Progress, stop: StopRequest
+    config: ScoreConfig,
+    pairs: list[FilePair],
+    left_out: list[str],
+    progress: Progress,
+    stop: StopRequest,
 ) -> Summary:
     with open_run(config, progress, stop) as run:
         run.tasks = open_tasks(run.store, pairs, config)
         told = [warning for task in run.tasks for warning in task.warnings]
         run.summary.warnings += dict.fromkeys(told)
+        run.summary.note_files(len(pairs), left_out)
         run.summary.output = str(config.output or pairs[0].output)
         if len(pairs) > 1 and config.output is None:
             run.summary.output = str(pairs[0].output.parent)

@@ -46,6 +46,8 @@ class Summary:
     """How many actors on Ray gave scores; None for the local engine."""
     path: str | None = None
     """How the scorer ran its batches; None when it was not needed."""
+    files: dict[str, int] = field(default_factory=lambda: {"read": 0, "left_out": 0})
+    """Inputs read; files of the folder that no suffix of ours says to read."""
     rows: dict[str, int] = field(
         default_factory=lambda: dict.fromkeys(
             (
@@ -99,6 +101,16 @@ class Summary:
             "confident": confident,
             "coverage": coverage,
         }
+
+    def note_files(self, read: int, left_out: list[str]) -> None:
+        """Count the inputs, and name the files of a folder that are none."""
+        self.files = {"read": read, "left_out": len(left_out)}
+        if left_out:
+            named = ", ".join(left_out[:10]) + (" …" if len(left_out) > 10 else "")
+            self.warnings.append(
+                f"{len(left_out)} files are left out, as their names do not say that they are "
+                f"CSV, TSV, JSON lines or Parquet: {named}"
+            )
 
     def measure_memory(self) -> None:
         """Take the peaks of this process so far, in MB (10^6 bytes)."""

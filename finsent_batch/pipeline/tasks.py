@@ -8,15 +8,17 @@ from ..config import ScoreConfig
 from ..errors import TryAgainError
 from ..io.base import Sink, Source
 from ..io.columns import NewsColumns, choose_date_column, choose_text_column
-from ..io.csv_reader import BadRow, stage_csv
+from ..io.csv_reader import stage_csv
 from ..io.csv_sink import CsvSink
 from ..io.duckdb_append import AppendingSink
 from ..io.duckdb_table import DuckDBSink, DuckDBSource
 from ..io.inputs import FilePair
 from ..io.parquet import ParquetSink, ParquetSource
 from ..io.partitions import PartitionedSource, partition_values
-from ..io.paths import suffix_of
+from ..io.paths import format_of, suffix_of
 from ..io.result_columns import output_schema
+from ..io.text.jsonl import stage_jsonl
+from ..io.text.staged import StagedText
 from ..io.times.reading import UTC, TimeReading
 from ..store.file_provenance import StoredProvenance
 from ..store.store import Store
@@ -27,21 +29,29 @@ logger = logging.getLogger(__name__)
 
 def open_source(
     store: Store, pair: FilePair, config: ScoreConfig
-) -> tuple[Source, tuple[BadRow, ...]]:
-    """Open one input; CSV is parsed here, and its bad rows are returned beside it."""
+) -> tuple[Source, StagedText | None]:
+    """Open one input; a text file is parsed here, and what was set aside is returned beside it."""
     if pair.table is not None:
         source = DuckDBSource(store.connection, pair.input, pair.table, limit=config.limit)
-        return source, ()
-    if suffix_of(pair.input) == ".parquet":
-        return ParquetSource(pair.input, identity=pair.address, limit=config.limit), ()
-    staged = stage_csv(
-        pair.input,
-        store.work_folder(),
-        encoding=config.encoding,
-        max_bad_rows=config.max_bad_rows,
-    )
+        return source, None
+    kind = format_of(pair.input)
+    if kind == "parquet":
+        return ParquetSource(pair.input, identity=pair.address, limit=config.limit), None
+    folder, encoding, bad = store.work_folder(), config.encoding, config.max_bad_rows
+    if kind == "jsonl":
+        staged = stage_jsonl(pair.input, folder, encoding=encoding, max_bad_rows=bad)
+    else:
+        staged = stage_csv(
+            pair.input,
+            folder,
+            encoding=encoding,
+            max_bad_rows=bad,
+            delimiter="\t" if kind == "tsv" else None,
+            escape=config.escape,
+            quote=config.quote,
+        )
     source_file = ParquetSource(staged.file, identity=pair.named, limit=config.limit)
-    return source_file, staged.bad_rows
+    return source_file, staged
 
 
 def choose_columns(source: Source, config: ScoreConfig, named: str) -> NewsColumns:
@@ -50,7 +60,7 @@ def choose_columns(source: Source, config: ScoreConfig, named: str) -> NewsColum
     Raises:
         BadDataError: there is no such column, or the text column holds no text.
     """
-    text = choose_text_column(source.schema, config.text_column, named)
+    text = choose_text_column(source.schema, config.text_column, named, binary=True)
     date = choose_date_column(source.schema.names, config.date_column, named)
     times = TimeReading(date_format=config.date_format, timezone=config.timezone or UTC)
     return NewsColumns(text_column=text, date_column=date, times=times)
@@ -104,8 +114,10 @@ def open_tasks(store: Store, pairs: list[FilePair], config: ScoreConfig) -> list
 
 
 def _open_task(store: Store, pair: FilePair, config: ScoreConfig) -> ScoreTask:
-    source, bad_rows = open_source(store, pair, config)
+    source, staged = open_source(store, pair, config)
+    bad_rows = staged.bad_rows if staged else ()
     source, warnings = _with_partitions(pair, source)
+    warnings += staged.notes if staged else ()
     if bad_rows:
         warnings.append(
             f"{pair.named}: {len(bad_rows)} rows that do not parse are in quarantine, "

@@ -50,6 +50,15 @@ def feeds(run: Callable[..., Any], tmp_path: Path, tiny_model: Path) -> Feeds:
     return Feeds(run, tmp_path, tiny_model)
 
 
+def test_int96_sentinel(feeds: Feeds) -> None:
+    feeds.make("int96_sentinel")
+    feeds.score("n.parquet")
+    columns = "published_at, valid_to"
+    expected = duckdb.sql(f"SELECT {columns} FROM 'n.parquet'").fetchall()
+    assert duckdb.sql(f"SELECT {columns} FROM 'n.scored.parquet'").fetchall() == expected
+    assert str(expected[0][1]) == "9999-12-31 00:00:00"
+
+
 def test_folder_named_like_label(feeds: Feeds) -> None:
     feeds.make("folder_named_like_label")
     summary = feeds.score("train").json
@@ -143,6 +152,52 @@ def test_mixed_formats(feeds: Feeds) -> None:
     assert feeds.days() == {"2014-01-06": 2, "2014-01-07": 1, "2014-01-08": 1, "2014-01-09": 2}
 
 
+def test_delta_table(feeds: Feeds) -> None:
+    feeds.make("delta_table")
+    assert "_delta_log" in feeds.score("news", code=65).err
+
+
+def test_folder_of_many_suffixes(feeds: Feeds) -> None:
+    feeds.make("folder_of_many_suffixes")
+    Path("in/e.csv.bz2").unlink()
+    done = feeds.score("in")
+    assert done.json["rows"]["read"] == 8
+    assert any("part-0001" in warning for warning in done.json["warnings"])
+    assert done.json["files"] == {"read": 5, "left_out": 1}
+
+
+def test_a_damaged_file_of_a_folder_is_named(feeds: Feeds) -> None:
+    feeds.make("folder_of_many_suffixes")
+    assert "e.csv.bz2" in feeds.score("in", code=65).err
+
+
+def test_backslash_quotes(feeds: Feeds) -> None:
+    feeds.make("backslash_quotes")
+    for name in ("n.csv", "m.csv"):
+        assert "--escape" in feeds.score(name, code=65).err
+        feeds.score(name, "--escape", "\\")
+    first = pl.read_parquet("n.scored.parquet")["headline"][0]
+    assert first == 'Tarn "wins" a contract'
+    assert pl.read_parquet("m.scored.parquet")["headline"][0] == 'Tarn "wins", says boss'
+
+
+def test_quoted_first_word(feeds: Feeds) -> None:
+    feeds.make("quoted_first_word")
+    assert "--quote none" in feeds.score("n.csv", code=65).err
+    feeds.score("n.csv", "--quote", "none")
+    assert pl.read_parquet("n.scored.parquet")["headline"][0] == '"Nordkap" lifts its guidance'
+
+
+def test_cp1252_labels(feeds: Feeds) -> None:
+    feeds.make("cp1252_labels")
+    refused = feeds.run("prepare", "n.csv", "-o", "split")
+    assert refused.code == 65
+    assert "encoding" in refused.err
+    done = feeds.run("prepare", "n.csv", "-o", "split", "--encoding", "cp1252")
+    assert done.code == 0, done.err
+    assert "\u2019" in pl.read_parquet("split/train.parquet")["headline"][0]
+
+
 def test_nanoseconds_in_utc(feeds: Feeds) -> None:
     feeds.make("nanoseconds_in_utc")
     feeds.score("good.csv")
@@ -190,3 +245,29 @@ def test_view_with_its_database(feeds: Feeds) -> None:
 def test_text_without_annotation(feeds: Feeds) -> None:
     feeds.make("text_without_annotation")
     assert feeds.score("n.parquet").json["rows"]["scored"] == 6
+
+
+def test_zip_named_csv(feeds: Feeds) -> None:
+    feeds.make("zip_named_csv")
+    assert "n.csv is a ZIP archive" in feeds.score("n.csv", code=65).err
+    summary = feeds.score("g.csv").json
+    assert summary["rows"]["scored"] == 60
+    assert any("gzip" in warning for warning in summary["warnings"])
+
+
+def test_trailing_delimiter(feeds: Feeds) -> None:
+    feeds.make("trailing_delimiter")
+    summary = feeds.score("n.csv").json
+    assert summary["rows"]["scored"] == 3
+    assert any("delimiter" in warning for warning in summary["warnings"])
+    assert pl.read_parquet("n.scored.parquet").columns[:4] == [
+        "id",
+        "headline",
+        "source",
+        "sentiment",
+    ]
+
+
+def test_every_case_has_a_test() -> None:
+    tested = {name.removeprefix("test_") for name in globals() if name.startswith("test_")}
+    assert set(CASES) <= tested

@@ -14,9 +14,8 @@ from typing import BinaryIO, Final, cast
 import pyarrow as pa
 
 from ...errors import BadDataError, first_line
+from ..paths import declared_compression
 
-COMPRESSIONS: Final = (".gz", ".bz2", ".xz", ".zst")
-"""Suffixes after `.csv`, `.tsv`, `.jsonl` and `.ndjson` that say how a file is compressed."""
 BROKEN: Final = (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError, pa.ArrowInvalid)
 """What reading damaged compressed data can raise, besides an OSError without a number."""
 
@@ -26,6 +25,7 @@ _MAGIC: Final = {
     b"\xfd7zXZ\x00": ".xz",
     b"\x28\xb5\x2f\xfd": ".zst",
 }
+_NAMES: Final = {".gz": "gzip", ".bz2": "bzip2", ".xz": "xz", ".zst": "Zstandard"}
 _OTHERS: Final = {
     b"PK\x03\x04": "a ZIP archive (an .xlsx file is one too): unpack it, or save it as CSV",
     b"PK\x05\x06": "an empty ZIP archive: get it again",
@@ -71,8 +71,15 @@ def open_unpacked(path: Path) -> BinaryIO:
     return cast(BinaryIO, opened[compression_of(path)](path))
 
 
+def misnamed(path: Path) -> str | None:
+    """Return what to say of a file whose suffix does not say that it is compressed."""
+    kind = compression_of(path)
+    if kind is None or kind == declared_compression(path):
+        return None
+    return f"{path} is {_NAMES[kind]} data and was read as such, though its name does not say so"
+
+
 def not_whole(path: Path, error: Exception) -> BadDataError:
     """Return what to raise for compressed data that cannot be read to its end."""
-    kind = {".gz": "gzip", ".bz2": "bzip2", ".xz": "xz", ".zst": "Zstandard"}
-    name = kind.get(compression_of(path) or "", "compressed")
+    name = _NAMES.get(compression_of(path) or declared_compression(path) or "", "compressed")
     return BadDataError(f"{path} is not whole {name} data ({first_line(error)}): get it again")

@@ -22,9 +22,12 @@ class QuoteScan:
         """Whether one stands where a well-formed file has none."""
         self.backslash = False
         """Whether one stands behind a backslash."""
+        self.backslashes = False
+        """Whether there are backslashes at all."""
 
     def feed(self, chunk: bytes) -> None:
         """Look at the next bytes, UTF-8."""
+        self.backslashes = self.backslashes or b"\\" in chunk
         content = np.frombuffer(self._rest + chunk, np.uint8)
         self._rest = (self._rest + chunk)[-2:]
         at = np.flatnonzero(content[1:-1] == _QUOTE) + 1
