@@ -186,16 +186,20 @@ def text_batches(source: Source, column: str) -> Iterator[tuple[pa.Array, pa.Arr
     out as null with `undecodable` true.
     """
     for batch in source.batches([column]):
-        array = batch.column(0)
-        text = array
-        if array.type != pa.large_string():
-            options = pc.CastOptions(pa.large_string(), allow_invalid_utf8=True)
-            text = pc.cast(array, options=options)
-        try:
-            text.validate(full=True)
-            yield text, pa.repeat(pa.scalar(False), len(text))
-        except pa.ArrowInvalid:
-            yield _decode_each(text)
+        yield decoded(batch.column(0))
+
+
+def decoded(column: pa.Array) -> tuple[pa.Array, pa.Array]:
+    """Return a batch's texts and which of them are no UTF-8, as `text_batches` yields them."""
+    text = column
+    if column.type != pa.large_string():
+        options = pc.CastOptions(pa.large_string(), allow_invalid_utf8=True)
+        text = pc.cast(column, options=options)
+    try:
+        text.validate(full=True)
+        return text, pa.repeat(pa.scalar(False), len(text))
+    except pa.ArrowInvalid:
+        return _decode_each(text)
 
 
 def _decode_each(text: pa.Array) -> tuple[pa.Array, pa.Array]:

@@ -112,6 +112,10 @@ def _copy(store: Any, found: Any, target: Path, count: Callable[[int], None]) ->
             while chunk := stream.read(_CHUNK):
                 file.write(chunk)
                 count(len(chunk))
+            if file.tell() != found.size:
+                raise TryAgainError(
+                    f"{SCHEME}{found.path} changed while it was being copied: run again"
+                )
     except OSError as error:
         if is_disk_full(error):
             raise StorageError(

@@ -13,7 +13,6 @@ from ..errors import (
     CannotCreateError,
     MissingInputError,
     StorageError,
-    TryAgainError,
     first_line,
 )
 from .atomic import replacing
@@ -21,13 +20,23 @@ from .base import BATCH_ROWS, FileSink, first_rows
 from .columns import check_column_names
 from .provenance import PROVENANCE_KEY, Provenance
 from .times.int96 import int96_unit
+from .whole.watched import Watched
 
 
 class ParquetSource:
-    """One Parquet file; `identity` names the user's file where this one was staged from it."""
+    """One Parquet file; `identity` names the user's file where this one was staged from it.
+
+    `origin` is that file as it was before. Whatever changes in either from here on is
+    told by `signature`.
+    """
 
     def __init__(
-        self, file: Path, *, identity: str | None = None, limit: int | None = None
+        self,
+        file: Path,
+        *,
+        identity: str | None = None,
+        limit: int | None = None,
+        origin: Watched | None = None,
     ) -> None:
         named = identity or str(file)
         self.path = named if "://" in named else str(Path(named).resolve())
@@ -35,6 +44,7 @@ class ParquetSource:
         self.types: dict[str, str] = {}
         self._file = file
         self._limit = limit
+        self._watched = [Watched(file), *([origin] if origin is not None else [])]
         try:
             self._int96_unit = int96_unit(file)
             with pq.ParquetFile(file, coerce_int96_timestamp_unit=self._int96_unit) as parquet:
@@ -57,14 +67,13 @@ class ParquetSource:
                     parquet.iter_batches(batch_size=BATCH_ROWS, columns=columns), self._limit
                 )
         except _DAMAGE as error:
+            self.signature()
             raise _unreadable(self._file, error) from None
 
     def signature(self) -> object:
-        try:
-            status = self._file.stat()
-        except FileNotFoundError:
-            raise TryAgainError(f"{self._file} vanished while it was read: run again") from None
-        return status.st_ino, status.st_size, status.st_mtime_ns
+        for watched in self._watched:
+            watched.check()
+        return [watched.state for watched in self._watched]
 
 
 # What reading a damaged Parquet file can raise; names that are not UTF-8 give the last.

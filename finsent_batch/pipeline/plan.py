@@ -16,6 +16,7 @@ from ..io.arrow import registered
 from ..io.base import Source, text_batches
 from ..progress import Progress
 from ..store.store import Store
+from .text_digest import TextDigest
 
 HAS_TEXT, IS_EMPTY, IS_UNDECODABLE = range(3)
 
@@ -32,6 +33,8 @@ class PlannedSource:
     text_column: str
     signature: object
     rows: int
+    digest: bytes
+    """The `TextDigest` of its headline column."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,10 +68,17 @@ def make_plan(
     total = 0
     for file, (source, column) in enumerate(sources):
         signature = source.signature()
-        rows = _key_rows(store, file, source, column, progress, total)
+        digest = TextDigest()
+        rows = _key_rows(store, file, source, column, progress, total, digest)
         total += rows
         planned.append(
-            PlannedSource(source=source, text_column=column, signature=signature, rows=rows)
+            PlannedSource(
+                source=source,
+                text_column=column,
+                signature=signature,
+                rows=rows,
+                digest=digest.value(),
+            )
         )
     failpoint("plan")
     connection.execute(
@@ -95,7 +105,13 @@ def make_plan(
 
 
 def _key_rows(
-    store: Store, file: int, source: Source, column: str, progress: Progress, done: int
+    store: Store,
+    file: int,
+    source: Source,
+    column: str,
+    progress: Progress,
+    done: int,
+    digest: TextDigest,
 ) -> int:
     rows = 0
 
@@ -103,6 +119,7 @@ def _key_rows(
         nonlocal rows
         for batch in _numbered(source, column):
             rows += batch.num_rows
+            digest.add(batch.column("text"), batch.column("undecodable"))
             progress("plan", done + rows, None)
             yield batch
 

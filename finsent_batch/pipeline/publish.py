@@ -10,13 +10,14 @@ import pyarrow as pa
 
 from ..errors import BadDataError, TryAgainError
 from ..failpoints import failpoint
-from ..io.base import Sink
+from ..io.base import Sink, decoded
 from ..io.provenance import Provenance
 from ..io.result_columns import output_schema
 from ..progress import Progress
 from ..store.store import Store
 from .plan import Plan, PlannedSource
 from .result_stream import Counts, Results
+from .text_digest import TextDigest
 
 
 def publish(
@@ -71,7 +72,9 @@ def _labelled(
     report: object,
 ) -> Iterator[pa.RecordBatch]:
     kept = schema.names[: -len(results.schema)]
+    digest = TextDigest()
     for batch in planned.source.batches():
+        digest.add(*decoded(batch.column(planned.text_column)))
         scores = results.take(batch.num_rows)
         if scores.num_rows < batch.num_rows or scores.column("score_status").null_count:
             raise TryAgainError(_changed(planned))
@@ -87,6 +90,8 @@ def _labelled(
             f"{planned.source.path} is damaged: it gives {planned.rows} rows of its headline "
             f"column and {counts.rows} of all columns: get it again"
         )
+    if digest.value() != planned.digest:
+        raise TryAgainError(_changed(planned))
 
 
 def _check_unchanged(planned: PlannedSource) -> None:

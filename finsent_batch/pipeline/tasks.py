@@ -20,6 +20,7 @@ from ..io.result_columns import output_schema
 from ..io.text.jsonl import stage_jsonl
 from ..io.text.staged import StagedText
 from ..io.times.reading import UTC, TimeReading
+from ..io.whole.watched import Watched
 from ..store.file_provenance import StoredProvenance
 from ..store.store import Store
 from .run import ScoreTask
@@ -38,19 +39,20 @@ def open_source(
     if kind == "parquet":
         return ParquetSource(pair.input, identity=pair.address, limit=config.limit), None
     folder, encoding, bad = store.work_folder(), config.encoding, config.max_bad_rows
-    if kind == "jsonl":
-        staged = stage_jsonl(pair.input, folder, encoding=encoding, max_bad_rows=bad)
-    else:
-        staged = stage_csv(
-            pair.input,
-            folder,
-            encoding=encoding,
-            max_bad_rows=bad,
-            delimiter="\t" if kind == "tsv" else None,
-            escape=config.escape,
-            quote=config.quote,
-        )
-    source_file = ParquetSource(staged.file, identity=pair.named, limit=config.limit)
+    with Watched(pair.input) as origin:
+        if kind == "jsonl":
+            staged = stage_jsonl(pair.input, folder, encoding=encoding, max_bad_rows=bad)
+        else:
+            staged = stage_csv(
+                pair.input,
+                folder,
+                encoding=encoding,
+                max_bad_rows=bad,
+                delimiter="\t" if kind == "tsv" else None,
+                escape=config.escape,
+                quote=config.quote,
+            )
+    source_file = ParquetSource(staged.file, identity=pair.named, limit=config.limit, origin=origin)
     return source_file, staged
 
 

@@ -1,1 +1,1 @@
-"""Results that appear whole or not at all: folders and databases."""
+"""Files that stay, and results that appear, whole or not at all."""
