@@ -50,7 +50,7 @@ def _describe_columns(summary: "Summary") -> list[str]:
     lines = []
     for columns in summary.columns[:3]:
         of = f"{columns['files']} inputs: " if len(summary.columns) > 1 else ""
-        time = columns["date_column"] or "none"
+        time = columns["date_column"] or "none: queries by day take the time of scoring"
         how = [f"zone {columns['timezone']}" if columns["timezone"] != "UTC" else ""]
         how.append(f"as {columns['date_format']}" if columns["date_format"] else "")
         told = ", ".join(filter(None, how))

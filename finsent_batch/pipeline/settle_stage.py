@@ -2,11 +2,10 @@
 
 from collections import Counter
 
-from ..config import SCORED_AT
 from ..io.columns import NewsColumns
 from ..io.duckdb_append import input_name
 from ..io.times.text import BLANK, NO_ORDER, NO_ZONE
-from ..store.notes import listed, said_of, twice
+from ..store.notes import said_of, twice
 from ..store.publications import latest_publications
 from .news_times import settle_times
 from .run import ScoreRun, ScoreTask
@@ -47,15 +46,6 @@ def _columns(tasks: list[ScoreTask]) -> list[dict[str, object]]:
 
 
 def _warn_of_times(run: ScoreRun, faults: Counter[str]) -> None:
-    without = [task.source.path for task in run.tasks if task.columns.date_column is None]
-    if without:
-        run.summary.warnings.append(
-            f"{listed(without)} has no column for the time of the news: queries by day take "
-            f"{SCORED_AT}; name one with --date-column"
-            if len(without) == 1
-            else f"{len(without)} inputs have no column for the time of the news "
-            f"({listed(without)}): queries by day take {SCORED_AT}; name one with --date-column"
-        )
     if faults:
         rows = sum(faults.values())
         run.summary.warnings.append(

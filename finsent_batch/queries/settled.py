@@ -54,7 +54,8 @@ def settled_tables(
         kept, tables, counted = (list(part) for part in zip(*found, strict=True))
         if strict and needs_times:
             _check_some_time(tables, counted)
-        notes += notes_on(kept, counted, [is_dated(t) or not needs_times for t in tables])
+        asked = strict and needs_times  # a report says so itself
+        notes += notes_on(kept, counted, [is_dated(t) or not asked for t in tables])
     return [table for _, table, _ in found], notes
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import duckdb
 
-from ..config import ReportConfig
+from ..config import DATE_COLUMNS, ReportConfig
 from ..errors import FinsentError, UsageError, first_line
 from ..io.sql import read_sql
 from ..labels import LABELS
@@ -147,6 +147,11 @@ def _read_published(
         named = {name: column for name, column in view.items() if column}
         dated, notes = view_published(store.connection, targets, named)
         data.notes += notes
+        if not dated:
+            data.notes.append(
+                f"the rows have no column {', '.join(DATE_COLUMNS[:5])} or the like: name the one "
+                "that holds the time of publication with --date-column to see sentiment by day"
+            )
         _read_rows(store.connection, data, config, dated=dated)
     except UsageError as error:
         raise UsageError(str(error).replace("--param date_column=", "--date-column ")) from None

@@ -119,6 +119,7 @@ def _csv_header(file: Path) -> list[str]:
             names: list[str] = next(csv.reader(stream, strict=True), [])
     except (UnicodeError, OSError, EOFError, csv.Error) as error:
         raise BadDataError(f"{file} cannot be read: {first_line(error)}") from None
+    names = [name or f"column{number}" for number, name in enumerate(names)]
     if len({name.casefold() for name in names}) < max(len(names), 1):
         raise BadDataError(f"{file} cannot be read: its header names no columns, or one twice")
     return names
@@ -147,7 +148,10 @@ def _table_sql(
     if publication.inputs is None:
         return sql
     inputs = ", ".join(map(quote_literal, publication.inputs))
-    return f"(SELECT * FROM {sql} WHERE {INPUT_COLUMN} IN ({inputs}))"
+    # Of a file that is gone the column is still there.
+    none = f"SELECT CAST(NULL AS VARCHAR) AS {INPUT_COLUMN} WHERE false"
+    whole = f"({none} UNION ALL BY NAME FROM {sql})" if in_place else sql
+    return f"(SELECT * FROM {whole} WHERE {INPUT_COLUMN} IN ({inputs}))"
 
 
 def _read_in_place(path: str, table: TableEntry) -> str:
