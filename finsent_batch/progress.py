@@ -31,7 +31,7 @@ class StopRequest:
     def error(self) -> InterruptedRunError:
         """Return the error that ends a stopped run: exit code 128 + the signal's number."""
         return InterruptedRunError(
-            "stopped on request; what was scored is kept, run the same command to go on",
+            "stopped on request; what was scored is kept, run the same command to continue",
             exit_code=128 + (self.signal or 0),
         )
 

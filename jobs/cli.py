@@ -83,7 +83,7 @@ class _Cli(click.Group):
     is_eager=True,
     expose_value=False,
     callback=load_config_file,
-    help="TOML file with defaults: global options at the top, a table per command.",
+    help="TOML file with settings: global options at the top, then a table for each command.",
     envvar="FINSENT_CONFIG",
 )
 @click.option(
@@ -95,7 +95,7 @@ class _Cli(click.Group):
 @click.option(
     "--memory-limit",
     default=StoreConfig.memory_limit,
-    help="What planning and publishing may hold in memory before they spill to disk.",
+    help="Memory that planning and publishing may use before they spill to disk.",
 )
 @click.option(
     "--lock-wait",
@@ -108,7 +108,7 @@ class _Cli(click.Group):
     "--log-format",
     type=click.Choice(["text", "json"]),
     default="text",
-    help="Log lines on stderr as text, or as JSON with run id and counts of each stage.",
+    help="Log to stderr as text, or as JSON with the run id and the counts of each stage.",
 )
 @click.option("-v", "--verbose", count=True, default=0, help="Log more; twice for debugging.")
 @click.option("-q", "--quiet", is_flag=True, default=False, help="Log errors only; no progress.")
@@ -129,9 +129,10 @@ def cli(
     finsent-batch score news.parquet
     finsent-batch query label_mix
 
-    Every option can be set in the environment too: FINSENT_STORE for --store,
-    FINSENT_SCORE_MODEL for --model of score. The command line wins over the
-    environment, that over the --config file, that over the defaults.
+    Every option can also be set by an environment variable: FINSENT_STORE for
+    --store, FINSENT_SCORE_MODEL for --model of score. The command line wins over
+    the environment, the environment over the --config file, the file over the
+    defaults.
     """
     set_up_logging(log_format, verbose, quiet=quiet)
     ctx.obj = Globals(

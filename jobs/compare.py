@@ -24,13 +24,13 @@ SHOWN_FLIPS = 20
 @click.option(
     "-o", "--output", type=file_path(), help="Write every flip as .parquet, .csv or .json."
 )
-@click.option("--limit", type=click.IntRange(min=1), help="Only the first rows.")
+@click.option("--limit", type=click.IntRange(min=1), help="Compare only the first rows.")
 @click.option(
     "--summary",
     "summary_format",
     type=click.Choice(["text", "json"]),
     default="text",
-    help="What to print on stdout; json is one object.",
+    help="Format of the result on stdout; json is one object.",
 )
 @model_run_options
 @labelled_options
@@ -43,7 +43,7 @@ def compare(
     summary_format: str,
     **options: Any,
 ) -> None:
-    """Set model OTHER beside model ONE on the same headlines.
+    """Compare model OTHER with model ONE on the same headlines.
 
     What flips, and is it better? With a label column: accuracy and macro-F1 of both,
     McNemar's test and the 95 % interval of their difference. Without: how often they

@@ -9,10 +9,10 @@ from .terminal import print_table
 
 
 @click.command()
-@click.option("--model", help="A model directory or Hub id to look at, too.")
+@click.option("--model", help="A model directory or Hub id to check as well.")
 @click.pass_obj
 def doctor(obj: Any, model: str | None) -> None:
-    """Say what this machine can run: devices, memory, libraries, model files, store.
+    """Show what this machine can run: devices, memory, libraries, model files, store.
 
     Exits 69 if the embedded model, or the one named, cannot run here.
 

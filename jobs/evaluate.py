@@ -1,4 +1,4 @@
-"""`finsent-batch evaluate`: how often a model is right."""
+"""`finsent-batch evaluate`: measure a model on labelled headlines."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,14 +17,18 @@ if TYPE_CHECKING:
 @click.command()
 @model_options
 @click.option("--data", type=file_path(), required=True, help="Labelled .parquet, .csv or .txt.")
-@click.option("-o", "--output", type=file_path(dir_okay=True), required=True, help="Folder.")
-@click.option("--against", help="Another model to set beside this one; base: a causal adapter's.")
+@click.option(
+    "-o", "--output", type=file_path(dir_okay=True), required=True, help="Folder for the results."
+)
+@click.option(
+    "--against", help="Another model to compare with; base: the base of a causal adapter."
+)
 @click.option(
     "--gate",
     "gates",
     multiple=True,
     metavar="EXPR",
-    help="Exit 3 unless it holds: accuracy>=0.80, no-regression. Repeatable.",
+    help="Exit with 3 unless it holds: accuracy>=0.80, no-regression. Repeatable.",
 )
 @labelled_options
 @click.pass_obj
@@ -38,11 +42,10 @@ def evaluate(
     gates: tuple[str, ...],
     **options: Any,
 ) -> None:
-    """Measure a model on labelled headlines; write figures, predictions and an HTML report.
+    """Measure a model on labelled headlines; write figures, predictions and a report.
 
-    The folder gets metrics.json, predictions.parquet and .csv, and report.html.
-
-    A headline without a prediction counts as wrong, never as neutral.
+    The folder gets metrics.json, predictions.parquet, predictions.csv and
+    report.html. A headline without a prediction counts as wrong, never as neutral.
 
     \b
     finsent-batch evaluate --data split/test.parquet -o report

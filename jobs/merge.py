@@ -1,23 +1,31 @@
-"""`finsent-batch merge`: an adapter folded into a dense checkpoint."""
+"""`finsent-batch merge`: merge an adapter into a dense checkpoint."""
 
 from pathlib import Path
 
 import click
 
 from .options import file_path, with_foreign_options
+from .terminal import counted
 
 
 @click.command()
 @click.argument("model", metavar="MODEL_DIR")
-@click.option("-o", "--output", required=True, type=file_path(dir_okay=True), help="New folder.")
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=file_path(dir_okay=True),
+    help="New folder for the checkpoint.",
+)
 @click.option("--overwrite", is_flag=True, default=False, help="Replace a model in the folder.")
 @with_foreign_options
 def merge(model: str, output: Path, overwrite: bool, **options: str | None) -> None:
-    """Fold the adapter in MODEL_DIR into its causal base, as a dense checkpoint.
+    """Merge the adapter in MODEL_DIR into its causal base, as a dense checkpoint.
 
-    The weights are those that the adapter was trained on, a 4-bit base's as
-    dequantised, so that the checkpoint answers as base and adapter do. It is in the
-    base's own precision (bf16 for 4 bits), loads in transformers, and with --model here.
+    The adapter is merged into the weights it was trained on (for a 4-bit base:
+    the dequantized ones), so that the checkpoint gives the same answers as base
+    and adapter. It has the precision of the base (bf16 for 4 bits) and can be
+    loaded by transformers, and here with --model.
 
     \b
     finsent-batch merge adapter -o merged
@@ -26,4 +34,4 @@ def merge(model: str, output: Path, overwrite: bool, **options: str | None) -> N
 
     files = run_merge(model, output, overwrite=overwrite, **options)
     size = sum(file.stat().st_size for file in files) / 1e9
-    click.echo(f"wrote {len(files)} weight file(s), {size:.2f} GB, to {output}")
+    click.echo(f"wrote {counted(len(files), 'weight file')}, {size:.2f} GB, to {output}")

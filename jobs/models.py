@@ -14,7 +14,7 @@ from .terminal import print_table, progress_bar
 @click.group(invoke_without_command=True)
 @click.pass_context
 def models(ctx: click.Context) -> None:
-    """List the embedded model and every model the store has scores of; promote one.
+    """List the embedded model and every model with scores in the store; promote one.
 
     \b
     finsent-batch models
@@ -52,7 +52,7 @@ def promote(
     gates: tuple[str, ...],
     **options: Any,
 ) -> None:
-    """Make MODEL the one that score takes when none is named, if it passes its gates.
+    """Make MODEL the default of score and evaluate, if it passes its gates.
 
     \b
     finsent-batch models promote my-model --data test.parquet
@@ -80,7 +80,7 @@ def promote(
 @models.command()
 @click.pass_obj
 def rollback(obj: Any) -> None:
-    """Withdraw the last promotion: the model before it is the default again.
+    """Withdraw the last promotion; the model before it becomes the default again.
 
     \b
     finsent-batch models rollback

@@ -30,9 +30,8 @@ def model_options(function: F) -> F:
     option = click.option(
         "--model",
         default=ModelConfig.model,
-        help=f"{PROMOTED_MODEL} (the store's own, else {DEFAULT_MODEL}), {DEFAULT_MODEL}, a model "
-        "directory, or the Hub id of a 3-class classifier or a "
-        "causal model.",
+        help=f"{PROMOTED_MODEL} (the store's default, else {DEFAULT_MODEL}), {DEFAULT_MODEL}, a "
+        "model directory, or the Hub id of a 3-class classifier or a causal model.",
     )
     return option(model_run_options(function))
 
@@ -46,19 +45,20 @@ def model_run_options(function: F) -> F:
                 "--device",
                 type=click.Choice(["auto", "cpu", "cuda"]),
                 default=ModelConfig.device,
-                help="Where the model runs; auto takes a GPU where there is one.",
+                help="Where the model runs; auto takes a GPU if there is one.",
             ),
             click.option(
                 "--weights",
                 type=click.Choice(["auto", "nf4", "bf16", "fp8", "fp32", "int8"]),
                 default=ModelConfig.weights,
-                help="Arithmetic; auto takes the fastest that keeps the labels.",
+                help="Arithmetic of the model; auto takes the fastest that keeps the labels.",
             ),
             click.option(
                 "--max-batch-tokens",
                 type=click.IntRange(min=1),
                 default=None,
-                help="Padded tokens in one forward pass.  [default: measured for the device]",
+                help="Tokens in one forward pass, padding included.  "
+                "[default: measured for the device]",
             ),
         )
     ):
@@ -125,8 +125,8 @@ def labelled_options(function: F) -> F:
     """Add the options that say how labelled files are read."""
     for option in reversed(
         (
-            click.option("--text-column", help="Column of the headline in CSV or Parquet."),
-            click.option("--label-column", help="Column of the label in CSV or Parquet."),
+            click.option("--text-column", help="Headline column of a CSV or Parquet file."),
+            click.option("--label-column", help="Label column of a CSV or Parquet file."),
             click.option(
                 "--label-map",
                 multiple=True,

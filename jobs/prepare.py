@@ -13,19 +13,21 @@ from .terminal import print_table
 
 @click.command()
 @click.argument("sources", nargs=-1, required=True, type=file_path(), metavar="SOURCE...")
-@click.option("-o", "--output", type=file_path(dir_okay=True), required=True, help="Split folder.")
+@click.option(
+    "-o", "--output", type=file_path(dir_okay=True), required=True, help="Folder for the split."
+)
 @click.option(
     "--recipe",
     type=click.Choice(["clean", "tutorial"]),
     default=PrepareConfig.recipe,
-    help="clean: no duplicates, conflicts or leakage; tutorial: its split, row by row.",
+    help="clean: no duplicates, conflicts or leakage; tutorial: the tutorial's split, row by row.",
 )
 @labelled_options
 @click.option(
     "--exclude",
     multiple=True,
     type=file_path(),
-    help="Labelled file whose headlines must not be used. Repeatable.",
+    help="Labelled file whose headlines are left out. Repeatable.",
 )
 @click.option(
     "--valid-size",
@@ -39,7 +41,7 @@ from .terminal import print_table
     default=PrepareConfig.test_size,
     help="Share of the rows for testing; recipe clean only.",
 )
-@click.option("--seed", default=PrepareConfig.seed, help="Decides the split; recipe clean only.")
+@click.option("--seed", default=PrepareConfig.seed, help="Seed of the split; recipe clean only.")
 @click.option("--overwrite", is_flag=True, default=False, help="Replace a split in the folder.")
 def prepare(
     sources: tuple[Path, ...],
@@ -49,7 +51,7 @@ def prepare(
     """Split labelled headlines into train.parquet, valid.parquet and test.parquet.
 
     SOURCE is FinancialPhraseBank text, its Kaggle CSV, SEntFiN's CSV, or any CSV
-    or Parquet with a text and a label column. split.json says what was done.
+    or Parquet file with a text and a label column. split.json records what was done.
 
     \b
     finsent-batch prepare all-data.csv -o split --recipe tutorial

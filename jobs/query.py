@@ -21,13 +21,19 @@ FORMATS = ("table", *FILE_FORMATS)
 
 @click.command()
 @click.argument("name", required=False)
-@click.option("--param", "params", multiple=True, metavar="KEY=VALUE", help="Repeatable.")
+@click.option(
+    "--param",
+    "params",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Value of one of the query's parameters. Repeatable.",
+)
 @click.option("--sql", "statement", metavar="SELECT", help="Run your own SELECT; it cannot write.")
 @click.option(
     "--from",
     "published",
     metavar="SCORED",
-    help="Scored .parquet, .csv or FILE.duckdb::TABLE to read.  [default: all that was published]",
+    help="Scored .parquet, .csv or FILE.duckdb::TABLE to read.  [default: everything published]",
 )
 @click.option(
     "--format",

@@ -1,4 +1,4 @@
-"""`finsent-batch report`: one run as a page."""
+"""`finsent-batch report`: a page about one run."""
 
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from .options import file_path
 
 
 @click.command()
-@click.option("--run", help="A run's id or its beginning.  [default: the latest]")
+@click.option("--run", help="Id of the run, or its first characters.  [default: the latest run]")
 @click.option("-o", "--output", type=file_path(), help="FILE.html, .md or .json.  [default: print]")
 @click.option(
     "--format",
@@ -23,7 +23,7 @@ from .options import file_path
     "gates",
     multiple=True,
     metavar="EXPR",
-    help="Exit 3 unless it holds: psi<0.2, unlabelled_share<=0.01. Repeatable.",
+    help="Exit with 3 unless it holds: psi<0.2, unlabelled_share<=0.01. Repeatable.",
 )
 @click.option(
     "--baseline-runs",
@@ -35,17 +35,17 @@ from .options import file_path
     "--headlines",
     type=click.IntRange(min=0),
     default=ReportConfig.headlines,
-    help="How many of the strongest headlines to show, each way.",
+    help="How many of the most negative and of the most positive headlines to show.",
 )
 @click.option(
     "--date-column",
-    help="Column of the publication time.  [default: published_at, date or time]",
+    help="Column of the publication time.  [default: first of published_at, date, time]",
 )
 @click.pass_obj
 def report(obj: Any, /, output: Path | None, **options: Any) -> None:
-    """Report on a run: what ran, labels, confidence, drift, strongest headlines, reuse.
+    """Write a report on a run: labels, confidence, drift, strongest headlines, reuse.
 
-    The HTML file needs nothing beside it and no network.
+    The HTML file is self-contained: it needs no other files and no network.
 
     \b
     finsent-batch report -o report.html

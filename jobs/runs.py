@@ -1,4 +1,4 @@
-"""`finsent-batch runs`: what was run."""
+"""`finsent-batch runs`: list the runs in the store."""
 
 from typing import Any
 
@@ -8,7 +8,9 @@ from .terminal import print_table
 
 
 @click.command()
-@click.option("--limit", type=click.IntRange(min=1), default=20, help="How many, latest first.")
+@click.option(
+    "--limit", type=click.IntRange(min=1), default=20, help="How many runs, latest first."
+)
 @click.pass_obj
 def runs(obj: Any, limit: int) -> None:
     """List the runs in the store, latest first.

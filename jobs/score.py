@@ -27,17 +27,18 @@ from .terminal import progress_bar, stop_on_signals
 )
 @click.option(
     "--date-column",
-    help="Column of the news's time.  [default: the first usual name, such as published_at]",
+    help="Column with the time of each headline.  "
+    "[default: the first usual name, such as published_at]",
 )
 @click.option(
     "--date-format",
     metavar="FORMAT",
-    help="dmy, mdy or ymd where times leave the order open, or a format such as '%d.%m.%Y %H:%M'.",
+    help="dmy, mdy or ymd for ambiguous dates, or a format such as '%d.%m.%Y %H:%M'.",
 )
 @click.option(
     "--timezone",
     metavar="ZONE",
-    help="Zone of times that name none, such as Europe/London.  [default: UTC]",
+    help="Time zone of times without one, such as Europe/London.  [default: UTC]",
 )
 @click.option("--table", help="Table to read from a .duckdb input.")
 @click.option("--output-table", help="Table to write into a .duckdb output.")
@@ -45,34 +46,34 @@ from .terminal import progress_bar, stop_on_signals
     "--append",
     is_flag=True,
     default=ScoreConfig.append,
-    help="Share --output-table with other inputs: replace this input's earlier rows, keep theirs.",
+    help="Share --output-table with other inputs: replace only the rows of this input.",
 )
 @model_options
 @click.option(
     "--engine",
     type=click.Choice(["auto", "local", "ray"]),
     default=ScoreConfig.engine,
-    help="Who runs the model: this process, or Ray's actors; auto takes Ray for several GPUs.",
+    help="What runs the model: this process or Ray actors; auto takes Ray for several GPUs.",
 )
 @click.option(
     "--ray-address",
     metavar="HOST:PORT",
-    help="Running Ray cluster to join, or auto.  [default: Ray is started on this machine]",
+    help="Ray cluster to join, or auto to find one.  [default: start Ray on this machine]",
 )
 @click.option(
     "--actors",
     type=click.IntRange(min=1),
-    help="The most actors Ray starts.  [default: one a GPU, or all that the CPU cores allow]",
+    help="At most this many Ray actors.  [default: one per GPU, or as many as the cores allow]",
 )
 @click.option(
     "--cpus-per-actor",
     type=click.IntRange(min=1),
     default=ScoreConfig.cpus_per_actor,
-    help="CPU cores of each of Ray's actors.",
+    help="CPU cores of each Ray actor.",
 )
-@click.option("--limit", type=click.IntRange(min=0), help="Only the first rows of each file.")
+@click.option("--limit", type=click.IntRange(min=0), help="Score only the first rows of each file.")
 @click.option(
-    "--dry-run", is_flag=True, default=False, help="Say what would be done; write nothing."
+    "--dry-run", is_flag=True, default=False, help="Print what would be done; write nothing."
 )
 @click.option(
     "--replace-columns",
@@ -90,25 +91,25 @@ from .terminal import progress_bar, stop_on_signals
     "--max-bad-rows",
     type=click.IntRange(min=0),
     default=ScoreConfig.max_bad_rows,
-    help="CSV rows that do not parse and may be set aside.",
+    help="How many CSV rows that do not parse may be set aside.",
 )
 @click.option("--encoding", default=ScoreConfig.encoding, help="Encoding of text input.")
 @dialect_options
 @click.option(
     "--min-confidence",
     type=Real(min=0.0, max=1.0, min_open=True),
-    help="Add sentiment_confident: the label where its probability is at least this, else NULL.",
+    help="Add sentiment_confident: the label if its probability is at least this, else NULL.",
 )
 @click.option(
     "--store-text/--no-store-text",
     default=ScoreConfig.store_text,
-    help="Keep headlines beside their scores in the store.",
+    help="Whether the store keeps headlines with their scores.",
 )
 @click.option(
     "--commit-seconds",
     type=Real(min=0.0),
     default=ScoreConfig.commit_seconds,
-    help="The most scoring time that a killed run can lose.",
+    help="Commit scores this often: the most that a killed run can lose.",
 )
 @click.option(
     "--publish-wait",
@@ -120,18 +121,18 @@ from .terminal import progress_bar, stop_on_signals
 @click.option(
     "--metrics-file",
     type=file_path(),
-    help="Prometheus text file to replace at the end, whether the run succeeded or not.",
+    help="Prometheus text file to write when the run ends, successfully or not.",
 )
 @click.option(
     "--notify-command",
-    help="Command to run at the end with the summary, as JSON, on its standard input.",
+    help="Command that gets the summary as JSON on its standard input when the run ends.",
 )
 @click.option(
     "--summary",
     "summary_format",
     type=click.Choice(["text", "json"]),
     default="text",
-    help="What to print on stdout at the end; json is one object.",
+    help="Format of the summary on stdout; json is one object.",
 )
 @click.pass_obj
 def score(
@@ -146,8 +147,9 @@ def score(
     """Label the headlines of INPUT: positive, neutral or negative, with probabilities.
 
     INPUT is a .csv, .csv.gz or .parquet file, a folder or quoted glob of them,
-    or a .duckdb file with --table. Rows, order and columns stay; the labels are
-    added after them. A headline that was scored before is not scored again.
+    or a .duckdb file with --table. The output has the same rows and columns in
+    the same order, with the labels after them. A headline that was scored before
+    is not scored again.
 
     \b
     finsent-batch score news.parquet

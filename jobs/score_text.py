@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+from .terminal import counted
+
 if TYPE_CHECKING:
     from finsent_batch.pipeline.dry_run import DryRun
     from finsent_batch.pipeline.summary import Summary
@@ -12,9 +14,10 @@ def describe(summary: "Summary") -> str:
     rows, labels = summary.rows, summary.labels
     done = rows["scored"] + rows["truncated"]
     lines = [
-        f"{rows['read']:,} rows: {done:,} labelled ({rows['unique_scored']:,} headlines scored, "
+        f"{counted(rows['read'], 'row')}: {done:,} labelled "
+        f"({counted(rows['unique_scored'], 'headline')} scored, "
         f"{rows['reused'] - rows['duplicate']:,} from the store, "
-        f"{rows['duplicate']:,} duplicates), "
+        f"{counted(rows['duplicate'], 'duplicate')}), "
         f"{rows['empty']:,} empty, {rows['invalid']:,} invalid"
         + (f", {rows['truncated']:,} of the labelled truncated" if rows["truncated"] else "")
     ]
@@ -25,12 +28,12 @@ def describe(summary: "Summary") -> str:
     if summary.confidence is not None and done:
         sure = summary.confidence
         lines.append(
-            f"sure enough (at least {sure['min_confidence']:g}): {sure['confident']:,.0f} rows, "
-            f"coverage {sure['coverage']:.1%}"
+            f"confidence of at least {sure['min_confidence']:g}: "
+            f"{counted(sure['confident'] or 0, 'row')}, coverage {sure['coverage']:.1%}"
         )
     rate = f", {summary.headlines_per_second:,.0f} headlines/s" if rows["unique_scored"] else ""
     actors = summary.actors
-    engine = f"ray with {actors} actor{'s' * (actors > 1)}" if actors else None
+    engine = f"ray with {counted(actors, 'actor')}" if actors else None
     how = ", ".join(filter(None, (summary.weights, summary.path, engine)))
     lines.append(
         f"{summary.seconds['total']:.1f} s on {summary.device} ({how}){rate}; "
@@ -49,7 +52,7 @@ def _describe_columns(summary: "Summary") -> list[str]:
     """Say which columns were read, and how."""
     lines = []
     for columns in summary.columns[:3]:
-        of = f"{columns['files']} inputs: " if len(summary.columns) > 1 else ""
+        of = f"{counted(columns['files'], 'input')}: " if len(summary.columns) > 1 else ""
         time = columns["date_column"] or "none: queries by day take the time of scoring"
         how = [f"zone {columns['timezone']}" if columns["timezone"] != "UTC" else ""]
         how.append(f"as {columns['date_format']}" if columns["date_format"] else "")
@@ -59,9 +62,11 @@ def _describe_columns(summary: "Summary") -> list[str]:
             + (f" ({told})" if told else "")
         )
     if summary.times["undated"]:
-        lines[-1] += f"; {summary.times['undated']:,} rows in no day"
+        lines[-1] += f"; {counted(summary.times['undated'], 'row')} without a day"
     if summary.limit is not None:
-        lines.append(f"a trial: at most the first {summary.limit:,} rows of each input (--limit)")
+        lines.append(
+            f"a trial: at most the first {counted(summary.limit, 'row')} of each input (--limit)"
+        )
     return lines
 
 
@@ -74,8 +79,9 @@ def describe_plan(plan: "DryRun") -> str:
         else f" at {plan.headlines_per_second:,.0f} headlines/s ({plan.rate_from})"
     )
     return (
-        f"{plan.rows:,} rows in {plan.files} file(s), {plan.distinct:,} distinct headlines, "
-        f"{plan.already_scored:,} already scored\n"
-        f"to score: {plan.to_score:,} headlines, {plan.tokens:,} tokens; {time}{rate}\n"
+        f"{counted(plan.rows, 'row')} in {counted(plan.files, 'file')}, "
+        f"{counted(plan.distinct, 'distinct headline')}, {plan.already_scored:,} already scored\n"
+        f"to score: {counted(plan.to_score, 'headline')}, {counted(plan.tokens, 'token')}; "
+        f"{time}{rate}\n"
         "dry run: nothing was written"
     )

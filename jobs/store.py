@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from .options import file_path
+from .terminal import counted
 
 
 # A default_map of its own: in the file, `store` is the global option of that name.
@@ -17,7 +18,7 @@ def store() -> None:
 @store.command()
 @click.pass_obj
 def verify(obj: Any) -> None:
-    """Read the whole store and check that what it says holds together.
+    """Read the whole store and check that its tables agree.
 
     \b
     finsent-batch store verify
@@ -26,21 +27,22 @@ def verify(obj: Any) -> None:
     from finsent_batch.store.verify import check_store
 
     scores = check_store(obj.store)
-    click.echo(f"{obj.store.path}: sound, {scores:,} scores")
+    click.echo(f"{obj.store.path}: sound, {counted(scores, 'score')}")
 
 
 @store.command()
 @click.option(
     "--keep-runs",
     type=click.IntRange(min=1),
-    help="Forget what all but the last so many finished runs scored.  [default: forget nothing]",
+    help="First delete all but the last so many finished runs, and their scores.  "
+    "[default: delete nothing]",
 )
 @click.pass_obj
 def compact(obj: Any, keep_runs: int | None) -> None:
-    """Write the store anew without the room of what is gone; it is never half done.
+    """Rewrite the store without the space of deleted rows; all or nothing.
 
-    What was published stays, and stays known. A headline whose score was forgotten
-    is scored again when it comes again.
+    Published outputs stay, and the store still knows them. A headline whose score
+    was deleted is scored again when it comes again.
 
     \b
     finsent-batch store compact
@@ -53,7 +55,7 @@ def compact(obj: Any, keep_runs: int | None) -> None:
         done = run_compact(opened, keep_runs=keep_runs)
     click.echo(
         f"{opened.path}: {done.before / 1e6:,.1f} MB before, {done.after / 1e6:,.1f} MB now; "
-        f"{done.runs:,} runs and {done.scores:,} scores forgotten"
+        f"{counted(done.runs, 'run')} and {counted(done.scores, 'score')} deleted"
     )
 
 
@@ -73,14 +75,16 @@ def export(obj: Any, output: Path) -> None:
 
     with Store.open(obj.store, read_only=True) as opened:
         rows = export_store(opened, output)
-    click.echo(f"wrote {output}: {rows['scores']:,} scores of {rows['runs']:,} runs")
+    click.echo(
+        f"wrote {output}: {counted(rows['scores'], 'score')} of {counted(rows['runs'], 'run')}"
+    )
 
 
 @store.command("import")
 @click.argument("folder", type=file_path(dir_okay=True))
 @click.pass_obj
 def import_(obj: Any, folder: Path) -> None:
-    """Add to the store what the export in FOLDER has and the store has not.
+    """Add to the store what the export in FOLDER has and the store lacks.
 
     \b
     finsent-batch store import backup/2014-01-06
@@ -92,17 +96,20 @@ def import_(obj: Any, folder: Path) -> None:
     check_export(folder)
     with Store.open(obj.store) as opened:
         added = import_store(opened, folder)
-    click.echo(f"{opened.path}: {added['scores']:,} scores of {added['runs']:,} runs added")
+    click.echo(
+        f"{opened.path}: added {counted(added['scores'], 'score')} "
+        f"of {counted(added['runs'], 'run')}"
+    )
 
 
 @store.command()
 @click.argument("input", metavar="INPUT")
 @click.pass_obj
 def forget(obj: Any, input: str) -> None:
-    """Leave the rows of INPUT out of queries and views, as of a night that came twice.
+    """Leave the rows of INPUT out of queries and views, for example of a night that came twice.
 
-    Its outputs and its scores stay as they are; scoring it again counts it again.
-    INPUT is the path that was scored, for a table as FILE.duckdb::TABLE.
+    Its outputs and scores stay. Scoring it again counts it again. INPUT is the path
+    that was scored; for a table it is FILE.duckdb::TABLE.
 
     \b
     finsent-batch store forget copy-of-monday.csv
@@ -114,4 +121,4 @@ def forget(obj: Any, input: str) -> None:
     with Store.open(obj.store, create=False) as opened:
         outputs = forget_input(opened, input)
         refresh_views(opened)
-    click.echo(f"{opened.path}: {outputs:,} outputs of {input} are counted no more")
+    click.echo(f"{opened.path}: {counted(outputs, 'output')} of {input} left out from now on")

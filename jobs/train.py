@@ -50,42 +50,56 @@ def _whose(name: str) -> str:
 
 
 _SETTINGS = (
-    _setting("learning_rate", Real(min=0, min_open=True)),
-    _setting("num_train_epochs", Real(min=0, min_open=True)),
-    _setting("per_device_train_batch_size", click.IntRange(min=1)),
-    _setting("gradient_accumulation_steps", click.IntRange(min=1)),
-    _switch("auto_batch", "Cut the effective batch as memory allows.", "llama2-7b: yes"),
-    _switch("gradient_checkpointing", "Recompute activations, where --no-auto-batch."),
-    _setting("memory_budget", str, "GPU memory that training may take, such as 16GB."),
+    _setting("learning_rate", Real(min=0, min_open=True), "Learning rate at its peak."),
+    _setting("num_train_epochs", Real(min=0, min_open=True), "Passes over the training rows."),
+    _setting("per_device_train_batch_size", click.IntRange(min=1),
+             "Rows in one forward and backward pass on one device."),
+    _setting("gradient_accumulation_steps", click.IntRange(min=1),
+             "Passes whose gradients make one optimizer step."),
+    _switch("auto_batch", "Split the effective batch into the largest micro-batches that fit.",
+            "llama2-7b: yes"),
+    _switch("gradient_checkpointing",
+            "Recompute activations to save memory; only with --no-auto-batch."),
+    _setting("memory_budget", str,
+             "GPU memory that training may use, such as 16GB.  [default: all that is free]"),
     _setting("lr_scheduler_type",
-             click.Choice(["cosine", "linear", "constant", "constant_with_warmup"])),
-    _setting("warmup_ratio", Real(0, 1)),
+             click.Choice(["cosine", "linear", "constant", "constant_with_warmup"]),
+             "How the learning rate changes after the warm-up."),
+    _setting("warmup_ratio", Real(0, 1), "Share of the steps during which the rate rises."),
     _setting("optim", click.Choice(["auto", "adamw_torch", "adamw_torch_fused",
                                     "paged_adamw_32bit", "paged_adamw_8bit"]),
-             "auto: paged_adamw_32bit for a 4-bit base on CUDA."),
-    _setting("weight_decay", Real(min=0)),
-    _setting("max_grad_norm", Real(min=0)),
-    _setting("label_smoothing_factor", Real(0, 1)),
-    _setting("ema_decay", Real(0, 1), "Running mean of weights that is kept; 0: last."),
-    _setting("lora_r", click.IntRange(min=1)),
-    _setting("lora_alpha", click.IntRange(min=1)),
-    _setting("lora_dropout", Real(0, 1, max_open=True)),
-    _setting("target_modules", str, "Layers that the adapter is on, such as q_proj,v_proj."),
+             "Optimizer; auto: paged_adamw_32bit for a 4-bit base on CUDA."),
+    _setting("weight_decay", Real(min=0), "Weight decay of AdamW."),
+    _setting("max_grad_norm", Real(min=0), "Gradients are clipped to this norm."),
+    _setting("label_smoothing_factor", Real(0, 1), "Probability taken from the true label."),
+    _setting("ema_decay", Real(0, 1),
+             "Keep a running mean of the weights with this decay; 0 keeps the last weights."),
+    _setting("lora_r", click.IntRange(min=1), "Rank of the adapter."),
+    _setting("lora_alpha", click.IntRange(min=1), "Scale of the adapter: alpha / r."),
+    _setting("lora_dropout", Real(0, 1, max_open=True), "Dropout before the adapter."),
+    _setting("target_modules", str,
+             "Layers that get an adapter, such as q_proj,v_proj."),
     _setting("class_weights", click.Choice(["none", "balanced", "sqrt"]),
-             "How rare classes gain; with a causal model, balanced repeats their rows."),
-    _switch("opposites", "Add headlines of the first folder turned around.", "mini: yes"),
-    _setting("repeat_first", click.IntRange(min=1), "How often an epoch shows the first folder."),
-    _setting("max_length", click.IntRange(min=8), "Tokens; a longer headline is cut at its end."),
-    _setting("pooling", click.Choice(["mean", "cls"]), "What the classifier reads."),
+             "How much more rare labels count; for a causal model, balanced repeats their rows."),
+    _switch("opposites", "Also train on reversed headlines (rises: falls) of the first folder.",
+            "mini: yes"),
+    _setting("repeat_first", click.IntRange(min=1),
+             "How many times an epoch contains the first folder's rows."),
+    _setting("max_length", click.IntRange(min=8),
+             "Tokens of a row; a longer headline is cut at its end."),
+    _setting("pooling", click.Choice(["mean", "cls"]),
+             "What the classifier reads: the mean of all tokens, or the first one."),
     _setting("quantisation", click.Choice(["nf4", "none"]),
-             "Keep the base in 4 bits, its scales quantised again."),
-    _setting("loss", click.Choice(["label", "full-text"]), "What the loss counts."),
+             "Keep the base in 4 bits, with double quantization."),
+    _setting("loss", click.Choice(["label", "full-text"]),
+             "What the loss covers: the label's words, or the whole prompt."),
     _setting("early_stopping_patience", click.IntRange(min=1),
-             "Epochs without a better validation accuracy after which to stop."),
-    _setting("save_steps", click.IntRange(min=1), "Steps between checkpoints besides epochs' own."),
+             "Stop after this many epochs without a better validation accuracy."),
+    _setting("save_steps", click.IntRange(min=1),
+             "Also write a checkpoint every so many steps, not only after each epoch."),
     _setting("report_to", click.Choice(["tensorboard", "none"]),
-             "Logs beside training_log.json, where installed."),
-    _setting("seed", int),
+             "Where to log besides training_log.json, if it is installed."),
+    _setting("seed", int, "Decides the order of rows, dropout and new weights."),
     _setting("threads", click.IntRange(min=1), "CPU threads.  [default: all cores]"),
 )  # fmt: skip
 
@@ -106,10 +120,17 @@ def _shown(value: object) -> str:
     multiple=True,
     required=True,
     type=file_path(dir_okay=True),
-    help="Folder made by prepare. Repeatable; folders are mixed.",
+    help="Folder made by prepare. Repeatable: rows of all folders are mixed.",
 )
-@click.option("-o", "--output", required=True, type=file_path(dir_okay=True), help="Model folder.")
-@click.option("--preset", type=click.Choice(list(TRAIN_PRESETS)), default=TrainConfig.preset)
+@click.option(
+    "-o", "--output", required=True, type=file_path(dir_okay=True), help="Model folder to write."
+)
+@click.option(
+    "--preset",
+    type=click.Choice(list(TRAIN_PRESETS)),
+    default=TrainConfig.preset,
+    help="mini: an encoder on a CPU; llama2-7b: QLoRA of a causal model.",
+)
 @click.option(
     "--base",
     help="Base model: a directory or Hub id.  [default: packaged all-MiniLM-L6-v2, "
@@ -120,21 +141,19 @@ def _shown(value: object) -> str:
     "--resume",
     is_flag=True,
     default=False,
-    help=f"Go on from the last checkpoint.{_whose('resume')}",
+    help=f"Continue from the last checkpoint.{_whose('resume')}",
 )
 @click.option("--overwrite", is_flag=True, default=False, help="Replace a model in the folder.")
-@click.option(
-    "--show-config", is_flag=True, default=False, help="Print all settings; train nothing."
-)
+@click.option("--show-config", is_flag=True, default=False, help="Print all settings and exit.")
 @click.pass_obj
 def train(
     obj: Any, /, data: tuple[Path, ...], preset: str, show_config: bool, **options: Any
 ) -> None:
     """Fine-tune a LoRA adapter on the folders that prepare made.
 
-    Writes the adapter, finsent.json and a model card. The preset `mini` is an
-    encoder as the embedded model is one; `llama2-7b` is the tutorial's QLoRA of a
-    causal model, for whatever base --base names.
+    Writes the adapter, its manifest finsent.json and a model card. The preset
+    `mini` trains an encoder like the embedded model; `llama2-7b` trains a causal
+    model as the tutorial does, with QLoRA, for any base named by --base.
 
     \b
     finsent-batch train --data split --preset mini -o my-model
@@ -158,7 +177,7 @@ def train(
     with progress_bar(quiet=obj.quiet) as progress:
         report = run_train(config, progress=progress, stop=stop)
     if not report:
-        return  # one of several processes: the first one tells
+        return  # one of several processes: the first one prints
     print_table(
         ["split", "rows", "accuracy", "macro F1", "weighted F1", "calibration error"],
         [

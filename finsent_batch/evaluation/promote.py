@@ -33,7 +33,7 @@ def promote(config: PromoteConfig, *, progress: Progress = no_progress) -> Promo
         raise UsageError("name the model to promote: a directory, a Hub id or mini")
     _check_self_contained(config.model)
     if not config.gates:
-        raise UsageError("a model is promoted by what it can do: give a --gate")
+        raise UsageError("promotion needs a gate: give a --gate")
     compared = any(gate.strip() == "no-regression" for gate in config.gates)
     with tempfile.TemporaryDirectory() as scratch:
         result = evaluate(

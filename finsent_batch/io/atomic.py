@@ -116,7 +116,7 @@ def replacing(
         StorageError: writing failed half way; what stood there is untouched.
         TryAgainError: another process is writing this very file.
     """
-    stands = "what stood there before is untouched"
+    stands = "the earlier file is untouched"
     try:
         if parents:
             make_folder(file.parent)

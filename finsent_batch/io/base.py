@@ -116,7 +116,7 @@ def check_made_from(
     else:
         made_from = f" (made from {provenance.input})"
     raise CannotCreateError(
-        f"{output} exists{made_from} and is no output of this input: "
+        f"{output} exists{made_from} and is not an output of this input: "
         "name another with -o, or replace it with --overwrite"
     )
 
@@ -139,7 +139,7 @@ def decodable(batches: Iterator[pa.RecordBatch], where: str) -> Generator[pa.Rec
             except pa.ArrowInvalid as error:
                 raise BadDataError(
                     f"{where} cannot hold text that is not UTF-8, as the input has "
-                    f"({first_line(error)}): write to .parquet, or mend the input"
+                    f"({first_line(error)}): write to .parquet, or correct the input"
                 ) from None
             yield batch
 

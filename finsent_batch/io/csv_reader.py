@@ -149,8 +149,8 @@ def _convert(staging: _Staging, block: int, *, explicit: bool) -> QuoteScan | No
         raise BadDataError(f"{staging.path} cannot be parsed as CSV: {first_line(error)}") from None
     except UnicodeEncodeError:
         raise BadDataError(
-            f"{staging.path} holds half characters (lone surrogates) in {staging.encoding}: "
-            "mend the file"
+            f"{staging.path} holds lone surrogates (half characters) in {staging.encoding}: "
+            "correct the file"
         ) from None
     finally:
         stream.close()

@@ -113,7 +113,7 @@ def read_header(
             if "unexpected end" in str(error):
                 raise BadDataError(
                     f"{path} line 1: a quote is opened and not closed, which makes the rows after "
-                    "it part of one name: mend the file"
+                    "it part of one name: correct the file"
                 ) from None
             raise BadDataError(f"{path}: its header cannot be parsed ({error})") from None
         try:
@@ -191,9 +191,9 @@ def check_dialect(
     if swallows:
         raise BadDataError(
             f"{path} line {line}: a quote is opened and not closed, which makes "
-            "the rows after it part of one value: mend the file"
+            "the rows after it part of one value: correct the file"
         )
-    advice = "mend the file"
+    advice = "correct the file"
     if fits(path, encoding, replace(dialect, quoted=False), columns):
         advice = "if its quotes are part of the text, read it with --quote none"
     raise BadDataError(f"{path} line {line}: text stands behind a closing quote: {advice}")

@@ -117,7 +117,7 @@ def _single(config: ScoreConfig, path: Path) -> FilePair:
     if not path.exists():
         raise MissingInputError(f"{path} does not exist: check the path")
     if not path.is_file():
-        raise UsageError(f"{path} is no regular file: write what it gives to one, and score that")
+        raise UsageError(f"{path} is not a regular file: write its content to one and score that")
     if suffix == ".duckdb" and config.table is None:
         raise UsageError(f"{path}: name a table with --table; it has: {table_names(path)}")
     if suffix != ".duckdb" and config.table is not None:
@@ -139,8 +139,8 @@ def _checked(config: ScoreConfig, path: Path, output: Path, output_table: str | 
     suffix = suffix_of(output)
     if not suffix:
         raise UsageError(
-            f"{output} has no suffix and is no folder: outputs are {', '.join(OUTPUT_SUFFIXES)}, "
-            "or a folder that is there"
+            f"{output} has no suffix and is not a folder: outputs are "
+            f"{', '.join(OUTPUT_SUFFIXES)}, or an existing folder"
         )
     if suffix not in OUTPUT_SUFFIXES:
         raise UsageError(

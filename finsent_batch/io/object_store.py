@@ -41,7 +41,7 @@ def fetch(
     logger.info("copying %d objects, %.1f MB, from %s", len(objects), size / 1e6, address)
     if size > shutil.disk_usage(folder).free:
         raise StorageError(f"{address} has {size / 1e9:.1f} GB, more than {folder} has room for: "
-                           "name a roomier place in TMPDIR")  # fmt: skip
+                           "set TMPDIR to a larger disk")  # fmt: skip
     addresses, done = {}, 0
 
     def count(more: int) -> None:
@@ -95,7 +95,7 @@ def _opened(address: str) -> tuple[Any, str]:
 def _unreachable(address: str, error: OSError) -> MissingInputError:
     return MissingInputError(
         f"{address} cannot be listed ({first_line(error)}): check the address, AWS_DEFAULT_REGION, "
-        "AWS_ENDPOINT_URL and the variables that say who you are, such as AWS_PROFILE"
+        "AWS_ENDPOINT_URL and your credentials, such as AWS_PROFILE"
     )
 
 

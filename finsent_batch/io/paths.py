@@ -91,7 +91,7 @@ def walk(folder: Path) -> Iterator[Path]:
 
     Raises:
         BadDataError: a folder is a table of a format whose files do not all count.
-        MissingInputError: an input is a link that leads nowhere.
+        MissingInputError: an input is a broken link.
     """
     for parent, folders, names in os.walk(folder):
         _check_no_table(Path(parent), folders)
@@ -99,7 +99,7 @@ def walk(folder: Path) -> Iterator[Path]:
         for name in sorted(names):
             file = Path(parent) / name
             if is_input(file) and not file.exists():
-                raise MissingInputError(f"{file} is a link that leads nowhere: mend or remove it")
+                raise MissingInputError(f"{file} is a broken link: correct or remove it")
             yield file
 
 

@@ -88,7 +88,9 @@ def metric_value(name: str, metrics: Mapping[str, Any]) -> float | None:
             raise UsageError(f"--gate: no metric {name!r}; there are: {', '.join(_names(metrics))}")
         value = value[part]
     if value is not None and not isinstance(value, int | float):
-        raise UsageError(f"--gate: {name!r} is no number; there are: {', '.join(_names(metrics))}")
+        raise UsageError(
+            f"--gate: {name!r} is not a number; there are: {', '.join(_names(metrics))}"
+        )
     return None if value is None else float(value)
 
 

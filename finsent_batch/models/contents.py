@@ -71,7 +71,9 @@ def model_files(folder: Path) -> list[Path]:
             if stat.S_ISREG(mode):
                 found.append(entry)
             elif not stat.S_ISDIR(mode):
-                raise ConfigError(f"{entry} is no regular file: remove it from the model's folder")
+                raise ConfigError(
+                    f"{entry} is not a regular file: remove it from the model's folder"
+                )
     except PermissionError:
         raise MissingInputError(f"{folder} may not be read by this user: chmod +rx it") from None
     except FileNotFoundError:
@@ -150,7 +152,7 @@ def _check_names(folder: Path, what: str, names: Any, suffix: str = "") -> None:
         if text != Path(text).name or not text.endswith(suffix):
             kind = f"{suffix} file" if suffix else "file"
             raise ConfigError(
-                f"{folder}: {what} names {text[:80]!r}, which is no {kind} of that folder: "
+                f"{folder}: {what} names {text[:80]!r}, which is not a {kind} of that folder: "
                 "restore the model's files, or save it again with save_pretrained"
             )
 

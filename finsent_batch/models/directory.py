@@ -180,7 +180,7 @@ def _base(name: str, base: str) -> Path:
         if base == PACKAGED_BASE:
             raise
         raise MissingInputError(
-            f"{name}: its base {base} is not here ({error}); if it lies elsewhere, name it with "
+            f"{name}: its base {base} was not found ({error}); if it lies elsewhere, name it with "
             "--base DIR"
         ) from None
 
@@ -210,7 +210,7 @@ def _settings(name: str, card: dict[str, Any]) -> tuple[str, int, float]:
 def _open_whole(name: str, folder: Path, given: Given, *, quantise: bool) -> ModelSpec:
     """Open a directory without a manifest: a classifier, or a causal model asked as it is."""
     if not (folder / "config.json").exists():
-        raise MissingInputError(f"{name} is no model directory: it has no config.json")
+        raise MissingInputError(f"{name} is not a model directory: it has no config.json")
     config = ConfigFile(folder, name)
     weight_files(folder)
     family = family_by_name(name, folder, config)

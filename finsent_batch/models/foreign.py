@@ -79,7 +79,7 @@ def adapter_card(name: str, folder: Path, given: Given) -> dict[str, Any]:
     Asked is the tutorial's prompt unless another was given.
 
     Raises:
-        ConfigError: it is no adapter of a causal model, or names no base.
+        ConfigError: it is not an adapter of a causal model, or names no base.
         MissingInputError: its weights or its base are not there.
     """
     config = read_json(folder / ADAPTER_FILE)

@@ -35,7 +35,7 @@ def classifier_weights(wanted: str, device: str, *, int8_able: bool) -> str:
         raise UsageError("--weights int8 needs a BERT model; use auto")
     if wanted == "int8" and (device != "cpu" or not vnni):
         raise UnavailableError(
-            f"--weights int8 needs a CPU with VNNI instructions, which this {device} is not: "
+            f"--weights int8 needs a CPU with VNNI instructions, which this {device} lacks: "
             "use auto"
         )
     return wanted
@@ -67,6 +67,6 @@ def causal_weights(wanted: str, device: str, *, quantised: bool, size: int) -> s
     if wanted == "fp8" and (device == "cpu" or gpu_capability() < (8, 9)):
         raise UnavailableError(
             f"--weights fp8 needs a GPU of compute capability 8.9 or later (Ada, Hopper); this "
-            f"{device} is none: use auto"
+            f"{device} is not one: use auto"
         )
     return wanted

@@ -32,7 +32,7 @@ def check_safetensors(file: Path) -> None:
             pass
     except (SafetensorError, OSError) as error:
         raise BadDataError(
-            f"{file} is no safetensors file, or not all of it ({error}): get it again"
+            f"{file} is not a complete safetensors file ({error}): get it again"
         ) from None
 
 

@@ -52,8 +52,9 @@ def score_pending(run: ScoreRun, plan: Plan, progress: Progress) -> None:
     summary.headlines_per_second = round(scored.headlines / max(summary.seconds["score"], 1e-3), 1)
     if scored.invalid >= _TELLING and not scored.headlines:
         raise BadDataError(
-            f"{run.config.model.model} gave no numbers for any of {scored.invalid} headlines: its "
-            "weights are damaged, bring them back; nothing was written"
+            f"{run.config.model.model} gave no valid probabilities for any of "
+            f"{scored.invalid} headlines: its weights are damaged, restore them; nothing was "
+            "written"
         )
 
 
@@ -74,7 +75,7 @@ def choose_engine(wanted: str, device: str, address: str | None = None) -> str:
         return wanted
     gpus = gpu_count() if device == "cuda" else 0
     if gpus > 1 and not installed:
-        logger.warning("%d GPUs, of which one is used: for all of them, %s", gpus, INSTALL)
+        logger.warning("%d GPUs, of which one is used; to use them all, %s", gpus, INSTALL)
     return "ray" if gpus > 1 and installed else "local"
 
 

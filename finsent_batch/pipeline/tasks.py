@@ -143,5 +143,5 @@ def make_task(source: Source, sink: Sink, config: ScoreConfig, named: str) -> Sc
     try:
         check_target(sink, source, config)
     except TryAgainError as error:
-        logger.warning("scoring goes on, but the output is not free: %s", error)
+        logger.warning("scoring continues, but the output is in use: %s", error)
     return ScoreTask(source=source, sink=sink, columns=columns)

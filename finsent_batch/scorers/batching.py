@@ -87,7 +87,7 @@ class TokenBudget:
             )
         self.tokens = max(1, min(self.tokens, sum(tried)) // 2)
         logger.warning(
-            "out of memory: going on with batches of %d tokens (--max-batch-tokens)", self.tokens
+            "out of memory: continuing with batches of %d tokens (--max-batch-tokens)", self.tokens
         )
         if self.device == "cuda":
             torch.cuda.empty_cache()

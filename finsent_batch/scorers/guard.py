@@ -52,7 +52,7 @@ def loading(
             ) from None
         if type(error).__name__ == "SafetensorError":
             raise BadDataError(
-                f"{what}: a weight file is no safetensors file, or not all of it "
+                f"{what}: a weight file is not a complete safetensors file "
                 f"({first_line(error)}): get it again"
             ) from None
         kind = MissingInputError if isinstance(error, OSError) else ConfigError

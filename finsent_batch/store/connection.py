@@ -104,7 +104,7 @@ def damaged(path: Path, error: duckdb.Error) -> BadDataError:
     """Return what to raise for a store that DuckDB cannot read."""
     return BadDataError(
         f"the store {path} is damaged ({first_line(error)}): move it away, then bring back "
-        "the last export with finsent-batch store import, or let scores be computed anew"
+        "the last export with finsent-batch store import, or let scores be computed again"
     )
 
 

@@ -143,7 +143,9 @@ def check_export(folder: Path) -> int:
         names = [name for name in _KEYS if name in tables or version >= SCHEMA_VERSION]
         expected = {name: tables[name]["sha256"] for name in names}
     except (FileNotFoundError, NotADirectoryError):
-        raise MissingInputError(f"{folder} is no export of a store: it has no {MANIFEST}") from None
+        raise MissingInputError(
+            f"{folder} is not an export of a store: it has no {MANIFEST}"
+        ) from None
     except (ValueError, KeyError, TypeError):
         raise BadDataError(f"{folder}/{MANIFEST} is damaged: take another export") from None
     if manifest.get("format_version") != FORMAT_VERSION or version > SCHEMA_VERSION:

@@ -30,7 +30,7 @@ def check_store(config: StoreConfig) -> int:
         raise BadDataError(
             f"the store {store.path} is not sound: {'; '.join(findings)}. Move it away, then "
             "bring back the last export with finsent-batch store import, or let scores be "
-            "computed anew"
+            "computed again"
         )
     return scores
 

@@ -100,13 +100,13 @@ def check_finite(model: Any) -> None:
     """
     for name, parameter in model.named_parameters():
         if parameter.requires_grad and not bool(torch.isfinite(parameter).all()):
-            raise diverged(f"{name} holds what is no number")
+            raise diverged(f"{name} holds values that are not finite")
 
 
 def diverged(what: str) -> UsageError:
     """Return the error that a training ends with whose numbers have run away."""
     return UsageError(
-        f"training diverged ({what}) and wrote no model: begin anew with a lower --learning-rate "
+        f"training diverged ({what}) and wrote no model: start again with a lower --learning-rate "
         "and --overwrite"
     )
 

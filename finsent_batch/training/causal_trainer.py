@@ -51,7 +51,7 @@ def base_model(config: TrainConfig, base: Path, device: str, compute: torch.dtyp
     if device == "cpu" and size > _SLOW_ON_A_CPU:
         logger.warning(
             "no CUDA GPU here: training a base of %.0f GB on the CPU, in fp32, which is slow; "
-            "finsent-batch doctor says what this machine can run",
+            "finsent-batch doctor shows what this machine can run",
             size / 1e9,
         )
     nf4 = config.quantisation == "nf4"

@@ -44,8 +44,8 @@ def start_checkpoints(config: TrainConfig, card: dict[str, Any]) -> None:
         return
     if last is not None and not config.overwrite:
         raise CannotCreateError(
-            f"{config.output} holds an unfinished training ({last.name}): --resume goes on with "
-            "it, --overwrite begins anew"
+            f"{config.output} holds an unfinished training ({last.name}): --resume continues "
+            "it, --overwrite starts again"
         )
     shutil.rmtree(folder, ignore_errors=True)
     with replacing(folder / _IDENTITY, parents=True) as temporary:
@@ -72,7 +72,7 @@ def how_to_go_on(folder: Path) -> str:
     last = last_checkpoint(folder / CHECKPOINTS)
     if last is None:
         return "run the same command again"
-    return f"the same command with --resume goes on after step {last.name.rpartition('-')[2]}"
+    return f"the same command with --resume continues after step {last.name.rpartition('-')[2]}"
 
 
 def _identity(card: dict[str, Any]) -> dict[str, Any]:
@@ -103,7 +103,7 @@ def _check_identity(folder: Path, card: dict[str, Any]) -> None:
         names = ", ".join(_difference(name, before.get(name), now[name]) for name in other)
         raise ConfigError(
             f"--resume: the checkpoints in {folder} are of another training ({names}): give what "
-            "was given then, or begin anew with --overwrite"
+            "was given then, or start again with --overwrite"
         )
 
 

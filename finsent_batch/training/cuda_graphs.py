@@ -83,7 +83,7 @@ class GraphedTrainer(SFTTrainer):
             # Nothing has run: a recording only notes what it is to launch. What ended it comes
             # before what its end then said.
             reason = first_line(error.__context__ or error)
-            logger.warning("training steps are not recorded, and slower: %s", reason)
+            logger.warning("training steps are not captured as CUDA graphs: %s", reason)
             self._recordable = False
             self._steps.clear()  # they draw from the random state that was put aside
         return self._recordable

@@ -51,8 +51,8 @@ def merge(
     spec = open_model(model, base=base, prompt=prompt, quantisation=quantisation)
     if spec.family != CAUSAL or spec.adapter is None:
         raise ConfigError(
-            f"{model} is no adapter of a causal model, which is what merge is for: train --preset "
-            "llama2-7b and peft write them"
+            f"{model} is not an adapter of a causal model, which is what merge needs: "
+            "train --preset llama2-7b and peft write them"
         )
     if any((output / name).exists() for name in MODEL_FILES) and not overwrite:
         raise CannotCreateError(f"{output} holds a model: use --overwrite or another -o")

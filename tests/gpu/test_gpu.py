@@ -75,7 +75,7 @@ def test_short_memory_halves_batches_and_scores_all(run, wordy, tmp_path, causal
         short, done = scores(run, tmp_path, "b.duckdb", *given, 65536)
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
-    assert "out of memory: going on with batches of" in done.err
+    assert "out of memory: continuing with batches of" in done.err
     assert done.json["rows"]["unique_scored"] == 6000
     apart = np.abs(short.select(P).to_numpy() - plenty.select(P).to_numpy())
     assert apart.max() < 0.1
@@ -114,7 +114,7 @@ def test_recorded_steps_train_what_ordinary_ones_do(
     monkeypatch.setattr(graphed_training.RecordedStep, "replay", counted)
     recorded, said = trained(run, tmp_path, causal_base, "recorded", "--quantisation", quantisation)
     assert replays
-    assert "not recorded" not in said
+    assert "not captured" not in said
     monkeypatch.setattr(causal_training, "graphable", lambda _: False)
     count = len(replays)
     ordinary, _ = trained(run, tmp_path, causal_base, "ordinary", "--quantisation", quantisation)
@@ -135,7 +135,7 @@ def test_what_cannot_be_recorded_trains_all_the_same(run, tmp_path, causal_base,
 
     monkeypatch.setattr(graphed_training.RecordedStep, "forward_and_backward", asking)
     adapter, said = trained(run, tmp_path, causal_base, "asking", "--lora-dropout", "0.1")
-    assert said.count("training steps are not recorded") == 1
+    assert said.count("training steps are not captured") == 1
     assert all(weight.isfinite().all() for weight in adapter.values())
 
 

@@ -79,7 +79,7 @@ def test_who_may_replace_an_output(make):
         with pytest.raises(CannotCreateError, match=r"holds the whole of /a"):
             make().check_replaceable(mine, overwrite=False, limit=0)
         return
-    with pytest.raises(CannotCreateError, match=r"exists \(made from /a\) and is no output of"):
+    with pytest.raises(CannotCreateError, match=r"exists \(made from /a\) and is not an output of"):
         make().check_replaceable(other, overwrite=False)
     make().check_replaceable(other, overwrite=True)
     with pytest.raises(CannotCreateError, match=r"holds the whole of /a, and --limit would leave"):
@@ -106,6 +106,6 @@ def test_a_table_that_inputs_share_is_neither_replaced_nor_made_of_another(tmp_p
 def test_a_csv_file_of_unknown_provenance_is_not_replaced(tmp_path):
     (tmp_path / "out.csv").write_text("text\n")
     source = ArrowSource(SCHEMA.empty_table(), "/a")
-    with pytest.raises(CannotCreateError, match="exists and is no output of this input"):
+    with pytest.raises(CannotCreateError, match="exists and is not an output of this input"):
         CsvSink(tmp_path / "out.csv").check_replaceable(source, overwrite=False)
     ArrowSink().check_replaceable(source, overwrite=False)

@@ -144,7 +144,7 @@ def test_a_column_twice_is_refused(write):
 def test_csv_row_of_another_width_is_named(write):
     file = write("t.csv", "headline,label\nUp,positive\nDown, a lot,negative\n")
     with pytest.raises(
-        BadDataError, match=r"t\.csv line 3: 3 fields instead of 2.*: mend the file$"
+        BadDataError, match=r"t\.csv line 3: 3 fields instead of 2.*: correct the file$"
     ):
         read_labelled(file)
 

@@ -51,7 +51,7 @@ def test_a_base_that_memory_cannot_hold_is_refused_before(
 def test_a_damaged_base_is_bad_data(run, feed, base_copy):
     whole = (base_copy / "model.safetensors").read_bytes()
     (base_copy / "model.safetensors").write_bytes(whole[:5000])
-    assert "is no safetensors file, or not all of it" in refused(run, 65, "--model", base_copy)
+    assert "is not a complete safetensors file" in refused(run, 65, "--model", base_copy)
 
 
 def test_a_base_that_lacks_weights_is_bad_data(run, feed, base_copy):
@@ -101,7 +101,7 @@ def test_an_adapter_whose_base_was_moved_away_says_so(run, feed, adapter, tmp_pa
     gone = str(tmp_path / "gone")
     (adapter / "finsent.json").write_text(json.dumps(card | {"base": {"id": gone}}))
     said = refused(run, 66, "--model", adapter)
-    assert f"{adapter}: its base {gone} is not here" in said
+    assert f"{adapter}: its base {gone} was not found" in said
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA GPU")

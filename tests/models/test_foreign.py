@@ -153,7 +153,7 @@ def test_a_base_that_moved_is_named(run, notebook, causal_base, tmp_path):
     file = notebook / "adapter_config.json"
     config = json.loads(file.read_text()) | {"base_model_name_or_path": "/data/Llama-2-7b-hf"}
     file.write_text(json.dumps(config))
-    with pytest.raises(MissingInputError, match=r"/data/Llama-2-7b-hf is not here.*--base DIR"):
+    with pytest.raises(MissingInputError, match=r"/data/Llama-2-7b-hf was not found.*--base DIR"):
         open_model(str(notebook))
     moved = shutil.copytree(causal_base(), tmp_path / "moved")
     expected = causal_answers(moved, adapter=notebook)

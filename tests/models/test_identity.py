@@ -154,7 +154,7 @@ def test_a_pipe_in_a_model_s_folder_is_refused(run, model, feed):
     os.mkfifo(model / "added_tokens.json")
     done = run("score", "feed.parquet", "--model", model)
     assert done.code == 78
-    assert "is no regular file" in done.err
+    assert "is not a regular file" in done.err
 
 
 def test_the_embedded_model_is_whole():

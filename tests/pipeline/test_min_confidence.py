@@ -84,8 +84,8 @@ def test_a_table_that_has_the_column_already(plain, score, run, tmp_path):
 def test_what_is_printed(run, feed, tiny_model):
     command = ("score", "feed.parquet", "--model", tiny_model, "--weights", "fp32")
     done = run(*command, "--min-confidence", "0.001")
-    assert "sure enough (at least 0.001): 10 rows, coverage 100.0%" in done.out
-    assert "sure enough" not in run(*command).out
+    assert "confidence of at least 0.001: 10 rows, coverage 100.0%" in done.out
+    assert "confidence of at least" not in run(*command).out
 
 
 @pytest.mark.parametrize("bound", ["0", "1.1", "-1", "high"])

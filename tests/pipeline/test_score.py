@@ -145,7 +145,7 @@ def test_dry_run_stops_where_the_run_would(run, feed, tiny_model, tmp_path):
     (tmp_path / "feed.scored.parquet").write_text("mine")
     done = run("score", "feed.parquet", "--model", tiny_model, "--weights", "fp32", "--dry-run")
     assert done.code == 73
-    assert "is no output of this input" in done.err
+    assert "is not an output of this input" in done.err
 
 
 # ---- stopping

@@ -95,7 +95,7 @@ def test_a_suffix_that_means_nothing(refused, tmp_path, name):
     [
         ("out.txt", "unknown output suffix"),
         ("out.csv.gz", "unknown output suffix"),
-        ("out/", "out has no suffix and is no folder"),
+        ("out/", "out has no suffix and is not a folder"),
     ],
 )
 def test_an_output_suffix_that_means_nothing(refused, news, output, said):
@@ -269,4 +269,4 @@ def test_a_named_pipe_is_refused(run, tmp_path):
     """Reading one waits for whoever writes, where no signal would be looked at."""
     os.mkfifo(tmp_path / "p.csv")
     done = run("score", "p.csv")
-    assert (done.code, "is no regular file" in done.err) == (2, True), done.err
+    assert (done.code, "is not a regular file" in done.err) == (2, True), done.err

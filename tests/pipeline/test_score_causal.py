@@ -143,7 +143,7 @@ def test_a_model_that_gives_no_numbers_at_all_leaves_the_output_as_it_was(
     weights = adapter / "adapter_model.safetensors"
     save_file({n: w * torch.nan for n, w in load_file(weights).items()}, weights)
     said = refused(run, 65, "--model", adapter)
-    assert "gave no numbers for any of 20 headlines: its weights are damaged" in said
+    assert "gave no valid probabilities for any of 20 headlines: its weights are damaged" in said
     assert output.read_bytes() == before
 
 

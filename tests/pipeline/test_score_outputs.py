@@ -62,7 +62,7 @@ def test_what_others_made_is_kept_unless_told_otherwise(score, inputs, output):
     done = score("a.parquet", "-o", output)
     assert done.code == 73
     assert done.err.count("\n") == 1
-    assert f"{output} exists and is no output of this input" in done.err
+    assert f"{output} exists and is not an output of this input" in done.err
     assert "--overwrite" in done.err
     assert rows(inputs / output) == 1
     assert not (inputs / "finsent.duckdb").exists()

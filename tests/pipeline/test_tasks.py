@@ -54,7 +54,7 @@ def test_neither_replaces_what_is_not_its_own(
     target.parent.mkdir(parents=True)
     headlines.write_parquet(target)
     for call in (fb.score, dry_run):
-        with pytest.raises(CannotCreateError, match="no output of this input"):
+        with pytest.raises(CannotCreateError, match="not an output of this input"):
             call(config(folder))
 
 

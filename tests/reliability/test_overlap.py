@@ -111,7 +111,7 @@ def test_an_output_that_is_being_read_costs_no_scores(start, reader, tmp_path):
     assert first.returncode == 75
     early, late, last = said.splitlines()
     held = f"out.duckdb is in use by process {analyst.pid} "
-    assert "scoring goes on, but the output is not free" in early
+    assert "scoring continues, but the output is in use" in early
     assert "waiting up to 0.3 seconds" in late
     assert "finsent-batch: error: " in last
     assert all(held in line for line in (early, late, last))
@@ -153,6 +153,6 @@ def test_somebody_else_s_table_is_safe_though_it_was_locked_at_first(start, read
         owner.stdin.close()
     _, said = run.communicate()
     assert run.returncode == 73
-    assert "exists and is no output of this input" in said
+    assert "exists and is not an output of this input" in said
     with duckdb.connect(str(tmp_path / "out.duckdb")) as connection:
         assert connection.execute("FROM feed_scored").fetchall() == [(1,)]

@@ -60,7 +60,7 @@ def labelled(folder):
 def test_sigterm_commits_and_the_next_run_goes_on(run, tmp_path, arguments):
     code, said = hit(tmp_path, arguments, signal.SIGTERM)
     assert code == 143
-    assert "stopped on request; what was scored is kept, run the same command to go on" in said
+    assert "stopped on request; what was scored is kept, run the same command to continue" in said
     assert "Traceback" not in said
     [(committed,)] = ask(tmp_path, "SELECT count(*) FROM scores")
     assert 0 < committed < ROWS

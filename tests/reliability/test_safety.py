@@ -111,7 +111,7 @@ def test_weights_that_are_pickles_are_refused(watched, tiny_model, tmp_path, dis
         pickled_as(model / "model.safetensors")
     code, said = watched("score", "feed.parquet", "--model", "model", "--weights", "fp32")
     assert code == (65 if disguised else 78)
-    assert ("is no safetensors file" if disguised else "pickled weights only") in said
+    assert ("is not a complete safetensors file" if disguised else "pickled weights only") in said
 
 
 @pytest.mark.parametrize("disguised", [False, True])
@@ -125,7 +125,9 @@ def test_adapters_that_are_pickles_are_refused(watched, tmp_path, disguised):
         pickled_as(model / "adapter_model.safetensors")
     code, said = watched("score", "feed.parquet", "--model", "model")
     assert code == (65 if disguised else 66)
-    assert ("is no safetensors file" if disguised else "adapter_model.safetensors") in said
+    assert (
+        "is not a complete safetensors file" if disguised else "adapter_model.safetensors"
+    ) in said
 
 
 def test_a_base_to_train_on_is_held_to_the_same(watched, tiny_model, tmp_path):

@@ -58,7 +58,7 @@ def test_compact_gives_room_back_and_changes_nothing(run, nights):
     before, size = contents(nights), nights.stat().st_size
     done = run("store", "compact")
     assert done.code == 0, done.err
-    assert "0 runs and 0 scores forgotten" in done.out
+    assert "0 runs and 0 scores deleted" in done.out
     assert nights.stat().st_size < size
     assert contents(nights) == before
     assert ask(nights, "FROM mine") == [(4,)]
@@ -69,7 +69,7 @@ def test_compact_gives_room_back_and_changes_nothing(run, nights):
 
 def test_keep_runs_forgets_older_runs_and_what_they_scored(run, score, nights, tmp_path):
     done = run("store", "compact", "--keep-runs", "2")
-    assert "1 runs and 2 scores forgotten" in done.out
+    assert "1 run and 2 scores deleted" in done.out
     assert sorted(ask(nights, "SELECT headline FROM scores")) == [("Net loss",), ("Sales rise",)]
     assert run("store", "verify").code == 0
     # What was published stays known: queries read it, and the same command may replace it.
@@ -176,7 +176,7 @@ def test_an_export_comes_back_as_it_was(run, nights, tmp_path):
     assert done.code == 0, done.err
     assert contents(tmp_path / "new.duckdb") == contents(nights)
     again = run("--store", "new.duckdb", "store", "import", "backup")
-    assert "0 scores of 0 runs added" in again.out
+    assert "added 0 scores of 0 runs" in again.out
     assert contents(tmp_path / "new.duckdb") == contents(nights)
     assert run("--store", "new.duckdb", "store", "verify").code == 0
 

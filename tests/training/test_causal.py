@@ -270,7 +270,7 @@ def test_a_folder_that_holds_a_model_is_kept(
 
 def test_only_causal_adapters_merge(run: Callable[..., Result]) -> None:
     done = run("merge", "mini", "-o", "merged")
-    assert (done.code, "no adapter of a causal model" in done.err) == (78, True)
+    assert (done.code, "not an adapter of a causal model" in done.err) == (78, True)
 
 
 def test_causal_settings_are_refused_for_an_encoder(

@@ -63,7 +63,7 @@ def test_a_stop_that_was_asked_for_saves_first_and_says_how_to_go_on(
     found, error = signalled(command, tmp_path, lambda: 5 in steps(output), number)
     assert found == code, error
     assert error.count("\n") == 1
-    assert f"the same command with --resume goes on after step {max(steps(output))}" in error
+    assert f"the same command with --resume continues after step {max(steps(output))}" in error
     done = run(*command, "--resume")
     assert done.code == 0, done.err
     assert weights(output) == whole
@@ -154,7 +154,7 @@ def test_an_unfinished_training_is_not_thrown_away_unasked(
     done = run(*command)
     assert done.code == 73
     assert "holds an unfinished training (checkpoint-" in done.err
-    assert "--resume goes on" in done.err
+    assert "--resume continues" in done.err
     assert steps(unfinished)
     assert run(*command, "--overwrite").code == 0
     assert weights(unfinished) == whole

@@ -62,7 +62,7 @@ def test_what_cannot_be_recorded_runs_as_ever(run, tmp_path, causal_base, replay
 
     monkeypatch.setattr(graphed_training.RecordedStep, "_recording", refuse)
     refused, said = trained(run, tmp_path, causal_base, "refused")
-    assert said.count("training steps are not recorded") == 1
+    assert said.count("training steps are not captured") == 1
     assert "operation not permitted when stream is capturing" in said
     assert "and more" not in said
     # The same batches, padded alike, with nothing recorded.

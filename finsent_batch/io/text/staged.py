@@ -34,6 +34,6 @@ class StagedText:
 
 def how_to_go_on(bad_rows: int, *, may_set_aside: bool) -> str:
     """Return what to do about rows that do not parse."""
-    return "mend the file" + (
+    return "correct the file" + (
         f", or set them aside with --max-bad-rows {bad_rows}" if may_set_aside else ""
     )

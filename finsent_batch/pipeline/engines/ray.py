@@ -68,7 +68,7 @@ def run_ray(
                 _commit_reports(store, fresh, commit, total)
                 progress("score", total.headlines + total.invalid, plan.pending)
         if blocks and not stop():
-            raise UnavailableError("Ray ended early: run the same command to go on")
+            raise UnavailableError("Ray ended early: run the same command to continue")
     total.actors = min(len(actors), cluster.room)  # one that was started again is one
     return total
 

@@ -120,5 +120,5 @@ def _as_unavailable(error: Exception) -> Exception:
         root = deeper
     return UnavailableError(
         f"scoring on Ray failed ({type(root).__name__}: {first_line(root)}): what was committed is "
-        "kept, run the same command to go on"
+        "kept, run the same command to continue"
     )

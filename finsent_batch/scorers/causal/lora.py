@@ -84,14 +84,14 @@ def _rank_and_scale(folder: Path, config: dict[str, Any]) -> tuple[int, float]:
             other.append(f"{name} {config[name]}")
     if other:
         raise ConfigError(
-            f"{folder}: the adapter is no plain LoRA ({', '.join(other)}): "
+            f"{folder}: the adapter is not a plain LoRA adapter ({', '.join(other)}): "
             "train one with finsent-batch train"
         )
     try:
         rank, alpha = int(config["r"]), float(config["lora_alpha"])
     except (KeyError, TypeError, ValueError):
         raise ConfigError(
-            f"{folder}/adapter_config.json names no rank r and lora_alpha: restore it"
+            f"{folder}/adapter_config.json has no rank r and lora_alpha: restore it"
         ) from None
     return rank, alpha / (rank**0.5 if config.get("use_rslora") else rank)
 

@@ -108,7 +108,7 @@ def load_classifier(spec: ModelSpec, *, dtype: torch.dtype = torch.float32) -> A
         if absent := absent_weights(found):
             raise ConfigError(
                 f"{spec.name} lacks weights that its config.json asks for, or has them in another "
-                f"shape ({listed(absent)}): it is no trained classifier of these labels"
+                f"shape ({listed(absent)}): it is not a trained classifier of these labels"
             )
         check_unexpected(spec.name, model, found)
     else:

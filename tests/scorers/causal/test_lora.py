@@ -100,7 +100,9 @@ def test_an_adapter_of_a_larger_base_is_refused(tmp_path, causal_base):
 def test_an_adapter_that_is_no_plain_lora_is_refused(adapter, changes, said):
     spec = adapter()
     change_config(spec.folder, **changes)
-    with pytest.raises(ConfigError, match=f"no plain LoRA .*{said}.*finsent-batch train"):
+    with pytest.raises(
+        ConfigError, match=f"not a plain LoRA adapter .*{said}.*finsent-batch train"
+    ):
         load_causal(spec, device="cpu", weights="fp32")
 
 
@@ -114,7 +116,7 @@ def test_an_adapter_trained_with_dora_is_refused(adapter):
 def test_an_adapter_without_rank_or_alpha_is_refused(adapter, changes):
     spec = adapter()
     change_config(spec.folder, **changes)
-    with pytest.raises(ConfigError, match="names no rank r and lora_alpha"):
+    with pytest.raises(ConfigError, match="has no rank r and lora_alpha"):
         load_causal(spec, device="cpu", weights="fp32")
 
 
@@ -152,7 +154,7 @@ def test_a_cut_off_base_is_bad_data(tmp_path, causal_base):
     shutil.copytree(causal_base(), base)
     whole = (base / "model.safetensors").read_bytes()
     (base / "model.safetensors").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(BadDataError, match="no safetensors file, or not all of it"):
+    with pytest.raises(BadDataError, match="not a complete safetensors file"):
         load_base(base, nf4=False, device="cpu", compute=torch.float32)
 
 

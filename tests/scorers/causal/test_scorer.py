@@ -155,7 +155,7 @@ def test_out_of_memory_halves_the_budget_and_goes_on(causal_base, wordy, short_o
     with caplog.at_level(logging.WARNING):
         got = probabilities(scorer, texts)
     assert got == pytest.approx(want, abs=1e-5)
-    assert "out of memory: going on with batches of" in caplog.text
+    assert "out of memory: continuing with batches of" in caplog.text
     failed = [size for size in tried if size > 300]
     assert 1 <= len(failed) <= 5
     assert tried[: len(failed)] == failed, "later batches keep to the smaller budget"
