@@ -143,6 +143,8 @@ class PrepareConfig:
     """Labelled files none of whose headlines may enter any split."""
     valid_size: float = 0.05
     test_size: float = 0.1
+    variations: int = 0
+    """Variations of each training headline to write beside the split, for a teacher to label."""
     seed: int = 42
     overwrite: bool = False
 

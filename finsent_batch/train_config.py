@@ -58,6 +58,21 @@ class TrainConfig:
     """Add the opposites of the first folder's positive and negative headlines (`opposites.py`)."""
     repeat_first: int = 2
     """How often an epoch goes through the first data folder, the one the model is meant for."""
+    soft_labels: tuple[Path, ...] = field(default=(), metadata=_ENCODER)
+    """Parquet tables that `score` wrote: what teachers answered; several are averaged."""
+    soft_weight: float = field(default=0.5, metadata=_ENCODER)
+    """The teachers' share in the target of a labelled row that they answered too."""
+    soft_neutral_share: float = field(default=1.0, metadata=_ENCODER)
+    """The share of confidently neutral headlines (P of 0.9 and more) that soft labels keep."""
+    soft_text_column: str | None = field(default=None, metadata=_ENCODER)
+    """The headline column of `soft_labels`; None takes the first usual name."""
+    exclude: tuple[Path, ...] = field(default=(), metadata=_ENCODER)
+    """Labelled tables, besides the folders' validation and test rows, that no soft label may
+    repeat."""
+    drop_held_out: bool = field(default=False, metadata=_ENCODER)
+    """Leave out soft labels that repeat held-out rows; else they are an error."""
+    repeat_labelled: int = field(default=1, metadata=_ENCODER)
+    """How often an epoch goes through the labelled rows, beside soft labels."""
     max_length: int = 128
     auto_batch: bool = field(default=False, metadata=_CAUSAL)
     """Cut the effective batch, batch size times accumulation, into the largest micro-batches that
@@ -92,6 +107,8 @@ class TrainConfig:
 
 TRAIN_PRESETS: Final[dict[str, dict[str, Any]]] = {
     "mini": {},
+    # All weights of an encoder: the teacher of a smaller one, or a model to score with on a GPU.
+    "encoder": {"learning_rate": 3e-5},
     # The settings of the Llama 2 tutorial on FinancialPhraseBank (docs/training.md).
     "llama2-7b": {
         "base": "meta-llama/Llama-2-7b-hf",
@@ -116,6 +133,12 @@ TRAIN_PRESETS: Final[dict[str, dict[str, Any]]] = {
     },
 }
 """What differs from `TrainConfig`'s defaults, by preset."""
+ADAPTER_SETTINGS: Final = ("lora_r", "lora_alpha", "lora_dropout")
+"""Settings that only adapters have."""
+SOFT_SETTINGS: Final = ("soft_weight", "soft_neutral_share", "repeat_labelled")
+"""Settings that mean something beside `soft_labels` alone."""
+FULL_PRESETS: Final = ("encoder",)
+"""Those that train all weights of an encoder, and no adapter."""
 CAUSAL_PRESETS: Final = ("llama2-7b",)
 """Those that fine-tune a causal model on a prompt; the others an encoder."""
 

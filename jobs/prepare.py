@@ -41,6 +41,13 @@ from .terminal import print_table
     default=PrepareConfig.test_size,
     help="Share of the rows for testing; recipe clean only.",
 )
+@click.option(
+    "--variations",
+    type=click.IntRange(0, 1000),
+    default=PrepareConfig.variations,
+    help="Also write so many variations of each training headline, variations.parquet, to be "
+    "scored by a teacher and given to train --soft-labels.",
+)
 @click.option("--seed", default=PrepareConfig.seed, help="Seed of the split; recipe clean only.")
 @click.option("--overwrite", is_flag=True, default=False, help="Replace a split in the folder.")
 def prepare(
@@ -69,4 +76,8 @@ def prepare(
     if "removed" in report:
         removed = ", ".join(f"{n:,} {k.replace('_', ' ')}" for k, n in report["removed"].items())
         click.echo(f"left out: {removed}")
+    if "variations" in report:
+        click.echo(
+            f"wrote {report['variations']:,} variations to {config.output}/variations.parquet"
+        )
     click.echo(f"wrote {config.output}/{{train,valid,test}}.parquet and split.json")

@@ -85,6 +85,13 @@ _SETTINGS = (
             "mini: yes"),
     _setting("repeat_first", click.IntRange(min=1),
              "How many times an epoch contains the first folder's rows."),
+    _setting("repeat_labelled", click.IntRange(min=1),
+             "How often an epoch shows the labelled rows, beside soft labels."),
+    _setting("soft_weight", Real(0, 1),
+             "Teachers' share in the target of a labelled row that they answered."),
+    _setting("soft_neutral_share", Real(0, 1),
+             "Share of confidently neutral headlines that soft labels keep."),
+    _setting("soft_text_column", str, "Headline column of the soft labels."),
     _setting("max_length", click.IntRange(min=8),
              "Tokens of a row; a longer headline is cut at its end."),
     _setting("pooling", click.Choice(["mean", "cls"]),
@@ -129,7 +136,26 @@ def _shown(value: object) -> str:
     "--preset",
     type=click.Choice(list(TRAIN_PRESETS)),
     default=TrainConfig.preset,
-    help="mini: an encoder on a CPU; llama2-7b: QLoRA of a causal model.",
+    help="mini: an adapter of an encoder, on a CPU; encoder: all weights of one; llama2-7b: QLoRA "
+    "of a causal model.",
+)
+@click.option(
+    "--soft-labels",
+    multiple=True,
+    type=file_path(),
+    help="Parquet that score wrote: learn its probabilities too. Repeatable; averaged.",
+)
+@click.option(
+    "--exclude",
+    multiple=True,
+    type=file_path(),
+    help="Labelled table that no soft label may repeat, as validation and test rows. Repeatable.",
+)
+@click.option(
+    "--drop-held-out",
+    is_flag=True,
+    default=False,
+    help="Leave out soft labels that repeat held-out rows, instead of ending with an error.",
 )
 @click.option(
     "--base",

@@ -1,5 +1,6 @@
 """File names: suffixes, the files of a folder, and outputs that stay inside theirs."""
 
+import hashlib
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePath
@@ -126,3 +127,9 @@ def visited_once(files: Iterable[Path]) -> list[Path]:
     for file in sorted(files, key=lambda f: (len(f.parts), f)):
         first.setdefault((os.path.realpath(file.parent), file.name), file)
     return sorted(first.values())
+
+
+def sha256_file(file: Path) -> str:
+    """Return the SHA-256 of a file's bytes, in hexadecimal."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

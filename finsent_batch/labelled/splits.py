@@ -17,6 +17,8 @@ from ..io.whole.folders import replacing_folder
 from ..labels import LABELS
 from .duplicates import duplicate_key, normalised
 from .formats import AGREEMENT, LabelledRows, read_labelled, read_labelled_rows
+from .near_duplicates import HeldOut
+from .variations import variations
 
 _TUTORIAL_ORDER: Final = ("positive", "neutral", "negative")
 _TUTORIAL_ROWS: Final = 300
@@ -61,7 +63,23 @@ def prepare(config: PrepareConfig) -> dict[str, object]:
             test_size=config.test_size,
             seed=config.seed,
         )
-    return _write_split(config, parts, {**_accounts(config, rows), **notes})
+    extra = _variations(config, parts) if config.variations else None
+    return _write_split(config, parts, {**_accounts(config, rows), **notes}, extra)
+
+
+def _variations(config: PrepareConfig, parts: dict[str, pl.DataFrame]) -> pl.DataFrame:
+    """Return variations of the training headlines that are near no other known one."""
+    exclude_how = replace(config.format, text_column=None, label_column=None)
+    others = [parts["valid"], parts["test"]]
+    others += [read_labelled(file, exclude_how) for file in config.exclude]
+    known = (headline for frame in others for headline in normalised(frame)["headline"])
+    drawn = variations(
+        normalised(parts["train"])["headline"].to_list(),
+        config.variations,
+        seed=config.seed,
+        held_out=HeldOut(known),
+    )
+    return pl.DataFrame({"headline": list(drawn)}, schema={"headline": pl.String})
 
 
 def _accounts(config: PrepareConfig, rows: list[LabelledRows]) -> dict[str, object]:
@@ -88,7 +106,10 @@ def _with_agreement(config: PrepareConfig, frames: list[pl.DataFrame]) -> list[p
 
 
 def _write_split(
-    config: PrepareConfig, parts: dict[str, pl.DataFrame], notes: dict[str, object]
+    config: PrepareConfig,
+    parts: dict[str, pl.DataFrame],
+    notes: dict[str, object],
+    extra: pl.DataFrame | None,
 ) -> dict[str, object]:
     report: dict[str, object] = {
         "recipe": config.recipe,
@@ -103,6 +124,9 @@ def _write_split(
             for name, part in parts.items()
         },
     }
+    if extra is not None:
+        report["variations"] = extra.height
+        parts = {**parts, "variations": extra}
     if config.output.is_dir():
         check_folder(config.output)
     with replacing_folder(config.output, index="split.json") as folder:

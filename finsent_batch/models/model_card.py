@@ -55,8 +55,8 @@ def render_card(card: dict[str, Any]) -> str:
     """Return the model card as Markdown: what it is, figures, data, settings, limits."""
     training = card["training"]
     parts = [
-        _FRONT if card["base"]["id"].startswith("package:") else "",
-        "# Sentiment of financial headlines: a LoRA adapter\n",
+        _FRONT if card["base"]["id"].startswith("package:") and not card.get("merged") else "",
+        f"# Sentiment of financial headlines: {_kind(card)}\n",
         f"Labels a headline {', '.join(card['labels'])}. Base: `{card['base']['id']}`; at most "
         f"{card['max_length']} tokens; probabilities calibrated with temperature "
         f"{card['temperature']}. Made by `finsent-batch train --preset {card['preset']}`.\n",
@@ -83,6 +83,7 @@ def render_card(card: dict[str, Any]) -> str:
         "this directory. Licences of the data apply to what is derived from it: "
         "FinancialPhraseBank is CC BY-NC-SA 3.0 (non-commercial), SEntFiN 1.0 and Twitter "
         "Financial News Sentiment are MIT.\n",
+        _soft_labels(training.get("soft_labels")),
         "## Settings\n",
         _table(["name", "value"], [[k, str(v)] for k, v in training["hyperparameters"].items()]),
         "\nVersions: " + ", ".join(f"{k} {v}" for k, v in card["versions"].items()) + ".\n",
@@ -91,6 +92,28 @@ def render_card(card: dict[str, Any]) -> str:
         "nothing of prices. Not investment advice.\n",
     ]
     return "\n".join(part for part in parts if part)
+
+
+def _kind(card: dict[str, Any]) -> str:
+    return "a fine-tuned encoder" if card.get("merged") else "a LoRA adapter"
+
+
+def _soft_labels(soft: dict[str, Any] | None) -> str:
+    """Return what the card says of soft labels: their tables, teachers and counts."""
+    if soft is None:
+        return ""
+    rows = [
+        [entry["file"], str(entry["rows"]), ", ".join(entry.get("models", {})) or "unknown"]
+        for entry in soft["files"]
+    ]
+    return (
+        "## Soft labels\n\n"
+        + _table(["table", "rows", "fingerprints of the teachers"], rows)
+        + f"\n\nAveraged headline by headline: {soft['used']} headlines without a label of their "
+        f"own, and {soft['of_training_rows']} training rows. Left out: {soft['thinned']} "
+        f"confidently neutral, {soft['held_out']} that repeat held-out rows. Licences of these "
+        "texts, and of what their teachers learned from, apply too.\n"
+    )
 
 
 def _table(head: list[str], rows: list[list[str]]) -> str:

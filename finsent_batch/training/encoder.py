@@ -21,22 +21,23 @@ from transformers import (
 
 from ..errors import ConfigError
 from ..hardware import available_cores
-from ..labelled.mixture import epoch_rows
-from ..labelled.split_folders import held_out, load_splits
+from ..labelled.split_folders import load_splits
 from ..models.base_weights import FROM_DISK, weight_files
 from ..models.locate import PACKAGED_BASE, resolve_base
 from ..models.manifest import TRAINING_LOG, save_settings
 from ..models.model_card import write_card
+from ..models.reading import read_json
 from ..models.spec import CLASSIFIER
 from ..progress import Progress
-from ..scorers.encoder.model import new_classifier
+from ..scorers.encoder.model import ENCODERS, new_classifier
 from ..scorers.guard import loading
-from ..train_config import TrainConfig
+from ..train_config import FULL_PRESETS, TrainConfig
 from .calibrate import calibrate
 from .callbacks import check_finite
 from .encoder_trainer import count_cut, fit, logits_of
-from .manifest import manifest
+from .manifest import manifest, own_weights
 from .output import check_output, save_model
+from .transfer_set import training_rows
 
 logger = logging.getLogger(__name__)
 
@@ -51,13 +52,14 @@ def train_encoder(config: TrainConfig, progress: Progress) -> dict[str, dict[str
     data = load_splits(config.data)
     base = resolve_base(config.base or PACKAGED_BASE)
     weight_files(base)
+    full = config.preset in FULL_PRESETS
     threads = torch.get_num_threads()
     torch.set_num_threads(config.threads or available_cores())
     try:
         set_seed(config.seed)
         with loading(f"the tokenizer in {base}"):
             tokenizer = AutoTokenizer.from_pretrained(base, **FROM_DISK)
-        model = _adapted(config, base)
+        model = _whole(config, base) if full else _adapted(config, base)
         headlines = pl.concat([data.splits["train"]["headline"], data.splits["valid"]["headline"]])
         cut = count_cut(tokenizer, headlines.to_list(), config.max_length)
         if cut:
@@ -66,8 +68,8 @@ def train_encoder(config: TrainConfig, progress: Progress) -> dict[str, dict[str
                 cut,
                 config.max_length,
             )
-        rows = epoch_rows(data.splits["train"], config, held_out(data))
-        log = fit(config, model, tokenizer, rows, data.splits["valid"], progress)
+        with training_rows(config, data, tokenizer) as transfer:
+            log = fit(config, model, tokenizer, transfer.rows, data.splits["valid"], progress)
         check_finite(model)
         _round_to_half(model)
         temperature, report = calibrate(
@@ -84,11 +86,29 @@ def train_encoder(config: TrainConfig, progress: Progress) -> dict[str, dict[str
         max_length=config.max_length,
         own={"pooling": config.pooling},
     )
+    if full:
+        card |= own_weights(card, config.output)
+    if transfer.soft_labels is not None:
+        card["training"]["soft_labels"] = transfer.soft_labels
     card |= {"temperature": temperature, "metrics": report}
     save_settings(config.output, card)
     write_card(config.output, card)
     (config.output / TRAINING_LOG).write_text(json.dumps(log, indent=1) + "\n", "utf-8")
     return report
+
+
+def _whole(config: TrainConfig, base: Path) -> Any:
+    """Return an encoder with a new head, all of it to be trained.
+
+    Raises:
+        ConfigError: the base is no encoder.
+    """
+    kind = read_json(base / "config.json").get("model_type")
+    if kind not in ENCODERS:
+        raise ConfigError(
+            f"{base} is {kind}, which is no encoder: name a base of {', '.join(ENCODERS)}"
+        )
+    return new_classifier(base, config.pooling)[0]
 
 
 def _adapted(config: TrainConfig, base: Path) -> Any:

@@ -1,23 +1,20 @@
 """Fitting an adapter's weights: transformers' Trainer with soft, weighed targets."""
 
 import logging
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import polars as pl
 import torch
-from datasets import Dataset
 from transformers import (
-    DataCollatorWithPadding,
     PrinterCallback,
     Trainer,
     TrainerCallback,
     TrainingArguments,
 )
+from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from ..arrays import Floats
-from ..labelled.mixture import soft_targets
 from ..labels import LABELS
 from ..progress import Progress
 from ..scorers.batching import length_sorted_batches, pad
@@ -25,6 +22,7 @@ from ..train_config import TrainConfig
 from .arguments import common_arguments, one_gpu, total_steps
 from .callbacks import Report
 from .checkpoints import CHECKPOINTS
+from .token_rows import TokenRows
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +65,12 @@ class _WeightedTrainer(Trainer):  # type: ignore[misc]
         loss = (each * weight).mean()
         return (loss, outputs) if return_outputs else loss
 
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        """Draw batches of like length, as `train_sampling_strategy` does for datasets in memory."""
+        rows = train_dataset or self.train_dataset
+        size = self.args.train_batch_size * self.args.gradient_accumulation_steps
+        return LengthGroupedSampler(size, lengths=rows.lengths)
+
 
 class _Average(TrainerCallback):  # type: ignore[misc]
     """Keeps a running mean of the trained weights and leaves it in the model at the end.
@@ -77,8 +81,12 @@ class _Average(TrainerCallback):  # type: ignore[misc]
 
     def __init__(self, model: Any, decay: float) -> None:
         self._weights = [p for p in model.parameters() if p.requires_grad]
-        self._means = [p.detach().clone() for p in self._weights]
+        self._means: list[torch.Tensor] = []
         self._decay = decay
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        # Not before: only now are the weights on the device that they are trained on.
+        self._means = [p.detach().clone() for p in self._weights]
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         decay = min(self._decay, (1 + state.global_step) / (10 + state.global_step))
@@ -116,7 +124,7 @@ def fit(
     config: TrainConfig,
     model: Any,
     tokenizer: Any,
-    rows: pl.DataFrame,
+    rows: TokenRows,
     held_out: pl.DataFrame,
     progress: Progress,
 ) -> list[dict[str, float]]:
@@ -125,25 +133,17 @@ def fit(
     Returns the Trainer's log: training loss every few steps, loss and accuracy of the
     `held_out` rows after each epoch.
     """
-    encoded = encode(tokenizer, rows["headline"].to_list(), config.max_length)
-    dataset = Dataset.from_dict(
-        {
-            **encoded,
-            "length": [len(ids) for ids in encoded["input_ids"]],
-            "labels": soft_targets(rows, config.label_smoothing_factor).tolist(),
-            "weight": rows["weight"].to_list(),
-        }
-    )
     size, accumulation = config.per_device_train_batch_size, config.gradient_accumulation_steps
-    total = total_steps(config, rows.height, size * accumulation)
+    total = total_steps(config, len(rows), size * accumulation)
     arguments = TrainingArguments(
         **common_arguments(
             config,
             config.output / CHECKPOINTS,
-            rows.height,
+            len(rows),
             size=size,
             accumulation=accumulation,
         ),
+        bf16=torch.cuda.is_available() and torch.cuda.is_bf16_supported(),
         remove_unused_columns=False,
         dataloader_pin_memory=torch.cuda.is_available(),
         save_strategy="no",
@@ -153,11 +153,11 @@ def fit(
     trainer = _WeightedTrainer(
         model=model,
         args=arguments,
-        train_dataset=dataset,
-        data_collator=_collator(tokenizer),
+        train_dataset=rows,
+        data_collator=_as_it_is,
         callbacks=[
             Report(progress),
-            _Average(model, config.ema_decay),
+            *([_Average(model, config.ema_decay)] if config.ema_decay else []),
             _Validate(model, tokenizer, held_out, config.max_length),
         ],
     )
@@ -166,10 +166,5 @@ def fit(
     return list(trainer.state.log_history)
 
 
-def _collator(tokenizer: Any) -> Callable[[list[dict[str, Any]]], Any]:
-    pad = DataCollatorWithPadding(tokenizer)
-
-    def collate(rows: list[dict[str, Any]]) -> Any:
-        return pad([{k: v for k, v in row.items() if k != "length"} for row in rows])
-
-    return collate
+def _as_it_is(batch: Any) -> Any:
+    return batch

@@ -40,7 +40,7 @@ def check_output(config: TrainConfig) -> None:
 
 
 def save_model(output: Path, model: Any, tokenizer: Any, base: str) -> None:
-    """Write adapter and tokenizer; touch a model that stood there once they are on disk.
+    """Write model and tokenizer; touch a model that stood there once they are on disk.
 
     `adapter_config.json` names the base as `base` does and not by this machine's path.
     """
@@ -49,13 +49,18 @@ def save_model(output: Path, model: Any, tokenizer: Any, base: str) -> None:
     model.save_pretrained(staged)
     tokenizer.save_pretrained(staged)
     file = staged / "adapter_config.json"
-    adapter = json.loads(file.read_text("utf-8"))
-    adapter["base_model_name_or_path"] = base
-    file.write_text(json.dumps(adapter, indent=2, sort_keys=True) + "\n", "utf-8")
-    share_weights(file)
+    if file.exists():
+        adapter = json.loads(file.read_text("utf-8"))
+        adapter["base_model_name_or_path"] = base
+        file.write_text(json.dumps(adapter, indent=2, sort_keys=True) + "\n", "utf-8")
+    share_weights(staged / "tokenizer_config.json")
     (staged / "README.md").unlink(missing_ok=True)  # peft's; ours follows
     # Half of one model and half of another would be scored with; without its card it is none.
     (output / CARD_FILE).unlink(missing_ok=True)
+    # An adapter beside whole weights would be folded into them.
+    for pattern in ("adapter_*", "config.json", "model*.safetensors*"):
+        for stale in output.glob(pattern):
+            stale.unlink()
     for file in staged.iterdir():
         target = output / file.name
         if target.is_dir():

@@ -8,7 +8,16 @@ from ..errors import UnavailableError, UsageError
 from ..hardware import cuda_available
 from ..optional_imports import quiet_bitsandbytes
 from ..progress import Progress, StopRequest, no_progress
-from ..train_config import CAUSAL, ENCODER, TrainConfig, family_of, presets_of, settings_of
+from ..train_config import (
+    ADAPTER_SETTINGS,
+    CAUSAL,
+    ENCODER,
+    FULL_PRESETS,
+    TrainConfig,
+    family_of,
+    presets_of,
+    settings_of,
+)
 
 _PLURAL: Final = {CAUSAL: "causal models", ENCODER: "encoders"}
 
@@ -58,6 +67,12 @@ def _check_settings(config: TrainConfig) -> None:
         if getattr(config, name) != getattr(TrainConfig, name):
             raise UsageError(
                 f"--{name.replace('_', '-')} is for {_PLURAL[other]}: use --preset {presets}"
+            )
+    for name in ADAPTER_SETTINGS if config.preset in FULL_PRESETS else ():
+        if getattr(config, name) != getattr(TrainConfig, name):
+            raise UsageError(
+                f"--{name.replace('_', '-')} is for adapters, and --preset {config.preset} trains "
+                "all weights: use --preset mini"
             )
     if other == ENCODER and config.class_weights == "sqrt":
         raise UsageError(

@@ -25,7 +25,9 @@ OTHERS = {
     "gradient_checkpointing": False, "memory_budget": "3GB", "early_stopping_patience": 4,
     "save_steps": 6, "quantisation": "none", "loss": "full-text", "pooling": "cls",
     "report_to": "none", "seed": 8, "threads": 9, "resume": True, "overwrite": True,
-    "base": "some-base",
+    "base": "some-base", "soft_labels": ["a.parquet", "b.parquet"], "soft_weight": 0.4,
+    "soft_neutral_share": 0.3, "soft_text_column": "said", "exclude": ["held_out.csv"],
+    "drop_held_out": True, "repeat_labelled": 11,
 }  # fmt: skip
 """A value of each setting that no preset has."""
 
@@ -64,14 +66,19 @@ def test_every_setting_is_an_option_and_a_toml_key(run: Run, tmp_path: Path) -> 
     lines = []
     for name, value in OTHERS.items():
         flag = name.replace("_", "-")
-        if isinstance(value, bool):
+        if isinstance(value, list):
+            options += [part for item in value for part in (f"--{flag}", item)]
+        elif isinstance(value, bool):
             options.append(f"--{flag}" if value else f"--no-{flag}")
         else:
             options += [f"--{flag}", value]
         lines.append(f"{flag} = {json.dumps(value)}")
     found = show(run, *options)
     assert all(found[name] != before[name] for name in OTHERS)
-    expected = {name: str(value) for name, value in OTHERS.items()} | {"quantisation": "None"}
+    expected = {
+        name: ", ".join(value) if isinstance(value, list) else str(value)
+        for name, value in OTHERS.items()
+    } | {"quantisation": "None"}
     assert {name: found[name] for name in OTHERS} == expected
     (tmp_path / "c.toml").write_text("[train]\n" + "\n".join(lines) + "\n")
     command = ("train", "--preset", "llama2-7b", "--data", "d", "-o", "m", "--show-config")

@@ -4,15 +4,13 @@ torch and transformers live here; the scorer and training share these models.
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 from safetensors import safe_open
 from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
-    BertConfig,
-    BertForSequenceClassification,
 )
 from transformers.modeling_outputs import SequenceClassifierOutput
 from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
@@ -30,24 +28,41 @@ from ..loaded import absent_weights, check_known, check_unexpected
 transformers_logging.disable_progress_bar()
 
 
-class MeanPooledBert(BertForSequenceClassification):  # type: ignore[misc]
-    """BERT whose classifier reads the mean of all token states instead of [CLS]'s.
+ENCODERS: Final = (
+    "bert", "roberta", "xlm-roberta", "camembert", "mpnet", "deberta-v2", "modernbert",
+    "distilbert", "electra",
+)  # fmt: skip
+"""Kinds of encoders whose token states can be averaged, by `model_type` of their config.json."""
+
+
+class _MeanPooling:
+    """A classifier that reads the mean of all token states instead of the first token's.
 
     Sentence encoders such as all-MiniLM-L6-v2 were trained with mean pooling
-    (Reimers and Gurevych 2019); their [CLS] pooler was not, and starting from it
-    costs accuracy.
+    (Reimers and Gurevych 2019); what reads their first token was not, and starting from it
+    costs accuracy. Mixed into a classifier of transformers, whose encoder it keeps under
+    its name.
     """
 
-    def __init__(self, config: BertConfig) -> None:
-        super().__init__(config)
-        self.bert.pooler = None
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)  # type: ignore[call-arg]
+        # Heads that read the first token, by the names that transformers gives them.
+        for module in (self, self.base_model):  # type: ignore[attr-defined]
+            for name in ("pooler", "head"):
+                if getattr(module, name, None) is not None:
+                    setattr(module, name, None)
+        drop = getattr(config, "classifier_dropout", None)
+        self.dropout = torch.nn.Dropout(_hidden_dropout(config) if drop is None else drop)
+        self.classifier = torch.nn.Linear(config.hidden_size, config.num_labels)
 
     def forward(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor, **kwargs: Any
     ) -> SequenceClassifierOutput:
         """Return logits of shape (n, 3) for ids and mask of shape (n, tokens), int64."""
-        states = self.bert(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-        return SequenceClassifierOutput(logits=self.classify(states, attention_mask))
+        output = self.base_model(  # type: ignore[attr-defined]
+            input_ids=input_ids, attention_mask=attention_mask
+        )
+        return SequenceClassifierOutput(logits=self.classify(output[0], attention_mask))
 
     def classify(self, states: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         """Return logits (n, 3) of token states (n, tokens, hidden)."""
@@ -57,6 +72,27 @@ class MeanPooledBert(BertForSequenceClassification):  # type: ignore[misc]
         return logits
 
 
+def _hidden_dropout(config: Any) -> float:
+    return float(getattr(config, "hidden_dropout_prob", 0.1))
+
+
+def _classifier_class(config: Any, pooling: str) -> Any:
+    """Return the class of a classifier for what an encoder's `config.json` says.
+
+    Raises:
+        ConfigError: mean pooling of something that is no encoder.
+    """
+    if pooling != "mean":
+        return AutoModelForSequenceClassification
+    if config.model_type not in ENCODERS:
+        raise ConfigError(
+            f"mean pooling needs an encoder ({', '.join(ENCODERS)}), and the base is "
+            f"{config.model_type}: use --pooling cls"
+        )
+    kind = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING[type(config)]
+    return type(f"MeanPooled{kind.__name__}", (_MeanPooling, kind), {})
+
+
 def new_classifier(base: Path, pooling: str) -> tuple[Any, list[str]]:
     """Return an encoder with a head for the three labels, and the names of its new weights.
 
@@ -64,18 +100,14 @@ def new_classifier(base: Path, pooling: str) -> tuple[Any, list[str]]:
     and random: an adapter must save it.
 
     Raises:
-        ConfigError: mean pooling of something that is no BERT, or a base that cannot be loaded.
+        ConfigError: mean pooling of something that is no encoder, or a base that cannot be loaded.
     """
     with loading(str(base)):
         config = AutoConfig.from_pretrained(base, **FROM_DISK)
     config.num_labels = len(LABELS)
     config.id2label = dict(enumerate(LABELS))
     config.label2id = {label: i for i, label in enumerate(LABELS)}
-    if pooling == "mean" and config.model_type != "bert":
-        raise ConfigError(
-            f"mean pooling needs a BERT base, {base} is {config.model_type}: use --pooling cls"
-        )
-    kind = MeanPooledBert if pooling == "mean" else AutoModelForSequenceClassification
+    kind = _classifier_class(config, pooling)
     with loading(str(base)):
         model, found = kind.from_pretrained(
             base,
@@ -98,7 +130,9 @@ def load_classifier(spec: ModelSpec, *, dtype: torch.dtype = torch.float32) -> A
     """
     if spec.adapter is None:
         check_known(spec.name, spec.base, MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING)
-        model, found = AutoModelForSequenceClassification.from_pretrained(
+        config = AutoConfig.from_pretrained(spec.base, **FROM_DISK)
+        kind = _classifier_class(config, spec.card.get("pooling", "cls"))
+        model, found = kind.from_pretrained(
             spec.base,
             dtype=torch.float32,
             **WEIGHTS_FROM_DISK,
