@@ -68,6 +68,7 @@ def open_soft_labels(files: Sequence[Path], folder: Path, *, text_column: str | 
         str(folder / "soft_labels.duckdb"),
         config={"memory_limit": f"{MEMORY}B", "temp_directory": str(folder / "soft_labels.tmp")},
     )
+    connection.execute("SET enable_progress_bar = false")
     types = ", ".join(f"{name} DOUBLE" for name in COLUMNS)
     connection.execute(f"CREATE TABLE answers (file VARCHAR, key UUID, headline VARCHAR, {types})")
     notes = []
