@@ -7,7 +7,7 @@ import duckdb
 import pyarrow as pa
 
 from .base import BATCH_ROWS, Source
-from .columns import check_column_names
+from .columns import RowSchema, check_column_names
 from .provenance import Provenance
 
 
@@ -17,8 +17,7 @@ class ArrowSource:
     def __init__(self, table: pa.Table, name: str = "memory") -> None:
         self.path = name
         self.table: str | None = None
-        self.types: dict[str, str] = {}
-        self.schema = table.schema
+        self.schema = RowSchema(table.schema)
         self._table = table
         check_column_names(self.schema.names, name)
 
@@ -49,7 +48,7 @@ class ArrowSink:
     ) -> None:
         return None
 
-    def check_columns(self, schema: pa.Schema, types: dict[str, str]) -> None:
+    def check_columns(self, schema: RowSchema) -> None:
         return None
 
     def check_writable(self) -> None:
@@ -57,12 +56,11 @@ class ArrowSink:
 
     def write(
         self,
-        schema: pa.Schema,
+        schema: RowSchema,
         batches: Iterator[pa.RecordBatch],
         provenance: Provenance,
-        types: dict[str, str],
     ) -> None:
-        self.result = pa.Table.from_batches(batches, schema)
+        self.result = pa.Table.from_batches(batches, schema.arrow)
 
 
 @contextmanager

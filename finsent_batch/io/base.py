@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from ..errors import DISK_FULL, BadDataError, CannotCreateError, first_line
 from .atomic import cannot_write, opened_temporary, temporary_of
+from .columns import RowSchema
 from .provenance import Provenance
 
 
@@ -39,7 +40,7 @@ class Sink(Protocol):
         """
         ...
 
-    def check_columns(self, schema: pa.Schema, types: dict[str, str]) -> None:
+    def check_columns(self, schema: RowSchema) -> None:
         """Raise CannotCreateError if a column of the source cannot be written here."""
         ...
 
@@ -49,15 +50,11 @@ class Sink(Protocol):
 
     def write(
         self,
-        schema: pa.Schema,
+        schema: RowSchema,
         batches: Iterator[pa.RecordBatch],
         provenance: Provenance,
-        types: dict[str, str],
     ) -> None:
-        """Replace what stands there by the batches, whole or not at all.
-
-        `types` are the source's, DuckDB's own names of what its columns hold.
-        """
+        """Replace what stands there by the batches, whole or not at all."""
         ...
 
 
@@ -154,9 +151,7 @@ class Source(Protocol):
     """Absolute path of the file, the first half of the input's identity."""
     table: str | None
     """The table inside it, the second half; None for files that are one table."""
-    schema: pa.Schema
-    types: dict[str, str]
-    """DuckDB's own name of each column's type, for a table of its; else empty."""
+    schema: RowSchema
 
     def batches(self, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
         """Yield all rows in order, every column or the named ones."""

@@ -9,7 +9,37 @@ import pyarrow as pa
 
 from ..config import DATE_COLUMNS, TEXT_COLUMNS
 from ..errors import BadDataError, CannotCreateError
+from .sql import quote_identifier
 from .times.reading import TimeReading
+
+
+@dataclass(frozen=True)
+class RowSchema:
+    """The columns of rows: as Arrow has them and, of a DuckDB table, as DuckDB calls them."""
+
+    arrow: pa.Schema
+    duckdb_types: dict[str, str] = field(default_factory=dict)
+    """DuckDB's own name of each column's type; empty for rows of anything but its tables."""
+
+    @property
+    def names(self) -> list[str]:
+        """The columns' names, in order."""
+        names: list[str] = self.arrow.names
+        return names
+
+    @property
+    def from_duckdb(self) -> bool:
+        """Whether the rows come from a DuckDB table, with types that only DuckDB knows."""
+        return bool(self.duckdb_types)
+
+    def select_list(self) -> str:
+        """Return what DuckDB selects from the rows once they came through Arrow.
+
+        Arrow has no ENUM: it comes as text, here and within lists and structs.
+        """
+        enums = {quote_identifier(c): t for c, t in self.duckdb_types.items() if "ENUM(" in t}
+        casts = ", ".join(f"CAST({column} AS {kind}) AS {column}" for column, kind in enums.items())
+        return f"* REPLACE ({casts})" if casts else "*"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +111,7 @@ def check_column_names(names: list[str], where: object) -> None:
 
 
 def choose_text_column(
-    schema: pa.Schema, wanted: str | None, where: object, *, binary: bool = False
+    schema: RowSchema, wanted: str | None, where: object, *, binary: bool = False
 ) -> str:
     """Return the name of the headline column, checked to hold text.
 
@@ -102,7 +132,7 @@ def choose_text_column(
         column = named_column(names, wanted)
         if column is None:
             raise BadDataError(f"{where} has no column {wanted!r}; it has: {', '.join(names)}")
-    kind = schema.field(column).type
+    kind = schema.arrow.field(column).type
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
     text = [pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_null]

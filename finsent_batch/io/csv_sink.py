@@ -11,7 +11,7 @@ import pyarrow as pa
 from .arrow import registered
 from .atomic import replacing
 from .base import FileSink, decodable
-from .columns import check_duckdb_columns
+from .columns import RowSchema, check_duckdb_columns
 from .provenance import FileProvenance, Provenance
 from .sql import quote_literal
 
@@ -33,19 +33,18 @@ class CsvSink(FileSink):
     def provenance(self) -> Provenance | None:
         return self._noted.find(self._file) if self._noted is not None else None
 
-    def check_columns(self, schema: pa.Schema, types: dict[str, str]) -> None:
-        check_duckdb_columns(schema, self.path)
+    def check_columns(self, schema: RowSchema) -> None:
+        check_duckdb_columns(schema.arrow, self.path)
 
     def write(
         self,
-        schema: pa.Schema,
+        schema: RowSchema,
         batches: Iterator[pa.RecordBatch],
         provenance: Provenance,
-        types: dict[str, str],
     ) -> None:
         names = [name or _UNNAMED for name in schema.names]
         renamed = (batch.rename_columns(names) for batch in decodable(batches, self.path))
-        named = pa.schema([f.with_name(n) for f, n in zip(schema, names, strict=True)])
+        named = pa.schema([f.with_name(n) for f, n in zip(schema.arrow, names, strict=True)])
 
         def note(status: os.stat_result) -> None:
             if self._noted is not None:

@@ -13,8 +13,9 @@ import pyarrow as pa
 from ..errors import BadDataError, CannotCreateError
 from .arrow import registered
 from .base import Source, holds_the_whole
+from .columns import RowSchema
 from .duckdb_files import attached
-from .duckdb_table import DuckDBSink, passing_failpoint, select_list
+from .duckdb_table import DuckDBSink, passing_failpoint
 from .provenance import Provenance
 from .result_columns import RESULT_SCHEMA
 from .sql import quote_identifier
@@ -56,23 +57,23 @@ class AppendingSink(DuckDBSink):
             ).fetchall()
         return int(rows)
 
-    def check_columns(self, schema: pa.Schema, types: dict[str, str]) -> None:
-        super().check_columns(schema, types)
+    def check_columns(self, schema: RowSchema) -> None:
+        super().check_columns(schema)
         if any(name.casefold() == INPUT_COLUMN for name in schema.names):
             raise BadDataError(
                 f"the input already has the column {INPUT_COLUMN!r}, which --append adds: rename it"
             )
         if self.exists():
             with attached(self._connection, self._file) as (cursor, catalog):
-                cursor.register("labelled_rows", pa.RecordBatchReader.from_batches(schema, []))
-                self._check_fit(cursor, self._place(cursor, catalog), types)
+                cursor.register(
+                    "labelled_rows", pa.RecordBatchReader.from_batches(schema.arrow, [])
+                )
+                self._check_fit(cursor, self._place(cursor, catalog), schema)
 
-    def _check_fit(
-        self, cursor: duckdb.DuckDBPyConnection, name: str, types: dict[str, str]
-    ) -> None:
+    def _check_fit(self, cursor: duckdb.DuckDBPyConnection, name: str, schema: RowSchema) -> None:
         """Compare the table's own columns with those of `labelled_rows`."""
         there = _described(cursor, f"FROM {name}")
-        given = _described(cursor, f"SELECT {select_list(types)} FROM labelled_rows")
+        given = _described(cursor, f"SELECT {schema.select_list()} FROM labelled_rows")
         added = {*RESULT_SCHEMA.names, INPUT_COLUMN}
         for column in (c for c in {**there, **given} if c not in added):
             if column not in given:
@@ -84,11 +85,9 @@ class AppendingSink(DuckDBSink):
                     f"holds {there[column]} in the column {column!r}, the input {given[column]}"
                 )
 
-    def _give_types(
-        self, cursor: duckdb.DuckDBPyConnection, name: str, types: dict[str, str]
-    ) -> None:
+    def _give_types(self, cursor: duckdb.DuckDBPyConnection, name: str, schema: RowSchema) -> None:
         """Give columns that held nothing so far the type that the input has."""
-        given = _described(cursor, f"SELECT {select_list(types)} FROM labelled_rows")
+        given = _described(cursor, f"SELECT {schema.select_list()} FROM labelled_rows")
         for column, kind in _described(cursor, f"FROM {name}").items():
             if kind == _UNTYPED and given[column] != _UNTYPED:
                 alter = f"ALTER TABLE {name} ALTER {quote_identifier(column)} TYPE {given[column]}"
@@ -104,23 +103,22 @@ class AppendingSink(DuckDBSink):
         self,
         cursor: duckdb.DuckDBPyConnection,
         name: str,
-        schema: pa.Schema,
+        schema: RowSchema,
         batches: Iterator[pa.RecordBatch],
         provenance: Provenance,
-        types: dict[str, str],
     ) -> None:
         source = input_name(provenance.input or "", provenance.input_table)
-        columns = f"{select_list(types)}, $source::VARCHAR AS {INPUT_COLUMN}"
+        columns = f"{schema.select_list()}, $source::VARCHAR AS {INPUT_COLUMN}"
         given = {"source": source}
-        cursor.register("labelled_rows", pa.RecordBatchReader.from_batches(schema, []))
+        cursor.register("labelled_rows", pa.RecordBatchReader.from_batches(schema.arrow, []))
         cursor.execute(
             f"CREATE TABLE IF NOT EXISTS {name} AS SELECT {columns} FROM labelled_rows", given
         )
-        self._check_fit(cursor, name, types)
-        self._give_types(cursor, name, types)
+        self._check_fit(cursor, name, schema)
+        self._give_types(cursor, name, schema)
         cursor.execute(f"DELETE FROM {name} WHERE {INPUT_COLUMN} = $source", given)
         cursor.unregister("labelled_rows")
-        with registered(cursor, "labelled_rows", schema, passing_failpoint(batches)):
+        with registered(cursor, "labelled_rows", schema.arrow, passing_failpoint(batches)):
             cursor.execute(f"INSERT INTO {name} BY NAME SELECT {columns} FROM labelled_rows", given)
         self._sign(cursor, name, provenance.shared())
 

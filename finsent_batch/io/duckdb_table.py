@@ -13,7 +13,7 @@ from ..errors import BadDataError, CannotCreateError, MissingInputError, Storage
 from ..failpoints import failpoint
 from .arrow import registered
 from .base import BATCH_ROWS, Source, check_made_from, decodable
-from .columns import check_column_names, check_duckdb_columns
+from .columns import RowSchema, check_column_names, check_duckdb_columns
 from .duckdb_errors import disk_reason, is_disk_full
 from .duckdb_files import attached, copy_view, place_of, tables_of
 from .provenance import PROVENANCE_KEY, Provenance
@@ -55,9 +55,9 @@ class DuckDBSource:
             self._place = copy_view(connection, file, self._entry, limit=limit)
         with self._reading() as (cursor, catalog):
             select = self._select(catalog, None)
-            self.schema = cursor.sql(f"FROM ({select}) LIMIT 0").to_arrow_table().schema
+            arrow = cursor.sql(f"FROM ({select}) LIMIT 0").to_arrow_table().schema
             described = cursor.execute(f"DESCRIBE {select}").fetchall()
-            self.types: dict[str, str] = {row[0]: row[1] for row in described}
+            self.schema = RowSchema(arrow, {row[0]: row[1] for row in described})
         check_column_names(self.schema.names, file)
 
     def batches(self, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
@@ -145,13 +145,13 @@ class DuckDBSink:
     def _place(self, cursor: duckdb.DuckDBPyConnection, catalog: str) -> str:
         return place_of(cursor, catalog, self.table or "").sql(catalog)
 
-    def check_columns(self, schema: pa.Schema, types: dict[str, str]) -> None:
+    def check_columns(self, schema: RowSchema) -> None:
         if "" in schema.names:
             raise CannotCreateError(
                 f"{self._file}: a DuckDB table cannot have a column without a name, as one of "
                 "the input has: name it, or write to .parquet or .csv"
             )
-        check_duckdb_columns(schema, self.path)
+        check_duckdb_columns(schema.arrow, self.path)
 
     def check_writable(self) -> None:
         if self._file.is_dir():
@@ -166,10 +166,9 @@ class DuckDBSink:
 
     def write(
         self,
-        schema: pa.Schema,
+        schema: RowSchema,
         batches: Iterator[pa.RecordBatch],
         provenance: Provenance,
-        types: dict[str, str],
     ) -> None:
         whole = decodable(batches, self.path)
         try:
@@ -184,7 +183,7 @@ class DuckDBSink:
                         named = quote_identifier(self._new_schema)
                         cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {name}.{named}")
                     place = self._place(cursor, name)
-                    self._fill(cursor, place, schema, whole, provenance, types)
+                    self._fill(cursor, place, schema, whole, provenance)
                     failpoint("before_table_commit")
                 except BaseException:
                     cursor.rollback()
@@ -210,18 +209,17 @@ class DuckDBSink:
         self,
         cursor: duckdb.DuckDBPyConnection,
         name: str,
-        schema: pa.Schema,
+        schema: RowSchema,
         batches: Iterator[pa.RecordBatch],
         provenance: Provenance,
-        types: dict[str, str],
     ) -> None:
-        columns = select_list(types)
-        cursor.register("labelled_rows", pa.RecordBatchReader.from_batches(schema, []))
+        columns = schema.select_list()
+        cursor.register("labelled_rows", pa.RecordBatchReader.from_batches(schema.arrow, []))
         cursor.execute(f"CREATE OR REPLACE TABLE {name} AS SELECT {columns} FROM labelled_rows")
         cursor.unregister("labelled_rows")
         # One statement: DuckDB writes full row groups to the file as they come, whereas the
         # rows of many small ones stay in memory until the commit.
-        with registered(cursor, "labelled_rows", schema, passing_failpoint(batches)):
+        with registered(cursor, "labelled_rows", schema.arrow, passing_failpoint(batches)):
             cursor.execute(f"INSERT INTO {name} FROM labelled_rows")
         self._sign(cursor, name, provenance)
 
@@ -235,13 +233,3 @@ def passing_failpoint(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBa
     for batch in batches:
         yield batch
         failpoint("in_table")
-
-
-def select_list(types: dict[str, str]) -> str:
-    """Return what to select from labelled rows that came through Arrow.
-
-    Arrow has no ENUM: it comes as text, here and within lists and structs.
-    """
-    enums = [(quote_identifier(c), t) for c, t in types.items() if "ENUM(" in t]
-    casts = ", ".join(f"CAST({column} AS {kind}) AS {column}" for column, kind in enums)
-    return f"* REPLACE ({casts})" if casts else "*"

@@ -17,7 +17,7 @@ from ..errors import (
 )
 from .atomic import replacing
 from .base import BATCH_ROWS, FileSink, first_rows
-from .columns import check_column_names
+from .columns import RowSchema, check_column_names
 from .provenance import PROVENANCE_KEY, Provenance
 from .times.int96 import int96_unit
 from .whole.watched import Watched
@@ -41,14 +41,13 @@ class ParquetSource:
         named = identity or str(file)
         self.path = named if "://" in named else str(Path(named).resolve())
         self.table: str | None = None
-        self.types: dict[str, str] = {}
         self._file = file
         self._limit = limit
         self._watched = [Watched(file), *([origin] if origin is not None else [])]
         try:
             self._int96_unit = int96_unit(file)
             with pq.ParquetFile(file, coerce_int96_timestamp_unit=self._int96_unit) as parquet:
-                self.schema: pa.Schema = parquet.schema_arrow
+                self.schema = RowSchema(parquet.schema_arrow)
             names = self.schema.names
         except FileNotFoundError:
             raise MissingInputError(f"{file} does not exist: check the path") from None
@@ -91,21 +90,19 @@ class ParquetSink(FileSink):
         except (pa.ArrowException, OSError, ValueError):
             return None
 
-    def check_columns(self, schema: pa.Schema, types: dict[str, str]) -> None:
-        if types:
-            parquet_schema(schema, self.path)
+    def check_columns(self, schema: RowSchema) -> None:
+        if schema.from_duckdb:
+            parquet_schema(schema.arrow, self.path)
 
     def write(
         self,
-        schema: pa.Schema,
+        schema: RowSchema,
         batches: Iterator[pa.RecordBatch],
         provenance: Provenance,
-        types: dict[str, str],
     ) -> None:
-        if types:
-            schema = parquet_schema(schema, self.path)
+        held = parquet_schema(schema.arrow, self.path) if schema.from_duckdb else schema.arrow
         own = {PROVENANCE_KEY.encode(): json.dumps(provenance.to_json()).encode()}
-        signed = schema.with_metadata({**(schema.metadata or {}), **own})
+        signed = held.with_metadata({**(held.metadata or {}), **own})
         with (
             replacing(self._file, parents=True) as temporary,
             pq.ParquetWriter(
@@ -118,7 +115,7 @@ class ParquetSink(FileSink):
             ) as writer,
         ):
             for batch in batches:
-                rows = parquet_batch(batch, schema) if types else batch
+                rows = parquet_batch(batch, held) if schema.from_duckdb else batch
                 writer.write_batch(rows, row_group_size=122_880)
 
 

@@ -6,6 +6,7 @@ from urllib.parse import unquote
 import pyarrow as pa
 
 from .base import Source
+from .columns import RowSchema
 from .duckdb_append import INPUT_COLUMN
 from .result_columns import CONFIDENT_COLUMN, RESULT_SCHEMA
 
@@ -31,7 +32,6 @@ class PartitionedSource:
         own = {name.casefold() for name in source.schema.names}
         self.path = source.path
         self.table = source.table
-        self.types = source.types
         self.values = {
             name: value for name, value in values.items() if name.casefold() not in own | _TAKEN
         }
@@ -40,7 +40,10 @@ class PartitionedSource:
         )
         """Keys that are called as columns of the output are."""
         fields = [pa.field(name, pa.string()) for name in self.values]
-        self.schema = pa.schema([*source.schema, *fields], source.schema.metadata)
+        own_columns = source.schema.arrow
+        self.schema = RowSchema(
+            pa.schema([*own_columns, *fields], own_columns.metadata), source.schema.duckdb_types
+        )
         self._source = source
 
     def batches(self, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
@@ -55,7 +58,7 @@ class PartitionedSource:
                 else batch.column(name)
                 for name in wanted
             ]
-            schema = pa.schema([self.schema.field(name) for name in wanted])
+            schema = pa.schema([self.schema.arrow.field(name) for name in wanted])
             yield pa.RecordBatch.from_arrays(arrays, schema=schema)
 
     def signature(self) -> object:

@@ -5,6 +5,7 @@ from typing import Final
 import pyarrow as pa
 
 from ..errors import BadDataError
+from .columns import RowSchema
 
 RESULT_SCHEMA = pa.schema(
     [
@@ -32,8 +33,8 @@ def result_schema(*, confident: bool = False) -> pa.Schema:
 
 
 def output_schema(
-    schema: pa.Schema, *, replace: bool, where: str, confident: bool = False
-) -> pa.Schema:
+    schema: RowSchema, *, replace: bool, where: str, confident: bool = False
+) -> RowSchema:
     """Return a source's schema with the result columns after it.
 
     Raises:
@@ -47,8 +48,10 @@ def output_schema(
             f"{where} already has the column {present[0]!r}: rename it, "
             "or let it be replaced with --replace-columns"
         )
+    arrow = schema.arrow
     for name in present:
-        schema = schema.remove(schema.get_field_index(name))
+        arrow = arrow.remove(arrow.get_field_index(name))
+    types = {name: kind for name, kind in schema.duckdb_types.items() if name not in present}
     for added in result_schema(confident=confident):
-        schema = schema.append(added)
-    return schema
+        arrow = arrow.append(added)
+    return RowSchema(arrow, types)

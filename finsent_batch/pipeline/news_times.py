@@ -55,7 +55,7 @@ def _settle(
 ) -> tuple[NewsColumns, TimeCounts]:
     connection = store.connection
     schema = pa.schema(
-        [("row_number", pa.int64()), pa.field("value", source.schema.field(column).type)]
+        [("row_number", pa.int64()), pa.field("value", source.schema.arrow.field(column).type)]
     )
     with registered(connection, "source_times", schema, iter(())):
         kind = connection.execute("DESCRIBE SELECT value FROM source_times").fetchall()[0][1]

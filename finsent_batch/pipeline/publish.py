@@ -11,6 +11,7 @@ import pyarrow as pa
 from ..errors import BadDataError, TryAgainError
 from ..failpoints import failpoint
 from ..io.base import Sink, decoded
+from ..io.columns import RowSchema
 from ..io.provenance import Provenance
 from ..io.result_columns import output_schema
 from ..progress import Progress
@@ -55,9 +56,7 @@ def publish(
                 progress("publish", before + rows, plan.rows)
 
             rows = _labelled(planned, schema, results, counts, report)
-            kept = schema.names[: -len(results.schema)]
-            types = {name: kind for name, kind in planned.source.types.items() if name in kept}
-            sink.write(schema, rows, provenance, types)
+            sink.write(schema, rows, provenance)
             done += counts.rows
             yield planned, sink, counts
     finally:
@@ -66,7 +65,7 @@ def publish(
 
 def _labelled(
     planned: PlannedSource,
-    schema: pa.Schema,
+    schema: RowSchema,
     results: Results,
     counts: Counts,
     report: object,
@@ -81,7 +80,7 @@ def _labelled(
         counts.add(scores)
         failpoint("publish")
         columns = [batch.column(name) for name in kept] + scores.columns
-        yield pa.RecordBatch.from_arrays(columns, schema=schema)
+        yield pa.RecordBatch.from_arrays(columns, schema=schema.arrow)
         assert callable(report)
         report(counts.rows)
     _check_unchanged(planned)

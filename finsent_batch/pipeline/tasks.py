@@ -101,7 +101,7 @@ def check_target(sink: Sink, source: Source, config: ScoreConfig) -> None:
             written now.
     """
     sink.check_replaceable(source, overwrite=config.overwrite, limit=config.limit)
-    sink.check_columns(source.schema, source.types)
+    sink.check_columns(source.schema)
     sink.check_writable()
 
 

@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from finsent_batch.errors import BadDataError, CannotCreateError
+from finsent_batch.io.columns import RowSchema
 from finsent_batch.io.csv_sink import CsvSink
 from finsent_batch.io.duckdb_table import DuckDBSink
 from finsent_batch.io.parquet import ParquetSink, parquet_batch, parquet_schema
@@ -79,12 +80,8 @@ def test_what_parquet_knows_stays_as_it_is(select):
 def test_other_readers_see_booleans_and_numbers(select, tmp_path):
     table = select("true AS b, 12::HUGEINT AS h")
     sink = ParquetSink(tmp_path / "out.parquet")
-    sink.write(
-        table.schema,
-        iter(table.to_batches()),
-        Provenance(input=None),
-        {"b": "BOOLEAN", "h": "HUGEINT"},
-    )
+    schema = RowSchema(table.schema, {"b": "BOOLEAN", "h": "HUGEINT"})
+    sink.write(schema, iter(table.to_batches()), Provenance(input=None))
     assert pq.read_schema(sink.path).types == [pa.bool_(), pa.decimal128(38, 0)]
     found = duckdb.sql(f"DESCRIBE FROM '{sink.path}'").fetchall()
     assert [row[1] for row in found] == ["BOOLEAN", "DECIMAL(38,0)"]
@@ -92,12 +89,12 @@ def test_other_readers_see_booleans_and_numbers(select, tmp_path):
 
 @pytest.mark.parametrize("kind", [pa.decimal256(50, 2), pa.float16()], ids=str)
 def test_types_that_csv_and_tables_do_not_know_are_refused_before_scoring(kind, tmp_path):
-    schema = pa.schema([("id", pa.int64()), ("odd", kind)])
-    ParquetSink(tmp_path / "out.parquet").check_columns(schema, {})
+    schema = RowSchema(pa.schema([("id", pa.int64()), ("odd", kind)]))
+    ParquetSink(tmp_path / "out.parquet").check_columns(schema)
     with duckdb.connect(":memory:") as connection:
         for sink in (
             CsvSink(tmp_path / "out.csv"),
             DuckDBSink(connection, tmp_path / "out.duckdb", "t"),
         ):
             with pytest.raises(CannotCreateError, match=r"no type for the column 'odd'.*\.parquet"):
-                sink.check_columns(schema, {})
+                sink.check_columns(schema)

@@ -8,6 +8,7 @@ import pytest
 
 from finsent_batch.errors import CannotCreateError
 from finsent_batch.io.arrow import ArrowSink, ArrowSource
+from finsent_batch.io.columns import RowSchema
 from finsent_batch.io.csv_sink import CsvSink
 from finsent_batch.io.duckdb_append import AppendingSink
 from finsent_batch.io.duckdb_table import DuckDBSink
@@ -65,7 +66,7 @@ def make(request, tmp_path):
 
 def write(sink, made):
     rows = pa.RecordBatch.from_pylist([{"text": "Oil falls"}], schema=SCHEMA)
-    sink.write(SCHEMA, iter([rows]), made, {})
+    sink.write(RowSchema(SCHEMA), iter([rows]), made)
 
 
 def test_who_may_replace_an_output(make):

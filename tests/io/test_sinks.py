@@ -15,6 +15,7 @@ import pytest
 
 from finsent_batch.errors import BadDataError, CannotCreateError, TryAgainError
 from finsent_batch.io.arrow import ArrowSink
+from finsent_batch.io.columns import RowSchema
 from finsent_batch.io.csv_sink import CsvSink
 from finsent_batch.io.duckdb_table import DuckDBSink
 from finsent_batch.io.parquet import ParquetSink
@@ -62,18 +63,20 @@ def texts(sink):
 def test_rows_are_written_and_replaced(make, name):
     sink = make(name)
     assert not sink.exists()
-    sink.write(SCHEMA, batches("a", "b"), MADE, {})
+    sink.write(RowSchema(SCHEMA), batches("a", "b"), MADE)
     assert (sink.exists(), texts(sink)) == (True, ["a", "b"])
-    sink.write(SCHEMA, batches("c"), MADE, {})
+    sink.write(RowSchema(SCHEMA), batches("c"), MADE)
     assert texts(sink) == ["c"]
 
 
 @pytest.mark.parametrize("name", KINDS)
 def test_a_failure_half_way_leaves_the_earlier_output_and_nothing_else(make, name, tmp_path):
     sink = make(name)
-    sink.write(SCHEMA, batches("old"), MADE, {})
+    sink.write(RowSchema(SCHEMA), batches("old"), MADE)
     with pytest.raises(BoomError):
-        sink.write(SCHEMA, batches("new", "newer", BoomError), replace(MADE, run_id="r2"), {})
+        sink.write(
+            RowSchema(SCHEMA), batches("new", "newer", BoomError), replace(MADE, run_id="r2")
+        )
     assert texts(sink) == ["old"]
     assert os.listdir(tmp_path) == [name]  # noqa: PTH208
     assert (sink.provenance() or MADE) == MADE
@@ -82,7 +85,7 @@ def test_a_failure_half_way_leaves_the_earlier_output_and_nothing_else(make, nam
 @pytest.mark.parametrize("name", KINDS)
 def test_a_failure_half_way_leaves_no_new_file(make, name, tmp_path):
     with pytest.raises(BoomError):
-        make(name).write(SCHEMA, batches("new", BoomError), MADE, {})
+        make(name).write(RowSchema(SCHEMA), batches("new", BoomError), MADE)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -90,14 +93,14 @@ def test_a_failing_run_leaves_the_other_tables_of_the_file(make, tmp_path):
     with duckdb.connect(str(tmp_path / "out.duckdb")) as owner:
         owner.execute("CREATE TABLE mine AS SELECT 1 AS i")
     with pytest.raises(BoomError):
-        make("out.duckdb").write(SCHEMA, batches("new", BoomError), MADE, {})
+        make("out.duckdb").write(RowSchema(SCHEMA), batches("new", BoomError), MADE)
     with duckdb.connect(str(tmp_path / "out.duckdb")) as owner:
         assert owner.execute("SHOW TABLES").fetchall() == [("mine",)]
 
 
 def test_a_reader_sees_the_old_table_until_the_new_one_is_whole(make, tmp_path):
     sink = make("out.duckdb")
-    sink.write(SCHEMA, batches("old"), MADE, {})
+    sink.write(RowSchema(SCHEMA), batches("old"), MADE)
     seen = []
 
     def watched():
@@ -106,7 +109,7 @@ def test_a_reader_sees_the_old_table_until_the_new_one_is_whole(make, tmp_path):
                 seen.extend(reader.execute("SELECT text FROM attached_0.t").fetchall())
             yield batch
 
-    sink.write(SCHEMA, watched(), MADE, {})
+    sink.write(RowSchema(SCHEMA), watched(), MADE)
     assert seen == [("old",), ("old",)]
     assert texts(sink) == ["new", "newer"]
 
@@ -115,7 +118,7 @@ def test_parquet_and_tables_hold_their_provenance_and_csv_does_not(make):
     for name in KINDS:
         sink = make(name)
         assert sink.provenance() is None
-        sink.write(SCHEMA, batches("a"), MADE, {})
+        sink.write(RowSchema(SCHEMA), batches("a"), MADE)
         assert sink.provenance() == (None if name == "out.csv" else MADE)
 
 
@@ -133,7 +136,7 @@ def test_what_others_made_has_no_provenance(make, tmp_path):
 def test_the_provenance_of_an_input_does_not_pass_to_its_output(make):
     earlier = SCHEMA.with_metadata({"finsent_batch": '{"input": "other"}', "pandas": "{}"})
     sink = make("out.parquet")
-    sink.write(earlier, batches("a"), MADE, {})
+    sink.write(RowSchema(earlier), batches("a"), MADE)
     assert sink.provenance() == MADE
     assert pq.read_schema(sink.path).metadata[b"pandas"] == b"{}"
 
@@ -149,7 +152,7 @@ def test_a_view_is_not_replaced_by_a_table(make, tmp_path):
     with duckdb.connect(str(tmp_path / "out.duckdb")) as owner:
         owner.execute("CREATE VIEW t AS SELECT 1 AS i")
     with pytest.raises(CannotCreateError, match="cannot create table 't'"):
-        make("out.duckdb").write(SCHEMA, batches("a"), MADE, {})
+        make("out.duckdb").write(RowSchema(SCHEMA), batches("a"), MADE)
 
 
 @pytest.mark.parametrize("name", ["out.parquet", "out.csv"])
@@ -158,7 +161,7 @@ def test_what_a_killed_run_left_is_taken_over(make, name, tmp_path):
     sink = make(name)
     sink.check_writable()
     (tmp_path / f".{name}.finsent-tmp").write_text("half a file " * 9_999)
-    sink.write(SCHEMA, batches("a"), MADE, {})
+    sink.write(RowSchema(SCHEMA), batches("a"), MADE)
     assert texts(sink) == ["a"]
     assert len(list(tmp_path.iterdir())) == 1
 
@@ -169,7 +172,7 @@ def test_a_file_that_another_run_is_writing_is_left_to_it(make, name, tmp_path):
         fcntl.flock(held, fcntl.LOCK_EX)
         for attempt in (
             make(name).check_writable,
-            lambda: make(name).write(SCHEMA, batches("a"), MADE, {}),
+            lambda: make(name).write(RowSchema(SCHEMA), batches("a"), MADE),
         ):
             with pytest.raises(TryAgainError, match="another run is writing"):
                 attempt()
@@ -178,7 +181,7 @@ def test_a_file_that_another_run_is_writing_is_left_to_it(make, name, tmp_path):
 
 def test_a_table_file_that_another_process_reads_is_met_before_scoring(make, tmp_path):
     sink = make("out.duckdb")
-    sink.write(SCHEMA, batches("a"), MADE, {})
+    sink.write(RowSchema(SCHEMA), batches("a"), MADE)
     code = f"import duckdb as d; d.connect({sink.path!r}, read_only=True); print(1, flush=True)"
     reader = subprocess.Popen(
         [sys.executable, "-c", f"{code.replace('d.connect', 'c = d.connect')}; input()"],
@@ -211,46 +214,46 @@ def test_places_where_nothing_can_be_written(make, name, tmp_path):
 
 
 def test_folders_on_the_way_are_made(make, tmp_path):
-    make("new/folder/out.csv").write(SCHEMA, batches("a"), MADE, {})
+    make("new/folder/out.csv").write(RowSchema(SCHEMA), batches("a"), MADE)
     assert (tmp_path / "new" / "folder" / "out.csv").exists()
 
 
 def test_a_link_is_written_through(make, tmp_path):
     (tmp_path / "real").mkdir()
     (tmp_path / "out.csv").symlink_to(tmp_path / "real" / "out.csv")
-    make("out.csv").write(SCHEMA, batches("a"), MADE, {})
+    make("out.csv").write(RowSchema(SCHEMA), batches("a"), MADE)
     assert (tmp_path / "out.csv").is_symlink()
     assert (tmp_path / "real" / "out.csv").exists()
 
 
 def test_csv_tells_null_from_empty_and_quotes_what_needs_it(make, tmp_path):
     rows = batches(None, "", 'say "hi", twice', "two\nlines", "5\u20ac")
-    make("out.csv").write(SCHEMA, rows, MADE, {})
+    make("out.csv").write(RowSchema(SCHEMA), rows, MADE)
     expected = 'id,text\n0,\n1,""\n2,"say ""hi"", twice"\n3,"two\nlines"\n4,5\u20ac\n'
     assert (tmp_path / "out.csv").read_text("utf-8") == expected
 
 
 def test_csv_keeps_a_column_without_a_name(make, tmp_path):
     row = pa.RecordBatch.from_arrays([pa.array([7]), pa.array(["x"])], names=["", "text"])
-    make("out.csv").write(row.schema, iter([row]), MADE, {})
+    make("out.csv").write(RowSchema(row.schema), iter([row]), MADE)
     assert (tmp_path / "out.csv").read_text() == '"",text\n7,x\n'
     with pytest.raises(CannotCreateError, match="column without a name"):
-        make("out.duckdb").check_columns(row.schema, {})
+        make("out.duckdb").check_columns(RowSchema(row.schema))
 
 
 def test_text_that_is_no_utf_8_goes_to_parquet_alone(make):
     offsets = pa.py_buffer(np.array([0, 1], np.int32).tobytes())
     text = pa.StringArray.from_buffers(1, offsets, pa.py_buffer(b"\xff"))
     row = pa.RecordBatch.from_arrays([pa.array([1]), text], schema=SCHEMA)
-    make("out.parquet").write(SCHEMA, iter([row]), MADE, {})
+    make("out.parquet").write(RowSchema(SCHEMA), iter([row]), MADE)
     for name in ("out.csv", "out.duckdb"):
         with pytest.raises(BadDataError, match=r"cannot hold text that is not UTF-8.*\.parquet"):
-            make(name).write(SCHEMA, iter([row]), MADE, {})
+            make(name).write(RowSchema(SCHEMA), iter([row]), MADE)
         assert not make(name).exists()
 
 
 def test_the_arrow_sink_keeps_the_table():
     sink = ArrowSink()
-    sink.write(SCHEMA, batches("a", "b"), MADE, {})
+    sink.write(RowSchema(SCHEMA), batches("a", "b"), MADE)
     assert sink.result.column("text").to_pylist() == ["a", "b"]
     assert (sink.exists(), sink.provenance()) == (False, None)

@@ -12,7 +12,7 @@ import pytest
 from finsent_batch.errors import BadDataError, MissingInputError, TryAgainError, UsageError
 from finsent_batch.io.arrow import ArrowSource
 from finsent_batch.io.base import text_batches
-from finsent_batch.io.columns import check_column_names, choose_text_column
+from finsent_batch.io.columns import RowSchema, check_column_names, choose_text_column
 from finsent_batch.io.duckdb_files import attached, table_names
 from finsent_batch.io.duckdb_table import DuckDBSource
 from finsent_batch.io.parquet import ParquetSource
@@ -72,11 +72,11 @@ def test_arrow_tables_are_read_in_batches():
 
 
 def test_only_a_duckdb_table_names_its_own_types(connection, database, parquet):
-    assert DuckDBSource(connection, database, "news").types == {
+    assert DuckDBSource(connection, database, "news").schema.duckdb_types == {
         "id": "BIGINT",
         "headline": "VARCHAR",
     }
-    assert ParquetSource(parquet).types == {}
+    assert ParquetSource(parquet).schema.duckdb_types == {}
 
 
 def test_a_changed_parquet_file_has_another_signature(parquet):
@@ -193,13 +193,14 @@ def test_column_names_that_differ_in_nothing_but_case(names):
 
 
 def test_the_text_column_is_the_first_usual_name():
-    schema = pa.schema([("text", pa.string()), ("title", pa.string()), ("sentence", pa.string())])
+    names = ("text", "title", "sentence")
+    schema = RowSchema(pa.schema([(name, pa.string()) for name in names]))
     assert choose_text_column(schema, None, "x") == "title"
     assert choose_text_column(schema, "text", "x") == "text"
     with pytest.raises(BadDataError, match=r"no column 'body'; it has: text, title, sentence"):
         choose_text_column(schema, "body", "x")
     with pytest.raises(BadDataError, match=r"none of the columns headline, title, .* it has: id"):
-        choose_text_column(pa.schema([("id", pa.int64())]), None, "x")
+        choose_text_column(RowSchema(pa.schema([("id", pa.int64())])), None, "x")
 
 
 @pytest.mark.parametrize(
@@ -220,7 +221,7 @@ def test_every_kind_of_text_is_text(kind):
 @pytest.mark.parametrize("kind", [pa.int64(), pa.binary(), pa.list_(pa.string())], ids=str)
 def test_other_types_are_no_text(kind):
     with pytest.raises(BadDataError, match=r"column 'title' of x holds .*, not text"):
-        choose_text_column(pa.schema([("title", kind)]), None, "x")
+        choose_text_column(RowSchema(pa.schema([("title", kind)])), None, "x")
 
 
 def test_text_that_is_no_utf_8_is_told_from_null():
