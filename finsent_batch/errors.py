@@ -12,6 +12,10 @@ DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 """Error numbers of a write that the disk, a quota or a limit did not let through."""
 
 
+OPEN_FILES = (errno.EMFILE, errno.ENFILE)
+"""Error numbers of too many open files, of the process or of the system."""
+
+
 class FinsentError(Exception):
     """Base of every expected failure. `str(error)` is one line: what is wrong, what to do."""
 

@@ -17,7 +17,7 @@ import click
 from click.core import ParameterSource
 
 from finsent_batch.config import StoreConfig
-from finsent_batch.errors import DISK_FULL, FinsentError
+from finsent_batch.errors import DISK_FULL, OPEN_FILES, FinsentError
 from finsent_batch.version import __version__
 
 from .compare import compare
@@ -181,10 +181,12 @@ def run(arguments: list[str] | None = None) -> int:
         _say(str(error), exit_code=error.exit_code, **_run_of(error))
         return error.exit_code
     except OSError as error:
-        if error.errno not in DISK_FULL:
+        if error.errno not in (*DISK_FULL, *OPEN_FILES):
             raise
         where = error.filename or "while writing"
-        _say(f"{os.strerror(error.errno)}: {where}; make room and run again")
+        full = error.errno in DISK_FULL
+        advice = "make room" if full else "raise the limit of open files (ulimit -n)"
+        _say(f"{os.strerror(error.errno)}: {where}; {advice} and run again")
         return 74
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import CannotCreateError, StorageError, TryAgainError
 from ..failpoints import failpoint
-from .duckdb_errors import disk_reason, is_disk_full
+from .duckdb_errors import disk_reason, storage_advice
 from .paths import check_inside
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def replacing(
     except OSError as error:
         if isinstance(error, _NO_PLACE) or error.errno in _NO_PLACE_NUMBERS:
             raise cannot_write(file, error) from None
-        advice = "make room" if is_disk_full(error) else "see that it can be written"
+        advice = storage_advice(error)
         raise StorageError(
             f"writing {file} failed ({disk_reason(error)}): {stands}, "
             f"and scores are kept; {advice} and run again"
@@ -177,6 +177,14 @@ def private_folder(folder: Path) -> None:
         raise CannotCreateError(f"{folder} is no folder of ours and in the way: remove it")
     if found.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         folder.chmod(stat.S_IRWXU)
+
+
+def sha256_file(file: Path | io.BufferedReader) -> str:
+    """Return the SHA-256 of a file, or of a stream from where it stands, in hexadecimal."""
+    if isinstance(file, Path):
+        with file.open("rb") as stream:
+            return sha256_file(stream)
+    return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def force_to_disk(path: Path) -> None:

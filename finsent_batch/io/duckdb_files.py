@@ -11,7 +11,7 @@ from ..errors import (
     first_line,
 )
 from .atomic import private_folder
-from .duckdb_errors import cannot_attach, is_disk_full
+from .duckdb_errors import cannot_attach, is_storage_failure
 from .sql import quote_identifier, quote_literal
 
 _ATTACHED = "attached_"
@@ -113,7 +113,7 @@ def copy_view(
                 "make a table of it, or name those files as INPUT"
             ) from None
         except duckdb.Error as error:
-            if is_disk_full(error):
+            if is_storage_failure(error):
                 raise
             raise BadDataError(
                 f"the view {view.name!r} of {file} cannot be run: {first_line(error)}"

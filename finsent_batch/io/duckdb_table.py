@@ -14,7 +14,7 @@ from ..failpoints import failpoint
 from .arrow import registered
 from .base import BATCH_ROWS, Source, check_made_from, decodable
 from .columns import RowSchema, check_column_names, check_duckdb_columns
-from .duckdb_errors import disk_reason, is_disk_full
+from .duckdb_errors import disk_reason, is_storage_failure, storage_advice
 from .duckdb_files import attached, copy_view, place_of, tables_of
 from .provenance import PROVENANCE_KEY, Provenance
 from .sql import quote_identifier, quote_literal
@@ -77,7 +77,7 @@ class DuckDBSource:
             try:
                 yield cursor, catalog
             except duckdb.Error as error:
-                if is_disk_full(error):
+                if is_storage_failure(error):
                     raise
                 raise BadDataError(
                     f"table {self.table!r} of {self._file} cannot be read: {first_line(error)}"
@@ -199,10 +199,11 @@ class DuckDBSink:
             raise CannotCreateError(
                 f"cannot create table {self.table!r} in {self._file}: {first_line(error)}"
             ) from None
-        if isinstance(error, duckdb.IOException) or is_disk_full(error):
+        if isinstance(error, duckdb.IOException) or is_storage_failure(error):
             raise StorageError(
                 f"writing {self._file} failed ({disk_reason(error)}): its table is the earlier "
-                "one or the new one, whole, and scores are kept; make room and run again"
+                f"one or the new one, whole, and scores are kept; {storage_advice(error)} and "
+                "run again"
             ) from None
 
     def _fill(

@@ -18,6 +18,7 @@ from ..errors import (
 from .atomic import replacing
 from .base import BATCH_ROWS, FileSink, first_rows
 from .columns import RowSchema, check_column_names
+from .duckdb_errors import is_storage_failure, storage_problem
 from .provenance import PROVENANCE_KEY, Provenance
 from .times.int96 import int96_unit
 from .whole.watched import Watched
@@ -211,6 +212,8 @@ def _type_name(kind: pa.DataType) -> str:
 
 
 def _unreadable(file: Path, error: Exception) -> Exception:
+    if is_storage_failure(error):
+        return StorageError(f"{file}: {storage_problem(error)} and run again")
     if isinstance(error, IsADirectoryError | PermissionError):
         return StorageError(f"cannot read {file}: {first_line(error)}")
     said = str(error).casefold()

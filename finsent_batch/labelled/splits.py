@@ -1,6 +1,5 @@
 """Splits: the tutorial's, reproduced row by row, and a clean one."""
 
-import hashlib
 import json
 from dataclasses import replace
 from typing import Final
@@ -11,7 +10,7 @@ from sklearn.model_selection import train_test_split
 
 from ..config import PrepareConfig
 from ..errors import BadDataError, CannotCreateError, UsageError
-from ..io.atomic import frame_bytes
+from ..io.atomic import frame_bytes, sha256_file
 from ..io.paths import check_folder
 from ..io.whole.folders import replacing_folder
 from ..labels import LABELS
@@ -113,10 +112,7 @@ def _write_split(
 ) -> dict[str, object]:
     report: dict[str, object] = {
         "recipe": config.recipe,
-        "sources": [
-            {"file": f.name, "sha256": hashlib.sha256(f.read_bytes()).hexdigest()}
-            for f in config.sources
-        ],
+        "sources": [{"file": f.name, "sha256": sha256_file(f)} for f in config.sources],
         **notes,
         "rows": {name: part.height for name, part in parts.items()},
         "labels": {

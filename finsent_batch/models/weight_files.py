@@ -1,6 +1,5 @@
 """Model files: their format, and their hashes, computed once per version and kept in the store."""
 
-import hashlib
 import os
 import time
 from dataclasses import astuple
@@ -10,6 +9,7 @@ from typing import Final
 import duckdb
 
 from ..errors import BadDataError, MissingInputError, TryAgainError
+from ..io.atomic import sha256_file
 from .contents import FileState
 
 _LARGE: Final = 8_000_000
@@ -79,7 +79,7 @@ class FileHashes:
                 key = (str(file.resolve()), state)
                 if key in self._known:
                     return self._known[key]
-                digest = hashlib.file_digest(stream, "sha256").hexdigest()
+                digest = sha256_file(stream)
                 if FileState.of(os.fstat(stream.fileno())) != state:
                     raise TryAgainError(f"{file} changed while it was read: run again")
         except FileNotFoundError:

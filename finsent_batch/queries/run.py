@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from ..config import StoreConfig
 from ..errors import BadDataError, ParameterError, UsageError, first_line
+from ..io.duckdb_errors import Kind, classify
 from ..io.sql import quote_identifier, quote_literal
 from .catalog import Query, load_query, nearest
 from .session import VIEW_PARAMETERS, QuerySession, query_session
@@ -93,19 +94,24 @@ def run_sql(statement: str, store: StoreConfig, *, published: str | None = None)
     with query_session(store, published, view, {}, needs_times=times, may_be_empty=True) as session:
         try:
             return _fetch_readable(session, statement)
-        except duckdb.PermissionException:
-            raise UsageError(
+        except duckdb.Error as error:
+            raise UsageError(_refused(error)) from None
+
+
+def _refused(error: duckdb.Error) -> str:
+    """Return what was wrong with a statement, in one line."""
+    match classify(error):
+        case Kind.OUT_OF_REACH:
+            return (
                 "--sql reaches the store and what was published, no other file: name a scored "
                 "file with --from"
-            ) from None
-        except duckdb.OutOfMemoryException as error:
-            raise UsageError(
-                f"--sql: {first_line(error)}: raise --memory-limit, or ask for less"
-            ) from None
-        except duckdb.Error as error:
-            if "read-only" in str(error):
-                raise UsageError(_READS_ONLY.format("a write in a SELECT")) from None
-            raise UsageError(f"--sql: {' '.join(str(error).split())[:300]}") from None
+            )
+        case Kind.OUT_OF_MEMORY:
+            return f"--sql: {first_line(error)}: raise --memory-limit, or ask for less"
+        case Kind.READ_ONLY:
+            return _READS_ONLY.format("a write in a SELECT")
+        case _:
+            return f"--sql: {' '.join(str(error).split())[:300]}"
 
 
 _READS_ONLY = "--sql only reads, and {} would not: write one SELECT, or use your own database"

@@ -1,8 +1,9 @@
 """Make a store small again: forget old runs, give the room of what is gone back to the disk."""
 
-import os
 from dataclasses import dataclass
+from pathlib import Path
 
+from ..io.atomic import force_to_disk
 from ..io.sql import quote_literal
 from .connection import STORE_CATALOG
 from .store import Store
@@ -41,14 +42,10 @@ def compact(store: Store, *, keep_runs: int | None = None) -> Compacted:
     return Compacted(runs=runs, scores=scores, before=before, after=store.path.stat().st_size)
 
 
-def _put_in_place(store: Store, copy: os.PathLike[str]) -> None:
-    descriptor = os.open(copy, os.O_RDONLY)
-    os.fsync(descriptor)
-    os.close(descriptor)
-    os.replace(copy, store.path)  # noqa: PTH105 - a path-like
-    descriptor = os.open(store.path.parent, os.O_RDONLY)
-    os.fsync(descriptor)
-    os.close(descriptor)
+def _put_in_place(store: Store, copy: Path) -> None:
+    force_to_disk(copy)
+    copy.replace(store.path)
+    force_to_disk(store.path.parent)
 
 
 def forget(store: Store, keep_runs: int) -> tuple[int, int]:

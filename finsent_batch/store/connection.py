@@ -12,11 +12,12 @@ from ..errors import (
     BadDataError,
     CannotCreateError,
     ConfigError,
+    FinsentError,
     StorageError,
     TryAgainError,
     first_line,
 )
-from ..io.duckdb_errors import lock_holder
+from ..io.duckdb_errors import Kind, classify, lock_holder, storage_problem
 from ..io.retry import retried
 from ..io.sql import quote_literal
 from ..io.whole.databases import create_database
@@ -66,38 +67,45 @@ def _connect(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
         connection.execute(f"ATTACH ':memory:' AS {PLAN_CATALOG}")
         connection.execute(f"USE {STORE_CATALOG}")
         return connection
-    except duckdb.IOException as error:
-        connection.close()
-        text = str(error)
-        if "lock" in text:
-            raise TryAgainError(
-                f"the store {path} is in use by {lock_holder(text)}: "
-                "wait for it to end, or give this run its own --store"
-            ) from None
-        if "not a valid DuckDB" in text:
-            raise BadDataError(
-                f"{path} is not a DuckDB database: name another --store, or move the file away"
-            ) from None
-        if "Could not read enough bytes" in text:
-            raise damaged(path, error) from None
-        if "WAL does not match" in text:
-            raise BadDataError(
-                f"{path}.wal belongs to another file than {path}: move it away and run again"
-            ) from None
-        if "newer version of DuckDB" in text:
-            raise ConfigError(f"{path} was written by a newer DuckDB: upgrade duckdb") from None
-        if not os.access(path.parent, os.W_OK) or "Permission denied" in text:
-            raise CannotCreateError(
-                f"cannot write the store {path}: check permissions, or name another --store"
-            ) from None
-        raise StorageError(f"cannot open the store {path}: {first_line(error)}") from None
     except duckdb.Error as error:
         connection.close()
-        if "already attached" in str(error):
-            raise TryAgainError(
+        raise _cannot_open(path, error) from None
+
+
+def _cannot_open(path: Path, error: duckdb.Error) -> FinsentError:
+    match classify(error):
+        case Kind.LOCKED:
+            return TryAgainError(
+                f"the store {path} is in use by {lock_holder(error)}: "
+                "wait for it to end, or give this run its own --store"
+            )
+        case Kind.ALREADY_OPEN:
+            return TryAgainError(
                 f"the store {path} is open elsewhere in this process: close it and run again"
-            ) from None
-        raise damaged(path, error) from None
+            )
+        case Kind.NOT_A_DATABASE:
+            return BadDataError(
+                f"{path} is not a DuckDB database: name another --store, or move the file away"
+            )
+        case Kind.FOREIGN_WAL:
+            return BadDataError(
+                f"{path}.wal belongs to another file than {path}: move it away and run again"
+            )
+        case Kind.NEWER_DUCKDB:
+            return ConfigError(f"{path} was written by a newer DuckDB: upgrade duckdb")
+        case Kind.DISK_FULL | Kind.IO_FAILED:
+            return StorageError(
+                f"cannot open the store {path}: {storage_problem(error)} and run again"
+            )
+        case Kind.DAMAGED:
+            return damaged(path, error)
+    if not isinstance(error, duckdb.IOException):
+        return damaged(path, error)
+    if not os.access(path.parent, os.W_OK) or classify(error) is Kind.NO_PERMISSION:
+        return CannotCreateError(
+            f"cannot write the store {path}: check permissions, or name another --store"
+        )
+    return StorageError(f"cannot open the store {path}: {first_line(error)}")
 
 
 def damaged(path: Path, error: duckdb.Error) -> BadDataError:

@@ -1,6 +1,5 @@
 """A store as a folder of Parquet files, and back: for backup, and to join two stores."""
 
-import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -16,8 +15,8 @@ from ..errors import (
     StorageError,
     first_line,
 )
-from ..io.atomic import force_to_disk
-from ..io.duckdb_errors import is_damage
+from ..io.atomic import force_to_disk, sha256_file
+from ..io.duckdb_errors import Kind, classify
 from ..io.paths import check_inside
 from ..io.sql import quote_literal
 from .schema import SCHEMA_VERSION
@@ -73,7 +72,7 @@ def export_store(store: Store, folder: Path) -> dict[str, int]:
     except PermissionError as error:
         raise CannotCreateError(f"cannot write {folder} ({error.strerror})") from None
     except (OSError, duckdb.IOException) as error:
-        if is_damage(error):
+        if classify(error) is Kind.DAMAGED:
             raise  # of the store, which says so itself
         raise StorageError(f"writing {folder} failed ({first_line(error)}): try again") from None
     finally:
@@ -86,7 +85,7 @@ def _write(store: Store, table: str, file: Path) -> dict[str, Any]:
         f"COPY {table} TO {quote_literal(str(file))} (FORMAT parquet, COMPRESSION zstd)"
     )
     force_to_disk(file)
-    return {"rows": rows, "sha256": _sha256(file)}
+    return {"rows": rows, "sha256": sha256_file(file)}
 
 
 def import_store(store: Store, folder: Path) -> dict[str, int]:
@@ -152,11 +151,6 @@ def check_export(folder: Path) -> int:
         raise ConfigError(f"{folder} was written by a newer version: upgrade finsent-batch")
     for name, digest in expected.items():
         file = folder / f"{name}.parquet"
-        if not file.exists() or _sha256(file) != digest:
+        if not file.exists() or sha256_file(file) != digest:
             raise BadDataError(f"{file} is missing or damaged: take another export")
     return version
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -19,7 +19,7 @@ import duckdb
 from ..config import StoreConfig
 from ..errors import CannotCreateError, MissingInputError, StorageError
 from ..io.atomic import private_folder
-from ..io.duckdb_errors import disk_reason, is_damage, is_disk_full
+from ..io.duckdb_errors import Kind, classify, is_storage_failure, storage_problem
 from ..io.whole.databases import remove_unused
 from .connection import STORE_CATALOG, configure, connect_in_time, damaged
 from .schema import check_schema
@@ -99,12 +99,12 @@ class Store:
         _close(self.connection, self.path if unused else None)
         shutil.rmtree(self.work, ignore_errors=True)
         # What is damaged may be met long after opening.
-        if isinstance(error, duckdb.Error) and is_damage(error):
+        if isinstance(error, duckdb.Error) and classify(error) is Kind.DAMAGED:
             raise damaged(self.path, error) from None
-        if isinstance(error, duckdb.Error) and is_disk_full(error):
+        if isinstance(error, duckdb.Error) and is_storage_failure(error):
             raise StorageError(
-                f"the disk is full ({disk_reason(error)}): the store {self.path} is as it was "
-                "last committed; make room and run again"
+                f"{storage_problem(error)} and run again; the store {self.path} is as it was "
+                "last committed"
             ) from None
 
     def _is_empty(self) -> bool:

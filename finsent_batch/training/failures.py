@@ -13,7 +13,7 @@ from ..io.duckdb_errors import is_disk_full
 from .checkpoints import how_to_go_on
 
 # safetensors passes on the system's message, torch's archive writer says where in its code.
-_DISK_FULL_SIGNS = (*map(os.strerror, DISK_FULL), "inline_container", "PytorchStreamWriter")
+_SIGNS_OF_WRITERS = (*map(os.strerror, DISK_FULL), "inline_container", "PytorchStreamWriter")
 
 
 @contextmanager
@@ -47,4 +47,4 @@ def expected_faults(output: Path) -> Iterator[None]:
 
 def full_disk(error: Exception) -> bool:
     """Return whether writing weights failed as it does on a full disk, quota or size limit."""
-    return is_disk_full(error) or any(sign in str(error) for sign in _DISK_FULL_SIGNS)
+    return is_disk_full(error) or any(sign in str(error) for sign in _SIGNS_OF_WRITERS)

@@ -129,7 +129,7 @@ def test_a_full_disk_leaves_the_store_as_it_was(nights, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(store_compact.os, "fsync", full)
+    monkeypatch.setattr("os.fsync", full)
     with pytest.raises(OSError, match="No space"), Store.open(StoreConfig(path=nights)) as store:
         store_compact.compact(store)
     assert contents(nights) == before

@@ -13,7 +13,7 @@ import duckdb
 
 from ...errors import StorageError, TryAgainError
 from ..atomic import force_to_disk, is_at, temporary_of
-from ..duckdb_errors import is_disk_full
+from ..duckdb_errors import is_storage_failure, storage_problem
 
 _NUMBERS = itertools.count()
 _READING = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
@@ -114,9 +114,9 @@ def create_database(file: Path) -> bool:
         with new_database(file) as new:
             return _give_name(new, file)
     except (OSError, duckdb.Error) as error:
-        if is_disk_full(error):
+        if is_storage_failure(error):
             raise StorageError(
-                f"cannot make {file}: the disk is full; make room and run again"
+                f"cannot make {file}: {storage_problem(error)} and run again"
             ) from None
         return False
 

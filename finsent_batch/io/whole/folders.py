@@ -14,7 +14,7 @@ from ...errors import CannotCreateError, StorageError, TryAgainError
 from ...failpoints import failpoint
 from ..atomic import cannot_write, force_to_disk, is_at, keep_mode_and_owner, make_folder
 from ..atomic import temporary_of as beside
-from ..duckdb_errors import disk_reason, is_disk_full
+from ..duckdb_errors import disk_reason, is_storage_failure, storage_advice
 
 _EXCHANGE = 2
 _AT_FDCWD = -100
@@ -50,10 +50,10 @@ def replacing_folder(
             _put_in_place(staged, real, index, obsolete)
         failpoint("renamed")
     except OSError as error:
-        if is_disk_full(error):
+        if is_storage_failure(error):
             raise StorageError(
                 f"writing {folder} failed ({disk_reason(error)}): what stood there before is "
-                "untouched; make room and run again"
+                f"untouched; {storage_advice(error)} and run again"
             ) from None
         raise cannot_write(folder, error) from None
 
