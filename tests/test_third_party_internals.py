@@ -86,13 +86,13 @@ def keeps_the_number_of_gpus() -> bool:
 def keeps_callbacks_in_trainer_state() -> bool:
     from transformers.trainer_callback import TrainerState
 
-    from finsent_batch.training.callbacks import SameOrder
+    from finsent_batch.training.callbacks import ResumableShuffle
 
-    order = SameOrder()
+    order = ResumableShuffle()
     order.on_epoch_end(None, None, None)
     state = TrainerState(stateful_callbacks=[order], global_step=3, max_steps=9)
     kept = json.loads(json.dumps(vars(state)))
-    again = SameOrder(kept)
+    again = ResumableShuffle(kept)
     return again._began == order._began and (kept["global_step"], kept["max_steps"]) == (3, 9)
 
 

@@ -12,12 +12,12 @@ from transformers.trainer_callback import ExportableState
 
 from ..errors import UsageError
 from ..progress import Progress, StopRequest
-from .distributed import Ranks
+from .distributed import ProcessGroup
 
 logger = logging.getLogger(__name__)
 
 
-class SharedOrder(TrainerCallback):  # type: ignore[misc]
+class SynchronizedShuffle(TrainerCallback):  # type: ignore[misc]
     """Has all processes shuffle an epoch alike, of which each then takes its part.
 
     The sampler draws from PyTorch's CPU generator, from which dropout on a CPU
@@ -30,7 +30,7 @@ class SharedOrder(TrainerCallback):  # type: ignore[misc]
         synchronize_rng_states(["torch"])
 
 
-class Report(TrainerCallback):  # type: ignore[misc]
+class ProgressCallback(TrainerCallback):  # type: ignore[misc]
     """Tells the progress callback of each step, and the log now and then how long it will take."""
 
     def __init__(self, progress: Progress) -> None:
@@ -61,7 +61,7 @@ VALID_ACCURACY: Final = "eval_mean_token_accuracy"
 KEPT_EPOCH: Final = "eval_kept_epoch"
 
 
-class KeepEpoch(TrainerCallback):  # type: ignore[misc]
+class OneStandardErrorRule(TrainerCallback):  # type: ignore[misc]
     """Marks the latest epoch that validation cannot tell from the best one.
 
     The one-standard-error rule (Breiman et al. 1984), on the accuracy of the
@@ -80,7 +80,7 @@ class KeepEpoch(TrainerCallback):  # type: ignore[misc]
         metrics[KEPT_EPOCH] = state.epoch if found[-1] >= best - error else 0.0
 
 
-class StopDiverged(TrainerCallback):  # type: ignore[misc]
+class StopOnNonFiniteLoss(TrainerCallback):  # type: ignore[misc]
     """Ends a training whose loss is no number any more.
 
     Raises:
@@ -111,14 +111,14 @@ def diverged(what: str) -> UsageError:
     )
 
 
-class SaveBetween(TrainerCallback):  # type: ignore[misc]
+class SaveEveryNSteps(TrainerCallback):  # type: ignore[misc]
     """Saves every so many steps besides each epoch's end, and once more before a stop.
 
     An epoch's last step is left to its end: a checkpoint taken before the epoch's
     validation would resume behind it, and that epoch could never be the one kept.
     """
 
-    def __init__(self, every: int | None, stop: StopRequest, ranks: Ranks) -> None:
+    def __init__(self, every: int | None, stop: StopRequest, ranks: ProcessGroup) -> None:
         self._every, self._stop, self._ranks = every, stop, ranks
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -133,7 +133,11 @@ class SaveBetween(TrainerCallback):  # type: ignore[misc]
             raise self._stop.error()
 
 
-class SameOrder(TrainerCallback, ExportableState):  # type: ignore[misc]
+_OLD_NAME: Final = "SameOrder"
+"""What version 0.1 calls `ResumableShuffle` in its checkpoints."""
+
+
+class ResumableShuffle(TrainerCallback, ExportableState):  # type: ignore[misc]
     """Lets an epoch that is resumed in its middle have the order of rows that it began with.
 
     Rows are shuffled with torch's generator as it stands when an epoch begins. The
@@ -144,7 +148,8 @@ class SameOrder(TrainerCallback, ExportableState):  # type: ignore[misc]
     """
 
     def __init__(self, resumed: dict[str, Any] | None = None) -> None:
-        kept = (resumed or {}).get("stateful_callbacks", {}).get(type(self).__name__, {})
+        callbacks = (resumed or {}).get("stateful_callbacks", {})
+        kept = callbacks.get(type(self).__name__) or callbacks.get(_OLD_NAME, {})
         self._began: str | None = kept.get("attributes", {}).get("began")
         self._resume = self._began is not None
 
@@ -171,7 +176,7 @@ class SameOrder(TrainerCallback, ExportableState):  # type: ignore[misc]
 class StopEarly(TrainerCallback):  # type: ignore[misc]
     """Ends training after so many epochs in a row without a better validation accuracy.
 
-    Accuracy and not loss, for the reason that `KeepEpoch` has.
+    Accuracy and not loss, for the reason that `OneStandardErrorRule` has.
     """
 
     def __init__(self, patience: int) -> None:

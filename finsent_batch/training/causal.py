@@ -42,7 +42,7 @@ from .causal_dataset import Answers, PackedCollator, balanced, training_set
 from .causal_trainer import adapted, base_model, fit_causal
 from .checkpoints import CHECKPOINTS, start_checkpoints
 from .cuda_graphs import LENGTHS, graphable
-from .distributed import Ranks
+from .distributed import ProcessGroup
 from .failures import expected_faults
 from .manifest import manifest
 from .micro_batch import activation_budget, limited_memory, micro_batch, release_memory
@@ -58,7 +58,7 @@ def train_causal(
 
     Of several processes all train; the first one does the rest, and the others return nothing.
     """
-    ranks = Ranks.joined()
+    ranks = ProcessGroup.join()
     if ranks.first:
         check_output(config)
     data = load_splits(config.data)
@@ -125,7 +125,7 @@ def _fit(
     data: Labelled,
     progress: Progress,
     stop: StopRequest,
-    ranks: Ranks,
+    ranks: ProcessGroup,
 ) -> None:
     sets = _prompts(config, spec, tokens, data, ranks)
     kind = resolve_device("auto")
@@ -167,7 +167,7 @@ def _fit(
 
 
 def _prompts(
-    config: TrainConfig, spec: ModelSpec, tokens: PromptTokens, data: Labelled, ranks: Ranks
+    config: TrainConfig, spec: ModelSpec, tokens: PromptTokens, data: Labelled, ranks: ProcessGroup
 ) -> dict[str, Dataset]:
     """Return the rows to train on and those to validate on, as prompts with their answers."""
     answers = Answers(ids=tokens.answers)

@@ -22,11 +22,6 @@ class Answers:
 
     ids: tuple[list[int], ...]
 
-    @property
-    def longest(self) -> int:
-        """Tokens of the longest answer."""
-        return max(map(len, self.ids))
-
 
 def training_set(
     tokens: PromptTokens, answers: Answers, rows: pl.DataFrame, *, loss: str

@@ -23,19 +23,19 @@ from ..train_config import TrainConfig
 from .arguments import common_arguments, one_gpu
 from .callbacks import (
     KEPT_EPOCH,
-    KeepEpoch,
-    Report,
-    SameOrder,
-    SaveBetween,
-    SharedOrder,
-    StopDiverged,
+    OneStandardErrorRule,
+    ProgressCallback,
+    ResumableShuffle,
+    SaveEveryNSteps,
     StopEarly,
+    StopOnNonFiniteLoss,
+    SynchronizedShuffle,
     stopped_early,
 )
 from .causal_dataset import PackedCollator
 from .checkpoints import CHECKPOINTS, last_checkpoint, state_of
 from .cuda_graphs import GraphedTrainer
-from .distributed import Ranks
+from .distributed import ProcessGroup
 from .lora_layers import arrange_for_training, check_layers
 from .micro_batch import MicroBatch
 
@@ -115,7 +115,7 @@ def fit_causal(
     collator: PackedCollator | None,
     progress: Progress,
     stop: StopRequest,
-    ranks: Ranks,
+    ranks: ProcessGroup,
 ) -> None:
     """Train `model` in place on `sets["train"]`; keep the epoch best on `sets["valid"]`.
 
@@ -137,10 +137,6 @@ def fit_causal(
     state = None if last is None else state_of(last)
     if state is not None and (done := _epochs_if_over(config, state)) is not None:
         arguments.num_train_epochs = done
-    callbacks = [Report(progress)] if ranks.first else []
-    callbacks += [SharedOrder()] if ranks.world > 1 else []
-    callbacks += [StopDiverged(), SameOrder(state), SaveBetween(config.save_steps, stop, ranks)]
-    callbacks += _judges(config, len(sets["valid"]))
     kind = GraphedTrainer if collator is not None and collator.multiple else SFTTrainer
     trainer = kind(
         model=model,
@@ -149,7 +145,14 @@ def fit_causal(
         train_dataset=sets["train"],
         eval_dataset=sets["valid"] if validate else None,
         data_collator=collator,
-        callbacks=callbacks,
+        callbacks=[
+            *([ProgressCallback(progress)] if ranks.first else []),
+            *([SynchronizedShuffle()] if ranks.world > 1 else []),
+            StopOnNonFiniteLoss(),
+            ResumableShuffle(state),
+            SaveEveryNSteps(config.save_steps, stop, ranks),
+            *_validation_callbacks(config, len(sets["valid"])),
+        ],
     )
     # TRL rounds a QLoRA adapter to bf16; small steps would be lost in it.
     for parameter in model.parameters():
@@ -159,12 +162,14 @@ def fit_causal(
     # cuDNN's attention makes a plan for every shape that comes up, at milliseconds a layer.
     with sdpa_kernel([SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]):
         trainer.train(resume_from_checkpoint=None if last is None else str(last))
-    if not ranks.first:
-        return
+    if ranks.first:
+        _write_log(config.output, trainer.state.log_history)
+
+
+def _write_log(output: Path, history: list[dict[str, Any]]) -> None:
     if torch.cuda.is_available():
-        trainer.state.log_history.append(_gpu_memory())
-    log = json.dumps(trainer.state.log_history, indent=1)
-    (config.output / TRAINING_LOG).write_text(log + "\n", "utf-8")
+        history = [*history, _gpu_memory()]
+    (output / TRAINING_LOG).write_text(json.dumps(history, indent=1) + "\n", "utf-8")
 
 
 def _gpu_memory() -> dict[str, float]:
@@ -175,12 +180,12 @@ def _gpu_memory() -> dict[str, float]:
     }
 
 
-def _judges(config: TrainConfig, rows: int) -> list[TrainerCallback]:
+def _validation_callbacks(config: TrainConfig, rows: int) -> list[TrainerCallback]:
     """Return what looks at each validation, in this order, on `rows` rows."""
-    judges: list[TrainerCallback] = [KeepEpoch(rows)] if rows else []
+    callbacks: list[TrainerCallback] = [OneStandardErrorRule(rows)] if rows else []
     if config.early_stopping_patience is not None:
-        judges.append(StopEarly(config.early_stopping_patience))
-    return judges
+        callbacks.append(StopEarly(config.early_stopping_patience))
+    return callbacks
 
 
 def _arguments(
@@ -188,7 +193,7 @@ def _arguments(
 ) -> dict[str, Any]:
     cuda = torch.cuda.is_available()
     bf16 = cuda and torch.cuda.is_bf16_supported(including_emulation=False)
-    # `save_steps` is `SaveBetween`'s: transformers would not keep the best epoch with its own.
+    # `save_steps` is `SaveEveryNSteps`'s: transformers would not keep the best epoch with its own.
     saving: dict[str, Any] = {"save_strategy": "epoch"}
     if validate:
         best = {"metric_for_best_model": KEPT_EPOCH, "greater_is_better": True}

@@ -13,7 +13,7 @@ from typing import Any, Final
 from ..errors import CannotCreateError, ConfigError
 from ..io.atomic import replacing
 from ..train_config import TrainConfig
-from .distributed import Ranks
+from .distributed import ProcessGroup
 
 CHECKPOINTS: Final = "checkpoints"
 _IDENTITY: Final = "training.json"
@@ -83,7 +83,7 @@ def _identity(card: dict[str, Any]) -> dict[str, Any]:
     flat |= {"base": card["base"]["files"], "data": training["data_sha256"]}
     flat |= training["hyperparameters"]
     # Each process takes its part of every batch, so that their number decides the order of rows.
-    flat["processes"] = Ranks.named().world
+    flat["processes"] = ProcessGroup.from_environment().world
     # Through JSON, so that tuples compare equal to the lists that are read back.
     found: dict[str, Any] = json.loads(json.dumps(flat))
     return found

@@ -11,7 +11,7 @@ from ..hardware import available_cores
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ranks:
+class ProcessGroup:
     """This process among those that train together; one alone is rank 0 of 1."""
 
     rank: int = 0
@@ -21,7 +21,7 @@ class Ranks:
     local_world: int = 1
 
     @classmethod
-    def named(cls) -> Self:
+    def from_environment(cls) -> Self:
         """Return who this process is, by its environment.
 
         Raises:
@@ -35,13 +35,13 @@ class Ranks:
         return cls(**{name: int(value) for name, value in found.items()})
 
     @classmethod
-    def joined(cls) -> Self:
+    def join(cls) -> Self:
         """Return who this process is and meet the others.
 
         Raises:
-            UsageError: as `named`.
+            UsageError: as `from_environment`.
         """
-        ranks = cls.named()
+        ranks = cls.from_environment()
         if ranks.world > 1:
             from accelerate import PartialState
 

@@ -20,7 +20,7 @@ from ..progress import Progress
 from ..scorers.batching import length_sorted_batches, pad
 from ..train_config import TrainConfig
 from .arguments import common_arguments, one_gpu, total_steps
-from .callbacks import Report
+from .callbacks import ProgressCallback
 from .checkpoints import CHECKPOINTS
 from .token_rows import TokenRows
 
@@ -156,7 +156,7 @@ def fit(
         train_dataset=rows,
         data_collator=_as_it_is,
         callbacks=[
-            Report(progress),
+            ProgressCallback(progress),
             *([_Average(model, config.ema_decay)] if config.ema_decay else []),
             _Validate(model, tokenizer, held_out, config.max_length),
         ],

@@ -81,9 +81,9 @@ def _check_settings(config: TrainConfig) -> None:
 
 
 def _check_one_process(config: TrainConfig) -> None:
-    from .distributed import Ranks
+    from .distributed import ProcessGroup
 
-    if Ranks.named().world > 1:
+    if ProcessGroup.from_environment().world > 1:
         raise UsageError(
             f"--preset {config.preset} trains in one process: run it without torchrun or accelerate"
         )

@@ -73,10 +73,10 @@ def test_activations_in_fp8_have_a_scale_a_token():
     gate_up = states(9, 512).bfloat16() * torch.logspace(-3, 2, 9, device=GPU)[:, None].bfloat16()
     gate, up = gate_up.float().chunk(2, dim=1)
     want = torch.nn.functional.silu(gate) * up
-    quantised, scales = swiglu_fp8(gate_up)
-    assert quantised.dtype == torch.float8_e4m3fn
+    quantized, scales = swiglu_fp8(gate_up)
+    assert quantized.dtype == torch.float8_e4m3fn
     largest = want.abs().amax(dim=1, keepdim=True)
-    error = (quantised.float() * scales - want).abs()
+    error = (quantized.float() * scales - want).abs()
     # Three bits of mantissa.
     assert (error <= want.abs() / 16 + largest / 448).all()
 
@@ -100,18 +100,18 @@ def test_sum_and_norm_are_transformers_own(width, dtype):
 @pytest.mark.parametrize("width", [64, 4096, 5120])
 def test_norms_in_fp8_are_quantised_as_pytorch_does(width):
     from finsent_batch.scorers.causal.linear import Fp8Linear
-    from finsent_batch.scorers.causal.triton_kernels import add_norm, add_norm_fp8, quantise_fp8
+    from finsent_batch.scorers.causal.triton_kernels import add_norm, add_norm_fp8, quantize_fp8
 
     hidden, added = states(2, 9, width).bfloat16() * 3
     weight = states(width).bfloat16()
     total, normed = add_norm(hidden, added, weight, 1e-5)
-    total_too, (quantised, scales) = add_norm_fp8(hidden, added, weight, 1e-5)
+    total_too, (quantized, scales) = add_norm_fp8(hidden, added, weight, 1e-5)
     assert torch.equal(total, total_too)
     step = normed.float().abs() / 16 + normed.float().abs().amax(dim=1, keepdim=True) / 448
-    assert ((quantised.float() * scales - normed.float()).abs() <= step).all()
-    given, wanted = quantise_fp8(hidden), Fp8Linear.prepare(hidden)
+    assert ((quantized.float() * scales - normed.float()).abs() <= step).all()
+    given, wanted = quantize_fp8(hidden), Fp8Linear.prepare(hidden)
     torch.testing.assert_close(given[1], wanted[1])
     assert (given[0].float() != wanted[0].float()).float().mean() < 0.01
     hidden[3, 5] = math.nan
-    for found, _ in (quantise_fp8(hidden), add_norm_fp8(hidden, added, weight, 1e-5)[1]):
+    for found, _ in (quantize_fp8(hidden), add_norm_fp8(hidden, added, weight, 1e-5)[1]):
         assert found.float().isnan().any(dim=1).nonzero().tolist() == [[3]]

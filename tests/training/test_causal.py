@@ -180,7 +180,7 @@ def test_the_loss_counts_the_label_alone_or_the_whole_text(
 def test_the_latest_epoch_within_a_standard_error_of_the_best_is_kept() -> None:
     from types import SimpleNamespace
 
-    from finsent_batch.training.causal_trainer import KEPT_EPOCH, KeepEpoch
+    from finsent_batch.training.causal_trainer import KEPT_EPOCH, OneStandardErrorRule
 
     def kept(rows: int, accuracies: list[float]) -> list[float]:
         state = SimpleNamespace(log_history=[{"loss": 1.0}], epoch=0.0)
@@ -189,7 +189,7 @@ def test_the_latest_epoch_within_a_standard_error_of_the_best_is_kept() -> None:
             state.epoch = float(epoch)
             state.log_history.append({"eval_mean_token_accuracy": accuracy})
             metrics: dict[str, float] = {}
-            KeepEpoch(rows).on_evaluate(None, state, None, metrics)
+            OneStandardErrorRule(rows).on_evaluate(None, state, None, metrics)
             marks.append(metrics[KEPT_EPOCH])
         return marks
 

@@ -217,3 +217,18 @@ def test_a_gpu_that_is_full_is_said_with_what_to_give(tmp_path: Path) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
     with pytest.raises(RuntimeError, match="a bug"), expected_faults(tmp_path):
         raise RuntimeError("a bug")
+
+
+def test_a_checkpoint_written_under_the_callbacks_old_name_resumes_its_order() -> None:
+    import torch
+
+    from finsent_batch.training.callbacks import ResumableShuffle
+
+    before = ResumableShuffle()
+    torch.manual_seed(3)
+    before.on_epoch_end(None, None, None)
+    want = torch.rand(3)
+    torch.manual_seed(4)
+    old = {"stateful_callbacks": {"SameOrder": before.state()}}
+    ResumableShuffle(old).on_epoch_begin(None, None, None)
+    assert torch.equal(torch.rand(3), want)

@@ -10,7 +10,7 @@ from typing import Any, Final
 import torch
 from torch.nn import functional
 
-from .linear import Fp8Linear, Input, Linear, fused
+from .linear import Fp8Linear, Input, Linear, fuse
 from .packed_attention import Packing, attend
 
 Rotary = tuple[torch.Tensor, torch.Tensor]
@@ -30,15 +30,15 @@ class ScoringLayer:
         self.index: int = attention.layer_idx
         self._head_size: int = attention.head_dim
         self._scale: float = attention.scaling
-        self._qkv = fused([attention.q_proj, attention.k_proj, attention.v_proj])
+        self._qkv = fuse([attention.q_proj, attention.k_proj, attention.v_proj])
         self._heads = (
             config.num_attention_heads, config.num_key_value_heads, config.num_key_value_heads,
         )  # fmt: skip
         # Qwen3 norms each head's queries and keys.
         self._head_norms = getattr(attention, "q_norm", None), getattr(attention, "k_norm", None)
-        self._output = fused([attention.o_proj])
-        self._gate_up = fused([mlp.gate_proj, mlp.up_proj])
-        self._down = fused([mlp.down_proj])
+        self._output = fuse([attention.o_proj])
+        self._gate_up = fuse([mlp.gate_proj, mlp.up_proj])
+        self._down = fuse([mlp.down_proj])
         self._norms = layer.input_layernorm, layer.post_attention_layernorm
 
     def __call__(
@@ -107,9 +107,9 @@ def _added_and_normed(
 
 def _prepared(x: torch.Tensor, kind: type[Linear]) -> Input:
     if x.is_cuda and _in_fp8(x, kind):
-        from .triton_kernels import quantise_fp8
+        from .triton_kernels import quantize_fp8
 
-        return quantise_fp8(x)
+        return quantize_fp8(x)
     return kind.prepare(x)
 
 

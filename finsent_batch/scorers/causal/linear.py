@@ -77,11 +77,11 @@ class Nf4Linear(DenseLinear):
     def dense(self, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Return the unpacked weight with the adapter folded in, and the bias, in a dtype."""
         bias = None if self.bias is None else self.bias.to(dtype)
-        return fold(unpack(self.weight, self._state, dtype), self._low_rank), bias
+        return fold(dequantize(self.weight, self._state, dtype), self._low_rank), bias
 
-    def into(self, weight: torch.Tensor) -> None:
+    def dequantize_into(self, weight: torch.Tensor) -> None:
         """Write the unpacked, folded weight into a (out, in) tensor."""
-        unpack(self.weight, self._state, weight.dtype, out=weight)
+        dequantize(self.weight, self._state, weight.dtype, out=weight)
         fold(weight, self._low_rank)
 
 
@@ -97,7 +97,7 @@ class Nf4Group(Linear):
         sizes = [part.outputs for part in self._parts]
         weight = torch.empty(sum(sizes), x.shape[-1], dtype=x.dtype, device=x.device)
         for part, rows in zip(self._parts, torch.split(weight, sizes), strict=True):
-            part.into(rows)
+            part.dequantize_into(rows)
         return functional.linear(x, weight, _joined_bias(self._parts, x.dtype))
 
 
@@ -111,14 +111,14 @@ class Fp8Linear(Linear):
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
         super().__init__()
         scale = (weight.float().abs().amax(dim=1, keepdim=True) / _FP8_LARGEST).clamp_min(1e-12)
-        quantised = (weight.float() / scale).clamp(-_FP8_LARGEST, _FP8_LARGEST).to(_FP8)
-        self.register_buffer("weight", quantised, persistent=False)
+        quantized = (weight.float() / scale).clamp(-_FP8_LARGEST, _FP8_LARGEST).to(_FP8)
+        self.register_buffer("weight", quantized, persistent=False)
         self.register_buffer("scale", scale.t().contiguous(), persistent=False)
         self.register_buffer("bias", bias, persistent=False)
 
     @staticmethod
     def prepare(x: torch.Tensor) -> Input:
-        """Quantise activations (tokens, in), a scale a token; fp32 ones stay as they are."""
+        """Quantize activations (tokens, in), a scale a token; fp32 ones stay as they are."""
         if x.dtype == torch.float32:
             return x
         wide = x.float()
@@ -134,9 +134,9 @@ class Fp8Linear(Linear):
         if isinstance(x, torch.Tensor):
             weight = self.weight.float() * self.scale.t()
             return functional.linear(x, weight, None if self.bias is None else self.bias.float())
-        quantised, scale = x
+        quantized, scale = x
         product = torch._scaled_mm(
-            quantised,
+            quantized,
             self.weight.t(),
             scale_a=scale,
             scale_b=self.scale,
@@ -146,7 +146,7 @@ class Fp8Linear(Linear):
         return product if self.bias is None else product + self.bias.to(product.dtype)
 
 
-def fused(layers: Sequence[Any]) -> Linear:
+def fuse(layers: Sequence[Any]) -> Linear:
     """Return scoring layers on the same input as one, outputs side by side."""
     if isinstance(layers[0], Nf4Linear):
         return Nf4Group(layers)
@@ -171,7 +171,7 @@ def _joined_bias(layers: Sequence[Any], dtype: torch.dtype) -> torch.Tensor | No
     return torch.cat([layer.bias.to(dtype) for layer in layers])
 
 
-def unpack(
+def dequantize(
     packed: torch.Tensor, state: Any, dtype: torch.dtype, *, out: torch.Tensor | None = None
 ) -> torch.Tensor:
     """Return a bitsandbytes 4-bit weight as a dense one, (out, in), in `out` if given."""
@@ -193,7 +193,9 @@ def fold(weight: torch.Tensor, low_rank: LowRank | None) -> torch.Tensor:
     return weight.addmm_(b, a, alpha=low_rank.scale)
 
 
-def converted(layer: nn.Linear, weights: str, dtype: torch.dtype, low_rank: LowRank | None) -> Any:
+def to_scoring_linear(
+    layer: nn.Linear, weights: str, dtype: torch.dtype, low_rank: LowRank | None
+) -> Any:
     """Return the scoring form of a linear layer, 4-bit or not, for `weights` and its adapter.
 
     `dtype` is what the batches are computed in.
@@ -207,7 +209,7 @@ def converted(layer: nn.Linear, weights: str, dtype: torch.dtype, low_rank: LowR
         return Nf4Linear(packed, state, bias, part)
     scales = getattr(layer.weight, "SCB", None)
     if state is not None:
-        weight = unpack(layer.weight.data, state, dtype)
+        weight = dequantize(layer.weight.data, state, dtype)
     elif scales is not None:
         # bitsandbytes' 8 bits: the largest of each row is 127 (LLM.int8, Dettmers et al. 2022).
         weight = (layer.weight.data.float() * (scales.float() / 127)[:, None]).to(dtype)

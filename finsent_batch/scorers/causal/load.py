@@ -22,7 +22,7 @@ from ...models.spec import ModelSpec
 from ...optional_imports import load_bitsandbytes
 from ..guard import loading
 from ..loaded import absent_weights, check_known, check_unexpected
-from .linear import converted
+from .linear import to_scoring_linear
 from .lora import read_adapter
 
 # Loading needs no progress bar, and a library prints nothing.
@@ -148,7 +148,9 @@ def fold_adapter(model: Any, spec: ModelSpec, *, weights: str, compute: torch.dt
     for name, layer in linears.items():
         parent, _, child = name.rpartition(".")
         part = parts.get(name)
-        setattr(model.get_submodule(parent), child, converted(layer, weights, compute, part))
+        setattr(
+            model.get_submodule(parent), child, to_scoring_linear(layer, weights, compute, part)
+        )
 
 
 def decoder_linears(model: Any) -> dict[str, nn.Linear]:

@@ -1,12 +1,17 @@
 """Causal attention over a packed batch: texts end to end, no padding between them.
 
-Each text's queries see the shared prefix and the text's own tokens up to
-themselves. Registered with transformers as an attention implementation, so that
-any Llama-like decoder runs packed without a second copy of its code.
+1. The instruction all prompts begin with, the prefix, runs once; its keys and values are kept.
+2. A batch is one row, the headlines' tokens end to end; `Packing` says where each text starts.
+3. On a GPU two calls of flash attention (Dao 2023), one within each text and one to the prefix, are
+   merged by their log-sum-exps into exactly the softmax over both. Elsewhere texts become rows.
+
+Registered with transformers, it replaces padded batches of whole prompts in any Llama-like decoder
+without a copy of its code. The price: `Packing` is the only mask, so sliding windows run padded
+(`decoders.packable`); and merging has no backward pass: training packs the prefix `inline`.
 """
 
 import inspect
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any, Final
 
@@ -31,7 +36,7 @@ class Packing:
     """By layer; None when the texts are whole prompts."""
     inline: int = 0
     """Tokens at the start of the batch that are the prefix, computed with it, as training does."""
-    kept: dict[int, States] | None = field(default=None)
+    kept: dict[int, States] | None = None
     """Filled by layer with this batch's own keys and values, when not None."""
 
     @cached_property
@@ -83,9 +88,8 @@ class Packing:
         Padding comes after every real token, so that causality alone hides it.
         """
         longest = max(self.lengths)
-        ones = torch.ones(
-            longest, self.prefix_tokens + longest, dtype=torch.bool, device=self.device
-        )
+        keys = self.prefix_tokens + longest
+        ones = torch.ones(longest, keys, dtype=torch.bool, device=self.device)
         return ones.tril(self.prefix_tokens)
 
 
@@ -149,8 +153,7 @@ def _flash(
     scale: float,
 ) -> torch.Tensor:
     """Attend over each text's own tokens and over the prefix, merged by log-sum-exp."""
-    longest = max(packing.lengths)
-    starts = packing.starts
+    longest, starts = max(packing.lengths), packing.starts
     own, own_sum = _varlen(query, key, value, starts, starts, longest, longest, scale, causal=True)
     if prefix is None:
         return own

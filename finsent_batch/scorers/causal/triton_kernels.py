@@ -1,8 +1,20 @@
-"""Triton kernels for what lies between a decoder's products, one pass over memory each.
+"""Triton kernels for what lies between a decoder's matrix products, one pass over memory each.
 
-PyTorch needs several passes for these, which at billions of parameters costs a
-fifth of the time, and torch.compile seconds at every start. Written for rows of
-contiguous numbers; arithmetic in fp32.
+A product of a 7B model keeps the GPU's arithmetic busy; what lies between two products (norm,
+rotary embedding, SwiGLU, rounding to fp8) only reads and writes memory. PyTorch runs each as
+several kernels, each of which reads and writes all activations again, which costs a fifth of the
+time. Here each is one kernel: a program instance takes one token's row, loads it once, computes in
+fp32, and stores the result once.
+
+- `add_norm`: residual addition and RMS norm, rounded where transformers rounds, to fp8 if wanted.
+- `rotate_`: rotary position embedding of queries and keys, in place.
+- `swiglu`: SiLU of the gate times the up projection, to fp8 if wanted.
+- `merge_`: two attention results into one by their log-sum-exps (see `packed_attention`).
+- `quantize_fp8`: E4M3 with one scale a token, the largest magnitude to 448.
+
+They replace torch.compile, which fuses as well but compiles for seconds at every start. The price:
+rows must be contiguous, and norms and fp8 need a whole row in one program instance. Without a GPU
+PyTorch's own operations compute the same (`layers.py`).
 """
 
 import torch
@@ -104,10 +116,10 @@ def _store_fp8(values, out, scales, token, columns, width):
     scale = tl.maximum(tl.max(tl.abs(values), axis=0) / _FP8_LARGEST, 1e-12)
     tl.store(scales + token, scale)
     # A value that is no number stays none: its text has to come out as invalid.
-    quantised = tl.clamp(
+    quantized = tl.clamp(
         values / scale, -_FP8_LARGEST, _FP8_LARGEST, propagate_nan=tl.PropagateNan.ALL
     )
-    tl.store(out + token * width + columns, quantised.to(tl.float8e4nv), mask=columns < width)
+    tl.store(out + token * width + columns, quantized.to(tl.float8e4nv), mask=columns < width)
 
 
 @triton.jit
@@ -200,19 +212,19 @@ def _launch_add_norm(
 
 
 @triton.jit
-def _quantise(rows, out, scales, width, BLOCK: tl.constexpr):
+def _quantize(rows, out, scales, width, BLOCK: tl.constexpr):
     token = tl.program_id(0).to(tl.int64)
     columns = tl.arange(0, BLOCK)
     values = tl.load(rows + token * width + columns, mask=columns < width, other=0.0)
     _store_fp8(values.to(tl.float32), out, scales, token, columns, width)
 
 
-def quantise_fp8(rows: torch.Tensor) -> Fp8:
+def quantize_fp8(rows: torch.Tensor) -> Fp8:
     """Return (tokens, width) in fp8 with a scale for each token."""
     tokens, width = rows.shape
     out, scales = _empty_fp8(tokens, width, rows.device)
     block = triton.next_power_of_2(width)
-    _quantise[(tokens,)](rows.contiguous(), out, scales, width, BLOCK=block, num_warps=8)
+    _quantize[(tokens,)](rows.contiguous(), out, scales, width, BLOCK=block, num_warps=8)
     return out, scales
 
 

@@ -1,13 +1,21 @@
 """BERT in 8-bit integers on a CPU with VNNI: about twice fp32's speed on the same core.
 
-Weights are int8 with a scale a row, activations int8 with a scale a token, so
-that a token's numbers do not depend on its batch; products accumulate exactly
-in int32. Norms, softmax and attention stay in fp32. Method: dynamic per-token
-quantisation as in ZeroQuant (Yao et al. 2022). Headlines whose two best labels
-come out close are scored again in fp32 by the caller.
+How it works, for a linear layer y = x W.T + b:
 
-Every intermediate goes to a buffer that is kept: fresh memory would cost more,
-page by page, than the arithmetic on it.
+1. Once: each row of W is divided by its largest magnitude / 127 and rounded to int8.
+2. For each batch: each token's row of x is scaled and rounded the same way. A scale for each token,
+   and not one for the batch, keeps a headline's numbers independent of what it is batched with.
+3. `torch._int_mm` multiplies int8 by int8 and adds up exactly in int32.
+4. The result times both scales, plus b, is fp32 again. Norms, softmax, GELU and attention are fp32.
+
+It replaces the model's forward pass in fp32; no calibration data is needed (dynamic per-token
+quantization as in ZeroQuant, Yao et al. 2022). The price: probabilities move a little, so that
+the caller scores headlines whose two best labels come out close again in fp32; and the
+layers are spelled out for BERT, so that other architectures stay in fp32.
+
+Two tricks: adding 1.5 * 2^23 rounds a float to an integer in its low bits (`_ROUNDER`), and every
+intermediate goes to a buffer that is kept, since fresh memory costs more, page by page, than the
+arithmetic on it.
 """
 
 import math
@@ -45,9 +53,9 @@ class Int8Linear:
     def __init__(self, name: str, layers: Sequence[torch.nn.Linear], buffers: _Buffers) -> None:
         weight = torch.cat([layer.weight.detach() for layer in layers]).float()
         self._scale = (weight.abs().amax(dim=1) / _LARGEST).clamp_min(1e-12)
-        quantised = (weight / self._scale[:, None]).round().to(torch.int8)
+        quantized = (weight / self._scale[:, None]).round().to(torch.int8)
         # Transposed view of row-major weights: the layout the int8 kernel is fastest on.
-        self._weight = quantised.contiguous().t()
+        self._weight = quantized.contiguous().t()
         self._bias = torch.cat([layer.bias.detach() for layer in layers]).float()
         self._name = name
         self._buffers = buffers
@@ -63,10 +71,10 @@ class Int8Linear:
             scale = torch.abs(x, out=scratch).amax(dim=1, keepdim=True).clamp_(min=1e-12)
         scale.mul_(1 / _LARGEST)
         torch.addcmul(_ROUNDER, x, scale.reciprocal(), out=scratch)
-        quantised = self._buffers.get(f"{columns} int8", rows, columns, torch.int8)
-        quantised.copy_(scratch.view(torch.int32))
+        quantized = self._buffers.get(f"{columns} int8", rows, columns, torch.int8)
+        quantized.copy_(scratch.view(torch.int32))
         product = self._buffers.get(f"{outputs} int32", rows, outputs, torch.int32)
-        torch._int_mm(quantised, self._weight, out=product)
+        torch._int_mm(quantized, self._weight, out=product)
         result = self._buffers.get(self._name, rows, outputs, torch.float32)
         result.copy_(product).mul_(scale)
         return torch.addcmul(self._bias, result, self._scale, out=result)
