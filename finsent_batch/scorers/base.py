@@ -1,4 +1,4 @@
-"""What every scorer does: texts in, probabilities out."""
+"""The scorer protocol: texts in, probabilities out."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from ..arrays import BoolArray, FloatArray, IntArray
 
 @dataclass(frozen=True, kw_only=True)
 class ScoredBatch:
-    """What a scorer says of some of the texts it was given."""
+    """A scorer's probabilities for some of the texts it was given."""
 
     positions: IntArray
     """Which texts: indices into the sequence given, shape (b,), int64."""

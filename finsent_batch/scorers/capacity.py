@@ -1,4 +1,4 @@
-"""What a GPU can hold and how fast it should be: expectations, not measurements of a model."""
+"""Estimate which models fit on a GPU and how fast they should run, without running them."""
 
 import time
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Whatever a library raises while it loads a model's files, in one line."""
+"""Translate what libraries raise while they load a model's files into one line."""
 
 import logging
 from collections.abc import Iterator

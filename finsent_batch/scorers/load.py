@@ -1,4 +1,4 @@
-"""Which scorer a model needs."""
+"""Load the scorer that a model needs."""
 
 from ..models.spec import CLASSIFIER, ResolvedModel
 from ..optional_imports import quiet_bitsandbytes

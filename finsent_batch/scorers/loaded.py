@@ -1,4 +1,4 @@
-"""What transformers says of a model that it has just loaded, and whether that is the model."""
+"""Check from transformers' load report that the whole model was loaded."""
 
 from pathlib import Path
 from typing import Any, Final

@@ -1,4 +1,4 @@
-"""What a causal training does between its steps: save, stop when asked to, stop early."""
+"""Trainer callbacks: progress, checkpoints, stopping on request, early stopping, the epoch kept."""
 
 import logging
 import math
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 class SynchronizedShuffle(TrainerCallback):  # type: ignore[misc]
-    """Has all processes shuffle an epoch alike, of which each then takes its part.
+    """Shuffle an epoch alike in all processes, of which each then takes its part.
 
     The sampler draws from PyTorch's CPU generator, from which dropout on a CPU
     draws as well, in each process another number of times.
@@ -31,7 +31,7 @@ class SynchronizedShuffle(TrainerCallback):  # type: ignore[misc]
 
 
 class ProgressCallback(TrainerCallback):  # type: ignore[misc]
-    """Tells the progress callback of each step, and the log now and then how long it will take."""
+    """Report each step to the progress callback, and log the time left now and then."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
@@ -62,7 +62,7 @@ KEPT_EPOCH: Final = "eval_kept_epoch"
 
 
 class OneStandardErrorRule(TrainerCallback):  # type: ignore[misc]
-    """Marks the latest epoch that validation cannot tell from the best one.
+    """Mark the latest epoch whose validation accuracy is within one standard error of the best.
 
     The one-standard-error rule (Breiman et al. 1984), on the accuracy of the
     answer's tokens: on a hundred rows the best epoch is mostly luck, on thousands
@@ -81,7 +81,7 @@ class OneStandardErrorRule(TrainerCallback):  # type: ignore[misc]
 
 
 class StopOnNonFiniteLoss(TrainerCallback):  # type: ignore[misc]
-    """Ends a training whose loss is no number any more.
+    """Stop a training whose loss is NaN or infinite.
 
     Raises:
         UsageError: it is.
@@ -93,10 +93,10 @@ class StopOnNonFiniteLoss(TrainerCallback):  # type: ignore[misc]
 
 
 def check_finite(model: Any) -> None:
-    """Look at what was trained before it is saved.
+    """Check that all trained parameters are finite.
 
     Raises:
-        UsageError: a trained parameter is no number.
+        UsageError: a trained parameter is NaN or infinite.
     """
     for name, parameter in model.named_parameters():
         if parameter.requires_grad and not bool(torch.isfinite(parameter).all()):
@@ -112,7 +112,7 @@ def diverged(what: str) -> UsageError:
 
 
 class SaveEveryNSteps(TrainerCallback):  # type: ignore[misc]
-    """Saves every so many steps besides each epoch's end, and once more before a stop.
+    """Save a checkpoint every N steps besides each epoch's end, and before stopping on request.
 
     An epoch's last step is left to its end: a checkpoint taken before the epoch's
     validation would resume behind it, and that epoch could never be the one kept.
@@ -138,7 +138,7 @@ _OLD_NAME: Final = "SameOrder"
 
 
 class ResumableShuffle(TrainerCallback, ExportableState):  # type: ignore[misc]
-    """Lets an epoch that is resumed in its middle have the order of rows that it began with.
+    """Keep the order of rows when an epoch is resumed in its middle.
 
     Rows are shuffled with torch's generator as it stands when an epoch begins. The
     trainer restores it as it stood at the checkpoint: the rest of the epoch would be of
@@ -174,7 +174,7 @@ class ResumableShuffle(TrainerCallback, ExportableState):  # type: ignore[misc]
 
 
 class StopEarly(TrainerCallback):  # type: ignore[misc]
-    """Ends training after so many epochs in a row without a better validation accuracy.
+    """Stop after a number of epochs in a row without a better validation accuracy.
 
     Accuracy and not loss, for the reason that `OneStandardErrorRule` has.
     """

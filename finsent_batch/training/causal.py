@@ -1,4 +1,4 @@
-"""The story of `train` for causal models: QLoRA on the tutorial's prompt, then calibration.
+"""Train a causal model's adapter: QLoRA on the tutorial's prompt, then calibration.
 
 Method: QLoRA (Dettmers et al. 2023) with the tutorial's settings; the model is
 then loaded as `score` loads it, and one temperature is fitted on the validation

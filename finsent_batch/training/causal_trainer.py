@@ -1,4 +1,4 @@
-"""Fitting a causal adapter: TRL's SFTTrainer with peft's LoRA, in 4 bits or not (QLoRA)."""
+"""Fit a causal adapter: TRL's SFTTrainer with peft's LoRA, on a base in 4 bits or not (QLoRA)."""
 
 import json
 import logging

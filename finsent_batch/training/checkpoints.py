@@ -1,4 +1,4 @@
-"""Checkpoints of a training: what they belong to, where to go on from, what to clear away.
+"""Checkpoints of a training: which one to resume, and which training they belong to.
 
 A checkpoint's folder is written by transformers, `trainer_state.json` last: one
 without it was cut short. `training.json` beside them says which training they are
@@ -23,7 +23,7 @@ _DECIDES: Final = ("quantisation", "prompt", "label_token_ids", "max_length")
 
 
 def start_checkpoints(config: TrainConfig, card: dict[str, Any]) -> None:
-    """Make ready for checkpoints of the training that `card`, its `finsent.json`, describes.
+    """Prepare the checkpoint folder for the training that `card`, its `finsent.json`, describes.
 
     To resume, check that those that are there are of this very training, and drop
     what was cut short; else drop all that `overwrite` allows to.
@@ -53,7 +53,7 @@ def start_checkpoints(config: TrainConfig, card: dict[str, Any]) -> None:
 
 
 def last_checkpoint(folder: Path) -> Path | None:
-    """Return the newest checkpoint that was written to its end."""
+    """Return the newest complete checkpoint."""
     steps = {int(p.name.rpartition("-")[2]): p for p in folder.glob("checkpoint-[0-9]*")}
     return next((steps[n] for n in sorted(steps, reverse=True) if state_of(steps[n])), None)
 
@@ -68,7 +68,7 @@ def state_of(checkpoint: Path) -> dict[str, Any] | None:
 
 
 def how_to_go_on(folder: Path) -> str:
-    """Return what to do after a training was stopped, by what it left in its output `folder`."""
+    """Return the advice after a training was stopped, by what it left in its output `folder`."""
     last = last_checkpoint(folder / CHECKPOINTS)
     if last is None:
         return "run the same command again"
@@ -108,7 +108,7 @@ def _check_identity(folder: Path, card: dict[str, Any]) -> None:
 
 
 def _difference(name: str, before: object, now: object) -> str:
-    """Return a setting's name, with both values where they are short enough to tell."""
+    """Return a setting's name, with both values where they are short enough to show."""
     plain = all(isinstance(v, str | int | float | None) for v in (before, now))
     if name == "data" or not plain:
         return f"other {name}"

@@ -1,4 +1,4 @@
-"""Several training processes, as torchrun and accelerate launch start them: who is who."""
+"""The processes of a distributed training, as torchrun and accelerate launch start them."""
 
 import os
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class ProcessGroup:
 
     @classmethod
     def from_environment(cls) -> Self:
-        """Return who this process is, by its environment.
+        """Return this process's ranks from the environment variables of torchrun.
 
         Raises:
             UsageError: the variables of torchrun do not make sense.
@@ -36,7 +36,7 @@ class ProcessGroup:
 
     @classmethod
     def join(cls) -> Self:
-        """Return who this process is and meet the others.
+        """Return this process's ranks, and wait until all processes have started.
 
         Raises:
             UsageError: as `from_environment`.
@@ -79,13 +79,13 @@ class ProcessGroup:
         return any(gather_object([value]))
 
     def wait(self) -> None:
-        """Wait until all processes have come here."""
+        """Wait until all processes have reached this point."""
         if self.world > 1:
             from accelerate import PartialState
 
             PartialState().wait_for_everyone()
 
     def leave(self) -> None:
-        """Part from the other processes."""
+        """Leave the process group."""
         if self.world > 1:
             torch.distributed.destroy_process_group()

@@ -1,4 +1,4 @@
-"""The story of `train --preset mini`: a LoRA adapter for an encoder with three labels.
+"""Train an encoder's adapter: LoRA under a classifier with three labels, then calibration.
 
 The data folders come from `prepare`. Method: LoRA on every linear layer (Hu et
 al. 2021), cross-entropy with label smoothing and classes weighed within each

@@ -1,4 +1,4 @@
-"""Fitting an adapter's weights: transformers' Trainer with soft, weighed targets."""
+"""Fit an encoder's adapter: transformers' Trainer with soft targets and weighted rows."""
 
 import logging
 from typing import Any
@@ -73,7 +73,7 @@ class _WeightedTrainer(Trainer):  # type: ignore[misc]
 
 
 class _Average(TrainerCallback):  # type: ignore[misc]
-    """Keeps a running mean of the trained weights and leaves it in the model at the end.
+    """Keep a running mean of the trained weights and leave it in the model at the end.
 
     Exponential moving average; steadier than the last step's weights (Polyak and
     Juditsky 1992). The early steps weigh less, so that short runs forget their start.
@@ -99,7 +99,7 @@ class _Average(TrainerCallback):  # type: ignore[misc]
 
 
 class _Validate(TrainerCallback):  # type: ignore[misc]
-    """Measures the held-out rows after each epoch, without drawing a random number."""
+    """Measure the held-out rows after each epoch, without drawing a random number."""
 
     def __init__(self, model: Any, tokenizer: Any, rows: pl.DataFrame, max_length: int) -> None:
         self._model, self._tokenizer, self._max_length = model, tokenizer, max_length

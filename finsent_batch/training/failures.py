@@ -1,4 +1,4 @@
-"""What ends a training that is no bug: a full disk, a full GPU, a wish to stop."""
+"""Translate a full disk, GPU memory and stop requests into expected failures."""
 
 import os
 from collections.abc import Iterator
@@ -18,12 +18,12 @@ _SIGNS_OF_WRITERS = (*map(os.strerror, DISK_FULL), "inline_container", "PytorchS
 
 @contextmanager
 def expected_faults(output: Path) -> Iterator[None]:
-    """Say in one line what ended a training and how to go on; what is unexpected stays a bug.
+    """Translate what ends a training into one line that says how to go on; bugs pass unchanged.
 
     Raises:
         InterruptedRunError: a stop was asked for.
         StorageError: the disk is full.
-        UnavailableError: the GPU's memory is.
+        UnavailableError: the GPU's memory is full.
     """
     try:
         yield

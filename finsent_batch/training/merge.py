@@ -1,4 +1,4 @@
-"""The story of `merge`: an adapter folded into a dense checkpoint that transformers loads.
+"""Merge an adapter into a dense checkpoint that transformers loads.
 
 The adapter is folded into the weights it was trained on: those of a 4-bit base
 as they come out of dequantisation, not the originals, which it never saw. The

@@ -1,4 +1,4 @@
-"""How the effective batch of a training is cut into micro-batches that memory holds.
+"""Cut the effective batch of a training into micro-batches that fit into memory.
 
 The effective batch is the recipe; how it is cut is the machine's business.
 """
@@ -127,7 +127,7 @@ def activation_budget(config: TrainConfig, model: Any) -> int | None:
 
 @contextmanager
 def limited_memory(config: TrainConfig) -> Iterator[None]:
-    """Have PyTorch take no more of the GPU than `memory_budget`, instead of as much as there is."""
+    """Limit PyTorch to `memory_budget` of the GPU's memory."""
     if config.memory_budget is None or not torch.cuda.is_available():
         yield
         return
@@ -140,7 +140,7 @@ def limited_memory(config: TrainConfig) -> Iterator[None]:
 
 
 def release_memory() -> None:
-    """Let go of a trained model's memory on a GPU, before it is loaded as `score` does it."""
+    """Free a trained model's GPU memory, before the model is loaded again as `score` loads it."""
     gc.collect()  # a trainer and its model refer to each other
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

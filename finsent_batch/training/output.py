@@ -1,4 +1,4 @@
-"""The folder that training writes to: made ready before, and filled once the model is trained."""
+"""Prepare the output folder of a training, and write the trained model to it."""
 
 import json
 import shutil
@@ -55,7 +55,7 @@ def save_model(output: Path, model: Any, tokenizer: Any, base: str) -> None:
         file.write_text(json.dumps(adapter, indent=2, sort_keys=True) + "\n", "utf-8")
     share_weights(staged / "tokenizer_config.json")
     (staged / "README.md").unlink(missing_ok=True)  # peft's; ours follows
-    # Half of one model and half of another would be scored with; without its card it is none.
+    # Without its manifest the folder holds no model while it is half old and half new.
     (output / CARD_FILE).unlink(missing_ok=True)
     # An adapter beside whole weights would be folded into them.
     for pattern in ("adapter_*", "config.json", "model*.safetensors*"):

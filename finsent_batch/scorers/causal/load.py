@@ -1,4 +1,4 @@
-"""Causal models: loading them, in 4 bits or not, with the adapter folded in."""
+"""Load a causal model, in 4 bits or not, with its adapter folded in."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Scoring with a causal model: which label's first token follows the prompt.
+"""Score with a causal model: which label's first token follows the prompt.
 
 One forward pass a headline, no text generated: the probabilities are a softmax
 over the three label tokens' logits, calibrated by a temperature.

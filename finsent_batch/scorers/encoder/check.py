@@ -1,4 +1,4 @@
-"""Does a loaded classifier, run in our batches, answer as transformers does, text by text?"""
+"""Check that a classifier gives in our batches what transformers gives it text by text."""
 
 import logging
 from typing import Any

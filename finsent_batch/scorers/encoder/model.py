@@ -1,4 +1,4 @@
-"""Sequence classifiers: loading them, and the mean-pooled one that `mini` is.
+"""Load sequence classifiers, among them the mean-pooled one that `mini` is.
 
 torch and transformers live here; the scorer and training share these models.
 """

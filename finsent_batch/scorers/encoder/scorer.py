@@ -1,4 +1,4 @@
-"""Scoring with a sequence classifier: any encoder of transformers with three labels.
+"""Score with a sequence classifier: any encoder of transformers with three labels.
 
 On a CPU each core runs batches of its own on one thread: such models are too
 small for several cores to share one product well.
