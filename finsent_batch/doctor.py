@@ -1,4 +1,4 @@
-"""What this machine can run: every line of `doctor`."""
+"""Diagnose what this machine can run: every line of `doctor`."""
 
 import importlib.metadata
 import shutil

@@ -1,4 +1,4 @@
-"""What this machine can compute with, told without importing torch.
+"""Detect this machine's cores, memory and GPUs without importing torch.
 
 A night in which every headline is already scored never loads a model; it must
 still know which device and arithmetic the model would have had, because they

@@ -1,4 +1,4 @@
-"""What people see: log lines, a progress bar on a terminal, tables."""
+"""Terminal output: log lines, a progress bar, tables."""
 
 import json
 import logging

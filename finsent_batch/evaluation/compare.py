@@ -1,4 +1,4 @@
-"""The story of `compare`: two models on the same headlines, labelled or not."""
+"""Compare two models on the same headlines, labelled or not."""
 
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path

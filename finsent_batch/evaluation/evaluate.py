@@ -1,4 +1,4 @@
-"""The story of `evaluate`: a model against labelled data, alone or beside another."""
+"""Evaluate a model on labelled data, alone or beside another."""
 
 import json
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What a model says of headlines at hand, through the scorer that `score` uses, store aside."""
+"""Predict headlines with the scorer that `score` uses, without the store."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

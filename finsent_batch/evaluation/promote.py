@@ -1,4 +1,4 @@
-"""Promoting a model to a store's default when it passes its gates, and rolling it back."""
+"""Promote a model to a store's default when it passes its gates, and roll it back."""
 
 import json
 import tempfile

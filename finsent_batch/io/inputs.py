@@ -1,4 +1,4 @@
-"""What `score INPUT -o OUTPUT` means: pairs of one input table and one output each."""
+"""Resolve `score INPUT -o OUTPUT` into pairs of one input table and one output each."""
 
 import glob
 import os

@@ -1,4 +1,4 @@
-"""Inputs in an object store: copied here for the run, and kept in its books by their address.
+"""Inputs in an object store: copied here for the run, and recorded by their address.
 
 pyarrow's S3 client reads them; credentials, region and endpoint come from where
 every AWS tool looks for them (AWS_ACCESS_KEY_ID, AWS_PROFILE, AWS_ENDPOINT_URL …).

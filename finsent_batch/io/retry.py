@@ -1,4 +1,4 @@
-"""Waiting for what others hold: a locked store, a table file that somebody reads."""
+"""Retry while another process holds a file: a locked store, a table file being read."""
 
 import time
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Headlines that are the same but for their writing, within and across splits."""
+"""Find headlines that differ only in case, spacing or punctuation, within and across splits."""
 
 import re
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What an epoch of training sees: rows, their targets and their weights."""
+"""The training mixture: the rows of an epoch, their targets and their weights."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What training begins with: its splits, checked, and an output folder that is free."""
+"""Read the split folders that `prepare` made, and check them for training."""
 
 import hashlib
 import json

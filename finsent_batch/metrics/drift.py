@@ -1,4 +1,4 @@
-"""How far a distribution has moved from an earlier one."""
+"""Measure how far a distribution has moved from an earlier one."""
 
 from collections.abc import Sequence
 from typing import Final

@@ -1,4 +1,4 @@
-"""Two models, or two annotators, on the same rows."""
+"""Compare two models, or two annotators, on the same rows."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Which files of a folder decide a model's answers, and how to see that they changed."""
+"""Find the files of a folder that decide a model's answers, and notice when they change."""
 
 import stat
 from dataclasses import dataclass

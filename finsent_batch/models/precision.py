@@ -1,4 +1,4 @@
-"""Which arithmetic a model's weights run in, by machine and by what was asked."""
+"""Choose the precision that a model's weights run in, by machine and by request."""
 
 from ..errors import UnavailableError, UsageError
 from ..hardware import cpu_flags, gpu_capability, gpu_memory

@@ -1,4 +1,4 @@
-"""What a run would do and how long it would take, without doing it."""
+"""Estimate what a run would do and how long it would take, without doing it."""
 
 import json
 import tempfile

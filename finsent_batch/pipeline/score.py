@@ -1,4 +1,4 @@
-"""The story of a `score` run: plan, score what is missing, publish."""
+"""Run `score`: plan, score what is missing, publish."""
 
 import logging
 import time

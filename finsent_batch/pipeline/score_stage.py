@@ -1,4 +1,4 @@
-"""The middle stage of a run: the engine chosen, the model loaded, what is missing scored."""
+"""The middle stage of a run: choose the engine, load the model, score what is missing."""
 
 import logging
 import time

@@ -1,4 +1,4 @@
-"""What there is to say about a run: its books in the store, and the rows it published."""
+"""The data of a run report: the run's record in the store, and the rows it published."""
 
 import json
 from collections.abc import Sequence

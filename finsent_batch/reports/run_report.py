@@ -1,4 +1,4 @@
-"""The story of `report`: one run, measured, judged by gates and written."""
+"""Report on one run: measure it, check the gates, write the page."""
 
 import json
 from collections.abc import Sequence

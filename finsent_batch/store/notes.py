@@ -1,4 +1,4 @@
-"""What has to be said beside a number: rows it leaves out, takes by a guess or counts twice."""
+"""Notes beside a number: rows that it leaves out, guesses or counts twice."""
 
 from collections import Counter
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Whether a store is sound: every block readable, what it says consistent."""
+"""Verify a store: every block readable, its tables consistent."""
 
 import os
 

@@ -1,1 +1,1 @@
-"""Who runs the scorer: this process or Ray."""
+"""Engines that run the scorer: this process or Ray."""

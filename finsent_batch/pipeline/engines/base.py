@@ -1,4 +1,4 @@
-"""What every engine does: scores committed to the store every few seconds."""
+"""What every engine shares: commit scores to the store every few seconds."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

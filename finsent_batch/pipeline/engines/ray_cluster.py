@@ -1,4 +1,4 @@
-"""Ray as this program uses it: quiet, started here or joined, and left behind clean."""
+"""Start Ray here or join a cluster, quietly, and leave nothing behind."""
 
 import fcntl
 import importlib.util

@@ -1,4 +1,4 @@
-"""What actors give, read in a thread of its own, and left behind without one that asks Ray."""
+"""Read the actors' results in a thread of its own, so that a stop need not wait for Ray."""
 
 import logging
 import queue
