@@ -14,9 +14,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import os
-import shutil
+import subprocess
 import sys
 import tempfile
 import traceback
@@ -87,6 +86,16 @@ CHANGES: dict[str, dict[str, Any]] = {
     "bamba": {"mamba_n_heads": 8, "mamba_d_head": 16, "attn_layer_indices": [1]},
     "gpt_neo": {"attention_types": [[["global", "local"], 1]]},
     "led": {"attention_window": [8, 8]},
+    "deepseek_v2": {"n_group": 1, "topk_group": 1},
+    "jamba": {"attn_layer_period": 2, "attn_layer_offset": 1},
+    "granitemoehybrid": {"layer_types": ["mamba", "attention"]},
+    "recurrent_gemma": {"block_types": ["recurrent", "attention"]},
+    "t5": {"decoder_start_token_id": 0},
+    "mt5": {"decoder_start_token_id": 0},
+    "umt5": {"decoder_start_token_id": 0},
+    "dots1": {"n_routed_experts": 4},
+    "nemotron": {"num_key_value_heads": 2},
+    **{name: {"head_dim": 16} for name in ("ministral", "hunyuan_v1_dense", "hunyuan_v1_moe")},
 }
 
 
@@ -127,8 +136,8 @@ def shrunk(config: Any, vocabulary: int, family: str) -> Any:
     return type(config)(**options)
 
 
-def save_tokenizer(folder: Path) -> int:
-    """Train a byte-level BPE on the headlines and the prompt; gives its size."""
+def save_tokenizer(folder: Path, kind: str) -> int:
+    """Train a byte-level BPE on the headlines and the label words; gives its size."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -144,7 +153,8 @@ def save_tokenizer(folder: Path) -> int:
     )
     tokenizer.train_from_iterator([*HEADLINES, words] * 20, trainer)
     tokenizer.post_processor = processors.TemplateProcessing(
-        single="<s> $A", special_tokens=[("<s>", 1)]
+        single="<s> $A" if kind == "causal" else "<s> $A </s>",
+        special_tokens=[("<s>", 1), ("</s>", 2)],
     )
     PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, pad_token="<pad>", bos_token="<s>", eos_token="</s>"
@@ -157,7 +167,7 @@ def build(folder: Path, kind: str, family: str) -> None:
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification
 
-    size = save_tokenizer(folder)
+    size = save_tokenizer(folder, kind)
     config = shrunk(AutoConfig.for_model(family), size, family)
     if kind == "classifier":
         config.id2label = LABELS
@@ -262,33 +272,26 @@ def families(kind: str) -> list[str]:
     return sorted(names[kind])
 
 
-def _child(kind: str, family: str, pipe: Any) -> None:
-    folder = Path(tempfile.mkdtemp(prefix="families-"))
-    sink = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(sink, 2)
-    try:
-        pipe.send(asdict(examine(kind, family, folder)))
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
 def run(kind: str, family: str) -> Finding:
     """Examine a family in a process of its own, which may crash or hang."""
-    context = multiprocessing.get_context("fork")
-    mine, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_child, args=(kind, family, theirs))
-    process.start()
-    theirs.close()
+    command = [sys.executable, __file__, "--one", kind, family]
     try:
-        if mine.poll(TIMEOUT):
-            return Finding(**mine.recv())
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+        return Finding(**json.loads(done.stdout.splitlines()[-1]))
+    except subprocess.TimeoutExpired:
         note = f"more than {TIMEOUT} s"
-    except EOFError:
+    except (IndexError, ValueError):
         note = "the process ended"
-    finally:
-        process.kill()
-        process.join()
     return Finding(kind=kind, family=family, result="TRACEBACK", note=note)
+
+
+def one(kind: str, family: str) -> None:
+    """Examine a family and print the finding as JSON."""
+    import torch
+
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory(prefix="families-") as folder:
+        print(json.dumps(asdict(examine(kind, family, Path(folder)))))
 
 
 def markdown(found: list[Finding]) -> str:
@@ -317,10 +320,11 @@ def main() -> None:
     parser.add_argument("--write", type=Path, help="Put the tables between the marks in this file.")
     parser.add_argument("--json", type=Path, help="Write every finding there, too.")
     parser.add_argument("--jobs", type=int, default=1, help="Families at a time.")
+    parser.add_argument("--one", nargs=2, metavar=("KIND", "FAMILY"), help=argparse.SUPPRESS)
     options = parser.parse_args()
-    import torch
-
-    torch.set_num_threads(1)
+    if options.one:
+        one(*options.one)
+        return
     asked = [
         (kind, family)
         for kind in ([options.kind] if options.kind else ["causal", "classifier"])

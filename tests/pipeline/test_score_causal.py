@@ -180,7 +180,7 @@ def test_an_adapter_trained_on_another_base_is_refused(run, feed, adapter, causa
     ("changes", "said"),
     [
         ({"label_token_ids": [7, 8, 9]}, "was trained with label tokens [7, 8, 9], the tokenizer"),
-        ({"prompt": DEFAULT_PROMPT.to_card() | {"version": 2}}, "has version 2, this version of "),
+        ({"prompt": DEFAULT_PROMPT.to_card() | {"version": 3}}, "has version 3, this version of "),
         ({"prompt": None}, "names no prompt"),
         ({"quantisation": "int4"}, "has quantisation 'int4'"),
         ({"temperature": 0}, "must be above 0"),
@@ -203,11 +203,6 @@ def test_label_words_that_begin_alike_are_refused(run, feed, adapter, causal_bas
     write_card(adapter, causal_base(), prompt=prompt, label_token_ids=None)
     said = refused(run, 78, "--model", adapter)
     assert "do not begin with different tokens ('xbad' → " in said
-
-
-def test_an_adapter_without_finsent_json_is_refused(run, feed, adapter):
-    (adapter / "finsent.json").unlink()
-    assert "train it with finsent-batch train" in refused(run, 78, "--model", adapter)
 
 
 def test_an_adapter_that_lacks_keys_is_refused(run, feed, adapter):

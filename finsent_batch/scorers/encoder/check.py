@@ -65,7 +65,10 @@ def _read_last_position(model: Any) -> None:
 
 
 def _check_vocabulary(spec: ModelSpec, model: Any, tokens: TextTokens) -> None:
-    rows = model.get_input_embeddings().num_embeddings
+    try:
+        rows = model.get_input_embeddings().num_embeddings
+    except (NotImplementedError, AttributeError):
+        return  # its embeddings are no table of tokens
     added = set(tokens.whole.added_tokens_decoder)
     largest = max((i for i in tokens.whole.get_vocab().values() if i not in added), default=0)
     if largest >= rows:
