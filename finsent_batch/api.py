@@ -1,129 +1,126 @@
-"""The Python API over frames: what `score` and `query` do, without files."""
+"""The Python API over frames: what `score` does, without files."""
 
 import tempfile
+import threading
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, overload
+from typing import Any, Self
 
-import polars as pl
 import pyarrow as pa
 
-from .config import ScoreConfig, StoreConfig
+from .config import PROMOTED_MODEL, ModelConfig, ScoreConfig, StoreConfig
+from .errors import UsageError
+from .frames import Frame, to_arrow
 from .io.arrow import ArrowSink, ArrowSource
+from .io.result_columns import RESULT_SCHEMA
+from .models.spec import ResolvedModel
 from .pipeline.score import execute, open_run
 from .pipeline.tasks import make_task
 from .progress import StopRequest, no_progress
-from .queries.run import run_query_arrow, run_sql, to_polars
+from .python_messages import python_face
+from .scorers.base import Scorer as LoadedModel
 
 
-def score_frame(
-    frame: pl.DataFrame,
-    *,
-    text_column: str | None = None,
-    model: str | None = None,
-    store: Path | str | None = None,
-    replace_columns: bool = False,
-) -> pl.DataFrame:
-    """Return the frame with the nine result columns after its own; rows and order stay.
+class Scorer:
+    """A model that stays loaded between calls of `score_frame`.
 
-    `store` names the DuckDB file that keeps the scores; without it nothing is
-    kept. `text_column` defaults as for the command.
-
-    Raises:
-        FinsentError: anything expected that prevents it.
+    The store is open during a call only: others may use it in between. If the model's files
+    change, or another one is promoted, the next call loads what is there then. Calls from
+    several threads wait for each other.
     """
-    config = ScoreConfig(
-        input="memory",
-        text_column=text_column,
-        engine="local",
-        replace_columns=replace_columns,
-    )
-    if model is not None:
-        config = replace(config, model=replace(config.model, model=model))
-    with tempfile.TemporaryDirectory() as scratch:
-        path = Path(store) if store is not None else Path(scratch) / "store.duckdb"
-        config = replace(config, store=StoreConfig(path=path))
-        source, sink = ArrowSource(frame.to_arrow()), ArrowSink()
+
+    @python_face
+    def __init__(
+        self,
+        model: Path | str = PROMOTED_MODEL,
+        *,
+        store: Path | str | None = None,
+        device: str = "auto",
+        weights: str = "auto",
+        max_batch_tokens: int | None = None,
+    ) -> None:
+        """Say what scores; it is loaded by the first call that has something to score.
+
+        `model`, `device`, `weights` and `max_batch_tokens` are as in `ModelConfig`. `store` names
+        the DuckDB file that keeps the scores; without it they are kept until `close`.
+
+        Raises:
+            TypeError: an argument of another type.
+        """
+        scorer = ModelConfig(
+            model=model,  # type: ignore[arg-type]
+            device=device,
+            weights=weights,
+            max_batch_tokens=max_batch_tokens,
+        )
+        self._scratch = None if store is not None else tempfile.TemporaryDirectory()
+        path: Any = Path(self._scratch.name) / "store.duckdb" if self._scratch else store
+        self._config = ScoreConfig(
+            input="memory", engine="local", model=scorer, store=StoreConfig(path=path)
+        )
+        self._loaded: tuple[ResolvedModel, LoadedModel] | None = None
+        self._turn = threading.Lock()
+        self._closed = False
+
+    @python_face
+    def score_frame(
+        self, frame: Frame, *, text_column: str | None = None, replace_columns: bool = False
+    ) -> Frame:
+        """Return the frame with the nine result columns after its own; see `fb.score_frame`."""
+        config = replace(self._config, text_column=text_column, replace_columns=replace_columns)
+        table, added = to_arrow(frame)
+        with self._turn:
+            if self._closed:
+                raise UsageError("this Scorer is closed: make another one")
+            scored = self._score(config, table)
+        result: Frame = added(scored, RESULT_SCHEMA.names)
+        return result
+
+    def _score(self, config: ScoreConfig, table: pa.Table) -> pa.Table:
+        source, sink = ArrowSource(table), ArrowSink()
         with open_run(config, no_progress, StopRequest()) as run:
+            if self._loaded is not None and self._loaded[0] == run.model:
+                run.scorer = self._loaded[1]
             run.tasks = [make_task(source, sink, config, "the frame")]
             run.summary.output = "memory"
             execute(run)
-    scored = pl.from_arrow(sink.result)
-    assert isinstance(scored, pl.DataFrame)
-    return scored
+            if run.scorer is not None:
+                self._loaded = run.model, run.scorer
+        assert sink.result is not None
+        return sink.result
+
+    def close(self) -> None:
+        """Let go of the model, and of the scores if no store keeps them."""
+        with self._turn:
+            self._closed, self._loaded = True, None
+            if self._scratch is not None:
+                self._scratch.cleanup()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
-@overload
-def query(
-    name: str,
+def score_frame(
+    frame: Frame,
     *,
-    store: Path | str | None = ...,
-    published: str | None = ...,
-    frame: Literal["polars"] = ...,
-    **parameters: object,
-) -> pl.DataFrame: ...
-
-
-@overload
-def query(
-    name: str,
-    *,
-    store: Path | str | None = ...,
-    published: str | None = ...,
-    frame: Literal["arrow"],
-    **parameters: object,
-) -> pa.Table: ...
-
-
-def query(
-    name: str,
-    *,
+    text_column: str | None = None,
+    model: Path | str = PROMOTED_MODEL,
     store: Path | str | None = None,
-    published: str | None = None,
-    frame: Literal["polars", "arrow"] = "polars",
-    **parameters: object,
-) -> "pl.DataFrame | pa.Table":
-    """Run one of the packaged queries; return its rows as a polars frame or an Arrow table.
+    replace_columns: bool = False,
+) -> Frame:
+    """Return the frame with the nine result columns after its own; rows and order stay.
 
-    Parameters are those of the query's header; see `queries.run_query`.
+    `frame` is a DataFrame or LazyFrame of polars, a DataFrame of pandas or a Table of pyarrow;
+    the result is of the same kind. `store` names the DuckDB file that keeps the scores; without
+    it nothing is kept. `text_column` defaults as for the command. The model is loaded anew by
+    each call: for several, make a `Scorer`.
+
+    Raises:
+        TypeError: another kind of frame, or an argument of another type.
+        FinsentError: anything expected that prevents it.
     """
-    pairs = [(key, str(value)) for key, value in parameters.items()]
-    config = _store_config(store)
-    table = run_query_arrow(name, config, parameters=pairs, published=published)
-    return table if frame == "arrow" else to_polars(table)
-
-
-@overload
-def query_sql(
-    statement: str,
-    *,
-    store: Path | str | None = ...,
-    published: str | None = ...,
-    frame: Literal["polars"] = ...,
-) -> pl.DataFrame: ...
-
-
-@overload
-def query_sql(
-    statement: str,
-    *,
-    store: Path | str | None = ...,
-    published: str | None = ...,
-    frame: Literal["arrow"],
-) -> pa.Table: ...
-
-
-def query_sql(
-    statement: str,
-    *,
-    store: Path | str | None = None,
-    published: str | None = None,
-    frame: Literal["polars", "arrow"] = "polars",
-) -> "pl.DataFrame | pa.Table":
-    """Run one SELECT over the store's tables and views; see `queries.run_sql`."""
-    table = run_sql(statement, _store_config(store), published=published)
-    return table if frame == "arrow" else to_polars(table)
-
-
-def _store_config(store: Path | str | None) -> StoreConfig:
-    return StoreConfig() if store is None else StoreConfig(path=Path(store))
+    with Scorer(model, store=store) as scorer:
+        return scorer.score_frame(frame, text_column=text_column, replace_columns=replace_columns)

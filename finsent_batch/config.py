@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from .settings import Settings
+
 DEFAULT_STORE: Final = Path("finsent.duckdb")
 DEFAULT_MODEL: Final = "mini"
 PROMOTED_MODEL: Final = "promoted"
@@ -31,7 +33,7 @@ DATE_COLUMNS: Final = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class StoreConfig:
+class StoreConfig(Settings):
     """Where scores are kept and how much memory planning and publishing may take."""
 
     path: Path = DEFAULT_STORE
@@ -42,7 +44,7 @@ class StoreConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelConfig:
+class ModelConfig(Settings):
     """Which model scores, on what, in which arithmetic."""
 
     model: str = PROMOTED_MODEL
@@ -60,7 +62,7 @@ class ModelConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScoreConfig:
+class ScoreConfig(Settings):
     """One `score` run."""
 
     input: str
@@ -116,7 +118,7 @@ class ScoreConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LabelledFormat:
+class LabelledFormat(Settings):
     """How to read a labelled file; None leaves it to the file's own layout."""
 
     text_column: str | None = None
@@ -132,7 +134,7 @@ class LabelledFormat:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PrepareConfig:
+class PrepareConfig(Settings):
     """Labelled data in, train/valid/test out."""
 
     sources: tuple[Path, ...]
@@ -150,7 +152,7 @@ class PrepareConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateConfig:
+class EvaluateConfig(Settings):
     """Accuracy of a model on labelled data, alone or beside another."""
 
     data: Path
@@ -164,7 +166,7 @@ class EvaluateConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CompareConfig:
+class CompareConfig(Settings):
     """Two models on the same headlines, labelled or not."""
 
     data: Path
@@ -184,7 +186,7 @@ class CompareConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PromoteConfig:
+class PromoteConfig(Settings):
     """A model to become a store's default, if it passes its gates."""
 
     model: ModelConfig
@@ -197,7 +199,17 @@ class PromoteConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReportConfig:
+class MergeConfig(Settings):
+    """An adapter to fold into its base."""
+
+    model: ModelConfig
+    """The adapter of a causal model."""
+    output: Path
+    overwrite: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportConfig(Settings):
     """A report on one run."""
 
     store: StoreConfig = field(default_factory=StoreConfig)

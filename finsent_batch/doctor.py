@@ -1,10 +1,12 @@
 """Diagnose what this machine can run: every line of `doctor`."""
 
 import importlib.metadata
+import os
 import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from .config import DEFAULT_MODEL, ModelConfig, StoreConfig
@@ -45,11 +47,15 @@ class Check:
     found: str
 
 
-def diagnose(config: StoreConfig, model: str | None = None) -> list[Check]:
+def diagnose(
+    store: StoreConfig | Path | str = StoreConfig.path, model: Path | str | None = None
+) -> list[Check]:
     """Look at Python, CPU, GPU, memory, libraries, the embedded model and the store.
 
     `model` names one more to look at, which is loaded and given a headline.
     """
+    config = store if isinstance(store, StoreConfig) else StoreConfig(path=Path(store))
+    model = None if model is None else os.fspath(model)
     models = [_model(), *_rates(config, DEFAULT_MODEL)]
     if model is not None:
         models += [*_named_model(model), *_rates(config, model)]

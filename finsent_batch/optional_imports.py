@@ -3,6 +3,8 @@
 import contextlib
 import logging
 import sys
+import warnings
+from collections.abc import Iterator
 from typing import Any
 
 from .errors import UnavailableError
@@ -40,3 +42,23 @@ def quiet_bitsandbytes() -> None:
     """Load bitsandbytes, if it is here, before another library does."""
     with contextlib.suppress(UnavailableError):  # not here: nothing to keep quiet
         load_bitsandbytes()
+
+
+@contextlib.contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """Let a model be loaded without reports and warnings of libraries, within the block.
+
+    What is wrong with a model comes as an error; the rest of what transformers, peft and torch
+    say is for those who train.
+    """
+    quiet_bitsandbytes()
+    from transformers.utils import logging as transformers_logging
+
+    level = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        transformers_logging.set_verbosity(level)

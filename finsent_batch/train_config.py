@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
 
+from .settings import Settings
+
 CAUSAL: Final = "causal"
 ENCODER: Final = "encoder"
 _CAUSAL: Final = {"family": CAUSAL}
@@ -15,7 +17,7 @@ _ENCODER: Final = {"family": ENCODER}
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig:
+class TrainConfig(Settings):
     """Fine-tuning of an adapter; names as in transformers and peft.
 
     The values are those the shipped adapter `mini` was trained with; `for_preset`

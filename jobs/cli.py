@@ -9,7 +9,6 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,7 @@ from .doctor import doctor
 from .evaluate import evaluate
 from .merge import merge
 from .models import models
-from .options import Real
+from .options import FiniteFloat, Globals
 from .prepare import prepare
 from .query import query
 from .report import report
@@ -36,15 +35,6 @@ from .score import score
 from .store import store
 from .terminal import set_up_logging
 from .train import train
-
-
-@dataclass(frozen=True, kw_only=True)
-class Globals:
-    """The options before the command."""
-
-    store: StoreConfig
-    log_format: str
-    quiet: bool
 
 
 @contextmanager
@@ -99,7 +89,7 @@ class _Cli(click.Group):
 )
 @click.option(
     "--lock-wait",
-    type=Real(min=0.0),
+    type=FiniteFloat(min=0.0),
     default=StoreConfig.lock_wait,
     metavar="SECONDS",
     help="How long to wait for another run that holds the store.",

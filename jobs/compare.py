@@ -8,7 +8,14 @@ import click
 
 from finsent_batch.config import CompareConfig
 
-from .options import file_path, labelled_options, model_config, model_run_options, take_format
+from .options import (
+    Globals,
+    file_path,
+    labelled_options,
+    model_config,
+    model_run_options,
+    take_format,
+)
 from .terminal import print_table, progress_bar
 
 if TYPE_CHECKING:
@@ -36,7 +43,7 @@ SHOWN_FLIPS = 20
 @labelled_options
 @click.pass_obj
 def compare(
-    obj: Any,
+    obj: Globals,
     /,
     one: str,
     other: str,

@@ -1,17 +1,17 @@
 """`finsent-batch doctor`: what this machine can run."""
 
 import sys
-from typing import Any
 
 import click
 
+from .options import Globals
 from .terminal import print_table
 
 
 @click.command()
 @click.option("--model", help="A model directory or Hub id to check as well.")
 @click.pass_obj
-def doctor(obj: Any, model: str | None) -> None:
+def doctor(obj: Globals, model: str | None) -> None:
     """Show what this machine can run: devices, memory, libraries, model files, store.
 
     Exits 69 if the embedded model, or the one named, cannot run here.

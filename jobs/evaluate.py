@@ -7,7 +7,7 @@ import click
 
 from finsent_batch.config import BASE, EvaluateConfig
 
-from .options import file_path, labelled_options, model_config, model_options, take_format
+from .options import Globals, file_path, labelled_options, model_config, model_options, take_format
 from .terminal import print_table, progress_bar
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 @labelled_options
 @click.pass_obj
 def evaluate(
-    obj: Any,
+    obj: Globals,
     /,
     model: str,
     data: Path,

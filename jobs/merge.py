@@ -1,8 +1,11 @@
 """`finsent-batch merge`: merge an adapter into a dense checkpoint."""
 
 from pathlib import Path
+from typing import Any
 
 import click
+
+from finsent_batch.config import MergeConfig, ModelConfig
 
 from .options import file_path, with_foreign_options
 from .terminal import counted
@@ -19,7 +22,7 @@ from .terminal import counted
 )
 @click.option("--overwrite", is_flag=True, default=False, help="Replace a model in the folder.")
 @with_foreign_options
-def merge(model: str, output: Path, overwrite: bool, **options: str | None) -> None:
+def merge(model: str, output: Path, overwrite: bool, **options: Any) -> None:
     """Merge the adapter in MODEL_DIR into its causal base, as a dense checkpoint.
 
     The adapter is merged into the weights it was trained on (for a 4-bit base:
@@ -32,6 +35,9 @@ def merge(model: str, output: Path, overwrite: bool, **options: str | None) -> N
     """
     from finsent_batch.training.merge import merge as run_merge
 
-    files = run_merge(model, output, overwrite=overwrite, **options)
+    config = MergeConfig(
+        model=ModelConfig(model=model, **options), output=output, overwrite=overwrite
+    )
+    files = run_merge(config)
     size = sum(file.stat().st_size for file in files) / 1e9
     click.echo(f"wrote {counted(len(files), 'weight file')}, {size:.2f} GB, to {output}")

@@ -7,7 +7,14 @@ import click
 
 from finsent_batch.config import PromoteConfig
 
-from .options import file_path, labelled_options, model_config, model_run_options, take_format
+from .options import (
+    Globals,
+    file_path,
+    labelled_options,
+    model_config,
+    model_run_options,
+    take_format,
+)
 from .terminal import print_table, progress_bar
 
 
@@ -45,7 +52,7 @@ def models(ctx: click.Context) -> None:
 @labelled_options
 @click.pass_obj
 def promote(
-    obj: Any,
+    obj: Globals,
     /,
     model: str,
     data: Path,
@@ -79,7 +86,7 @@ def promote(
 
 @models.command()
 @click.pass_obj
-def rollback(obj: Any) -> None:
+def rollback(obj: Globals) -> None:
     """Withdraw the last promotion; the model before it becomes the default again.
 
     \b

@@ -3,17 +3,33 @@
 import math
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from finsent_batch.config import DEFAULT_MODEL, PROMOTED_MODEL, LabelledFormat, ModelConfig
+from finsent_batch.config import (
+    DEFAULT_MODEL,
+    PROMOTED_MODEL,
+    LabelledFormat,
+    ModelConfig,
+    StoreConfig,
+)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class Real(click.FloatRange):
+@dataclass(frozen=True, kw_only=True)
+class Globals:
+    """The options before the command."""
+
+    store: StoreConfig
+    log_format: str
+    quiet: bool
+
+
+class FiniteFloat(click.FloatRange):
     """A number in a range; NaN, which is beyond no bound, is refused."""
 
     def convert(

@@ -7,7 +7,7 @@ import click
 
 from finsent_batch.config import PrepareConfig
 
-from .options import Real, file_path, labelled_options, take_format
+from .options import FiniteFloat, file_path, labelled_options, take_format
 from .terminal import print_table
 
 
@@ -31,13 +31,13 @@ from .terminal import print_table
 )
 @click.option(
     "--valid-size",
-    type=Real(0, 0.5),
+    type=FiniteFloat(0, 0.5),
     default=PrepareConfig.valid_size,
     help="Share of the rows for validation; recipe clean only.",
 )
 @click.option(
     "--test-size",
-    type=Real(0, 0.5),
+    type=FiniteFloat(0, 0.5),
     default=PrepareConfig.test_size,
     help="Share of the rows for testing; recipe clean only.",
 )

@@ -2,14 +2,14 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 from click.core import ParameterSource
 
 from finsent_batch.errors import ParameterError
 
-from .options import file_path, parse_pairs
+from .options import Globals, file_path, parse_pairs
 from .terminal import print_table
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ FORMATS = ("table", *FILE_FORMATS)
 @click.option("-o", "--output", type=file_path(), help="Write to a file instead of printing.")
 @click.pass_obj
 def query(
-    obj: Any,
+    obj: Globals,
     /,
     name: str | None,
     params: tuple[str, ...],
@@ -66,7 +66,7 @@ def query(
     if statement is not None and (name is not None or params):
         raise click.UsageError("--sql is a query by itself: leave out NAME and --param")
     if statement is None and name is None:
-        if _said():
+        if _has_explicit_options():
             raise click.UsageError("name a query, or write one with --sql: query alone lists them")
         _list_queries()
         return
@@ -86,7 +86,7 @@ def query(
     _emit(frame, chosen, output)
 
 
-def _said() -> bool:
+def _has_explicit_options() -> bool:
     """Return whether some option was given on the command line, not by file or environment."""
     context = click.get_current_context()
     return any(

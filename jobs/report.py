@@ -7,7 +7,7 @@ import click
 
 from finsent_batch.config import ReportConfig
 
-from .options import file_path
+from .options import Globals, file_path
 
 
 @click.command()
@@ -42,7 +42,7 @@ from .options import file_path
     help="Column of the publication time.  [default: first of published_at, date, time]",
 )
 @click.pass_obj
-def report(obj: Any, /, output: Path | None, **options: Any) -> None:
+def report(obj: Globals, /, output: Path | None, **options: Any) -> None:
     """Write a report on a run: labels, confidence, drift, strongest headlines, reuse.
 
     The HTML file is self-contained: it needs no other files and no network.

@@ -1,9 +1,8 @@
 """`finsent-batch runs`: list the runs in the store."""
 
-from typing import Any
-
 import click
 
+from .options import Globals
 from .terminal import print_table
 
 
@@ -12,7 +11,7 @@ from .terminal import print_table
     "--limit", type=click.IntRange(min=1), default=20, help="How many runs, latest first."
 )
 @click.pass_obj
-def runs(obj: Any, limit: int) -> None:
+def runs(obj: Globals, limit: int) -> None:
     """List the runs in the store, latest first.
 
     \b

@@ -8,7 +8,7 @@ import click
 from finsent_batch.config import ScoreConfig
 from finsent_batch.errors import FinsentError
 
-from .options import Real, dialect_options, file_path, model_config, model_options
+from .options import FiniteFloat, Globals, dialect_options, file_path, model_config, model_options
 from .score_text import describe, describe_plan
 from .terminal import progress_bar, stop_on_signals
 
@@ -97,7 +97,7 @@ from .terminal import progress_bar, stop_on_signals
 @dialect_options
 @click.option(
     "--min-confidence",
-    type=Real(min=0.0, max=1.0, min_open=True),
+    type=FiniteFloat(min=0.0, max=1.0, min_open=True),
     help="Add sentiment_confident: the label if its probability is at least this, else NULL.",
 )
 @click.option(
@@ -107,13 +107,13 @@ from .terminal import progress_bar, stop_on_signals
 )
 @click.option(
     "--commit-seconds",
-    type=Real(min=0.0),
+    type=FiniteFloat(min=0.0),
     default=ScoreConfig.commit_seconds,
     help="Commit scores this often: the most that a killed run can lose.",
 )
 @click.option(
     "--publish-wait",
-    type=Real(min=0.0),
+    type=FiniteFloat(min=0.0),
     default=ScoreConfig.publish_wait,
     metavar="SECONDS",
     help="How long to wait for an output that another process has open.",
@@ -136,7 +136,7 @@ from .terminal import progress_bar, stop_on_signals
 )
 @click.pass_obj
 def score(
-    obj: Any,
+    obj: Globals,
     /,
     dry_run: bool,
     summary_format: str,

@@ -1,11 +1,10 @@
 """`finsent-batch store`: look after the store."""
 
 from pathlib import Path
-from typing import Any
 
 import click
 
-from .options import file_path
+from .options import Globals, file_path
 from .terminal import counted
 
 
@@ -17,7 +16,7 @@ def store() -> None:
 
 @store.command()
 @click.pass_obj
-def verify(obj: Any) -> None:
+def verify(obj: Globals) -> None:
     """Read the whole store and check that its tables agree.
 
     \b
@@ -38,7 +37,7 @@ def verify(obj: Any) -> None:
     "[default: delete nothing]",
 )
 @click.pass_obj
-def compact(obj: Any, keep_runs: int | None) -> None:
+def compact(obj: Globals, keep_runs: int | None) -> None:
     """Rewrite the store without the space of deleted rows; all or nothing.
 
     Published outputs stay, and the store still knows them. A headline whose score
@@ -64,7 +63,7 @@ def compact(obj: Any, keep_runs: int | None) -> None:
     "-o", "--output", type=file_path(dir_okay=True), required=True, help="New folder to write."
 )
 @click.pass_obj
-def export(obj: Any, output: Path) -> None:
+def export(obj: Globals, output: Path) -> None:
     """Write the store's tables to a folder as Parquet, to keep or to import elsewhere.
 
     \b
@@ -83,7 +82,7 @@ def export(obj: Any, output: Path) -> None:
 @store.command("import")
 @click.argument("folder", type=file_path(dir_okay=True))
 @click.pass_obj
-def import_(obj: Any, folder: Path) -> None:
+def import_(obj: Globals, folder: Path) -> None:
     """Add to the store what the export in FOLDER has and the store lacks.
 
     \b
@@ -105,7 +104,7 @@ def import_(obj: Any, folder: Path) -> None:
 @store.command()
 @click.argument("input", metavar="INPUT")
 @click.pass_obj
-def forget(obj: Any, input: str) -> None:
+def forget(obj: Globals, input: str) -> None:
     """Leave the rows of INPUT out of queries and views, for example of a night that came twice.
 
     Its outputs and scores stay. Scoring it again counts it again. INPUT is the path

@@ -16,7 +16,7 @@ from finsent_batch.train_config import (
     settings_of,
 )
 
-from .options import Real, file_path
+from .options import FiniteFloat, Globals, file_path
 from .terminal import print_table, progress_bar, stop_on_signals
 
 Command = Callable[..., Any]
@@ -50,8 +50,9 @@ def _whose(name: str) -> str:
 
 
 _SETTINGS = (
-    _setting("learning_rate", Real(min=0, min_open=True), "Learning rate at its peak."),
-    _setting("num_train_epochs", Real(min=0, min_open=True), "Passes over the training rows."),
+    _setting("learning_rate", FiniteFloat(min=0, min_open=True), "Learning rate at its peak."),
+    _setting("num_train_epochs", FiniteFloat(min=0, min_open=True),
+             "Passes over the training rows."),
     _setting("per_device_train_batch_size", click.IntRange(min=1),
              "Rows in one forward and backward pass on one device."),
     _setting("gradient_accumulation_steps", click.IntRange(min=1),
@@ -65,18 +66,18 @@ _SETTINGS = (
     _setting("lr_scheduler_type",
              click.Choice(["cosine", "linear", "constant", "constant_with_warmup"]),
              "How the learning rate changes after the warm-up."),
-    _setting("warmup_ratio", Real(0, 1), "Share of the steps during which the rate rises."),
+    _setting("warmup_ratio", FiniteFloat(0, 1), "Share of the steps during which the rate rises."),
     _setting("optim", click.Choice(["auto", "adamw_torch", "adamw_torch_fused",
                                     "paged_adamw_32bit", "paged_adamw_8bit"]),
              "Optimizer; auto: paged_adamw_32bit for a 4-bit base on CUDA."),
-    _setting("weight_decay", Real(min=0), "Weight decay of AdamW."),
-    _setting("max_grad_norm", Real(min=0), "Gradients are clipped to this norm."),
-    _setting("label_smoothing_factor", Real(0, 1), "Probability taken from the true label."),
-    _setting("ema_decay", Real(0, 1),
+    _setting("weight_decay", FiniteFloat(min=0), "Weight decay of AdamW."),
+    _setting("max_grad_norm", FiniteFloat(min=0), "Gradients are clipped to this norm."),
+    _setting("label_smoothing_factor", FiniteFloat(0, 1), "Probability taken from the true label."),
+    _setting("ema_decay", FiniteFloat(0, 1),
              "Keep a running mean of the weights with this decay; 0 keeps the last weights."),
     _setting("lora_r", click.IntRange(min=1), "Rank of the adapter."),
     _setting("lora_alpha", click.IntRange(min=1), "Scale of the adapter: alpha / r."),
-    _setting("lora_dropout", Real(0, 1, max_open=True), "Dropout before the adapter."),
+    _setting("lora_dropout", FiniteFloat(0, 1, max_open=True), "Dropout before the adapter."),
     _setting("target_modules", str,
              "Layers that get an adapter, such as q_proj,v_proj."),
     _setting("class_weights", click.Choice(["none", "balanced", "sqrt"]),
@@ -87,9 +88,9 @@ _SETTINGS = (
              "How many times an epoch contains the first folder's rows."),
     _setting("repeat_labelled", click.IntRange(min=1),
              "How often an epoch shows the labelled rows, beside soft labels."),
-    _setting("soft_weight", Real(0, 1),
+    _setting("soft_weight", FiniteFloat(0, 1),
              "Teachers' share in the target of a labelled row that they answered."),
-    _setting("soft_neutral_share", Real(0, 1),
+    _setting("soft_neutral_share", FiniteFloat(0, 1),
              "Share of confidently neutral headlines that soft labels keep."),
     _setting("soft_text_column", str, "Headline column of the soft labels."),
     _setting("max_length", click.IntRange(min=8),
@@ -173,7 +174,7 @@ def _shown(value: object) -> str:
 @click.option("--show-config", is_flag=True, default=False, help="Print all settings and exit.")
 @click.pass_obj
 def train(
-    obj: Any, /, data: tuple[Path, ...], preset: str, show_config: bool, **options: Any
+    obj: Globals, /, data: tuple[Path, ...], preset: str, show_config: bool, **options: Any
 ) -> None:
     """Fine-tune a LoRA adapter on the folders that prepare made.
 

@@ -14,14 +14,15 @@ ROOT = Path(__file__).parent.parent
 FLOORS = (
     {"jobs"},
     {"__init__"},
-    {"api", "doctor"},
+    {"api", "doctor", "query_api"},
     {"pipeline", "training", "evaluation"},
     {"scorers", "reports"},
     {"models", "queries"},
     {"store", "labelled"},
     {"io", "metrics"},
-    {"hardware", "optional_imports", "progress"},
+    {"frames", "hardware", "optional_imports", "progress", "python_messages"},
     {"arrays", "config", "errors", "failpoints", "headlines", "labels", "train_config", "version"},
+    {"settings"},
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 LARGEST_FOLDER = 20

@@ -9,6 +9,7 @@ from ..io.columns import NewsColumns
 from ..io.text.staged import BadRow
 from ..models.spec import ResolvedModel
 from ..progress import Progress, StopRequest
+from ..scorers.base import Scorer
 from ..store.store import Store
 from .news_times import NewsTimes
 from .summary import Summary
@@ -47,6 +48,8 @@ class ScoreRun:
     progress: Progress
     stop: StopRequest
     tasks: list[ScoreTask] = field(default_factory=list)
+    scorer: Scorer | None = None
+    """The model once it is loaded here, or from an earlier run; actors on Ray load their own."""
 
     def log(self, stage: str, done: str, **counts: int) -> None:
         """Log what a stage has done; only counts, never a headline."""

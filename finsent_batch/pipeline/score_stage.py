@@ -11,6 +11,7 @@ from ..hardware import gpu_count
 from ..models.directory import portable
 from ..models.registry import keep_near_tie, near_tie
 from ..progress import Progress
+from ..scorers.base import Scorer
 from ..scorers.load import load_scorer
 from .engines.base import CommitSettings, EngineResult
 from .engines.local import run_local
@@ -80,16 +81,24 @@ def choose_engine(wanted: str, device: str, address: str | None = None) -> str:
 
 
 def _here(run: ScoreRun, plan: Plan, commit: CommitSettings, progress: Progress) -> EngineResult:
+    if run.scorer is None:
+        run.scorer = _load(run)
+    scorer = run.scorer
+    run.stop.check()
+    run.summary.path = scorer.path
+    with timed(run.summary, "score"):
+        return run_local(run.store, scorer, plan, commit, progress=progress, stop=run.stop)
+
+
+def _load(run: ScoreRun) -> Scorer:
+    """Load the model; what is measured of it while it loads is kept in the store."""
     with timed(run.summary, "load_model"):
         known = near_tie(run.store, run.model.fingerprint)
         scorer = load_scorer(run.model, near_tie=known)
         failpoint("load_model")
         if known is None and scorer.near_tie is not None:
             keep_near_tie(run.store, run.model.fingerprint, scorer.near_tie)
-    run.stop.check()
-    run.summary.path = scorer.path
-    with timed(run.summary, "score"):
-        return run_local(run.store, scorer, plan, commit, progress=progress, stop=run.stop)
+    return scorer
 
 
 def _on_ray(run: ScoreRun, plan: Plan, commit: CommitSettings, progress: Progress) -> EngineResult:

@@ -13,6 +13,7 @@ from .run import ScoreRun, ScoreTask
 
 def settle_tasks(run: ScoreRun) -> None:
     """Settle the times of a run's inputs, and put into its summary what has to be said."""
+    run.store.connection.execute("DROP TABLE IF EXISTS plan.undated")  # of an earlier plan
     for number, task in enumerate(run.tasks):
         task.times = settle_times(run.store, number, task.source, task.columns)
         task.columns = task.times.columns

@@ -1,7 +1,7 @@
 """Load the scorer that a model needs."""
 
 from ..models.spec import CLASSIFIER, ResolvedModel
-from ..optional_imports import quiet_bitsandbytes
+from ..optional_imports import quiet_libraries
 from .base import Scorer
 
 
@@ -14,9 +14,9 @@ def load_scorer(model: ResolvedModel, *, near_tie: float | None = None) -> Score
         TryAgainError: its files are no longer those.
         FinsentError: it cannot be loaded or does not fit together.
     """
-    quiet_bitsandbytes()
     try:
-        return _load(model, near_tie)
+        with quiet_libraries():
+            return _load(model, near_tie)
     finally:
         model.check_unchanged()  # also where half of another model cannot be loaded
 

@@ -14,12 +14,13 @@ import torch
 from safetensors import SafetensorError
 from torch import nn
 
+from ..config import MergeConfig
 from ..errors import CannotCreateError, ConfigError, StorageError
 from ..hardware import resolve_device
 from ..io.paths import check_folder
 from ..models.base_weights import weight_files
 from ..models.config_file import ConfigFile
-from ..models.directory import open_model
+from ..models.directory import open_configured
 from ..models.manifest import CARD_FILE, MODEL_FILES, save_settings
 from ..models.spec import CAUSAL, ModelSpec
 from ..models.weight_files import FileHashes, share_weights
@@ -27,20 +28,11 @@ from ..optional_imports import quiet_bitsandbytes
 from .failures import full_disk
 
 
-def merge(
-    model: str,
-    output: Path,
-    *,
-    overwrite: bool = False,
-    base: str | None = None,
-    prompt: str | None = None,
-    quantisation: str | None = None,
-) -> list[Path]:
+def merge(config: MergeConfig) -> list[Path]:
     """Fold the adapter of a causal model into its base and write a checkpoint.
 
     Returns the weight files written. The folder also gets the tokenizer and a
-    `finsent.json`, so that `score --model` takes it as it took the adapter. `base`, `prompt`
-    and `quantisation` are as in `ModelConfig`.
+    `finsent.json`, so that `score --model` takes it as it took the adapter.
 
     Raises:
         ConfigError: the model is no adapter of a causal base.
@@ -48,13 +40,13 @@ def merge(
         StorageError: the disk is full.
         FinsentError: the model cannot be loaded.
     """
-    spec = open_model(model, base=base, prompt=prompt, quantisation=quantisation)
+    output, spec = config.output, open_configured(config.model)
     if spec.family != CAUSAL or spec.adapter is None:
         raise ConfigError(
-            f"{model} is not an adapter of a causal model, which is what merge needs: "
+            f"{config.model.model} is not an adapter of a causal model, which is what merge needs: "
             "train --preset llama2-7b and peft write them"
         )
-    if any((output / name).exists() for name in MODEL_FILES) and not overwrite:
+    if any((output / name).exists() for name in MODEL_FILES) and not config.overwrite:
         raise CannotCreateError(f"{output} holds a model: use --overwrite or another -o")
     if output.resolve() in (spec.folder.resolve(), spec.base.resolve()):
         raise CannotCreateError(f"{output} is what this merge reads: use another -o")

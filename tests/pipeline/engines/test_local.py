@@ -44,7 +44,7 @@ def score(tmp_path, tiny_model, wordy, monkeypatch):
     pl.DataFrame({"headline": wordy(ROWS)}).write_parquet(file)
 
     def call(on_tokenise=lambda chunk: None, on_score=lambda chunk: None, stop=None):
-        def load(model):
+        def load(model, **_):
             how = {"device": model.device, "weights": model.weights}
             return Watched(model.spec, **how, on_tokenise=on_tokenise, on_score=on_score)
 
