@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from ..arrays import Floats
+from ..arrays import FloatArray
 from ..config import CompareConfig
 from ..errors import BadDataError, UsageError
 from ..io.atomic import frame_bytes, replace_file
@@ -100,12 +100,12 @@ def _read(config: CompareConfig) -> pl.DataFrame:
     return frame if config.limit is None else frame.head(config.limit)
 
 
-def _scores(probabilities: Floats) -> Floats:
+def _scores(probabilities: FloatArray) -> FloatArray:
     """Return P(positive) − P(negative) of each row, shape (n,); NaN where there is no answer."""
     return probabilities[:, LABELS.index("positive")] - probabilities[:, LABELS.index("negative")]
 
 
-def _mean(values: Floats) -> float:
+def _mean(values: FloatArray) -> float:
     there = values[np.isfinite(values)]
     return float(there.mean()) if len(there) else 0.0
 

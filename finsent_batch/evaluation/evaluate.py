@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from ..arrays import Floats, Ints
+from ..arrays import FloatArray, IntArray
 from ..config import BASE, EvaluateConfig, ModelConfig
 from ..errors import BadDataError, CannotCreateError, FinsentError, GateFailedError, UsageError
 from ..io.atomic import frame_bytes
@@ -130,8 +130,8 @@ def _against(config: EvaluateConfig, spec: ModelSpec) -> ModelSpec:
 
 
 def _one(
-    config: ModelConfig, spec: ModelSpec, frame: pl.DataFrame, truth: Ints, progress: Progress
-) -> tuple[dict[str, Any], Floats]:
+    config: ModelConfig, spec: ModelSpec, frame: pl.DataFrame, truth: IntArray, progress: Progress
+) -> tuple[dict[str, Any], FloatArray]:
     model = spec.resolve(config, FileHashes())
     found = predict_headlines(model, frame["headline"].to_list(), progress)
     metrics = evaluate_predictions(truth, found.probabilities)
@@ -139,7 +139,7 @@ def _one(
     return metrics | {"weights": found.weights}, found.probabilities
 
 
-def _prediction_columns(probabilities: Floats, prefix: str) -> list[pl.Series]:
+def _prediction_columns(probabilities: FloatArray, prefix: str) -> list[pl.Series]:
     predicted = [None if i == MISSING else LABELS[i] for i in predict(probabilities)]
     columns = [pl.Series(f"{prefix}sentiment", predicted, dtype=pl.String)]
     for i, label in enumerate(LABELS):

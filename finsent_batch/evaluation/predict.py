@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..arrays import Floats
+from ..arrays import FloatArray
 from ..failpoints import failpoint
 from ..headlines import normalise
 from ..labels import LABELS
@@ -21,7 +21,7 @@ class Predictions:
     model: str
     model_fingerprint: str
     weights: str
-    probabilities: Floats
+    probabilities: FloatArray
     """Shape (n, 3), float32, in the order of the headlines; NaN rows where there is no answer."""
 
 

@@ -12,14 +12,14 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
-from ..arrays import Floats, Ints
+from ..arrays import FloatArray, IntArray
 from ..labels import LABELS
 
 MISSING = -1
 ECE_BINS = 15
 
 
-def predict(probabilities: Floats) -> Ints:
+def predict(probabilities: FloatArray) -> IntArray:
     """Return the index of the most probable label, or MISSING where there is no number.
 
     Ties go to the first label in order, as in published tables.
@@ -42,7 +42,7 @@ class ReliabilityBin:
 
 
 def reliability(
-    truth: Ints, predicted: Ints, probabilities: Floats, bins: int = ECE_BINS
+    truth: IntArray, predicted: IntArray, probabilities: FloatArray, bins: int = ECE_BINS
 ) -> list[ReliabilityBin]:
     """Return accuracy beside confidence over equal-width bins of confidence, empty ones left out.
 
@@ -66,7 +66,7 @@ def reliability(
 
 
 def expected_calibration_error(
-    truth: Ints, predicted: Ints, probabilities: Floats, bins: int = ECE_BINS
+    truth: IntArray, predicted: IntArray, probabilities: FloatArray, bins: int = ECE_BINS
 ) -> float:
     """Return the mean gap between confidence and accuracy over the bins of `reliability`.
 
@@ -78,7 +78,7 @@ def expected_calibration_error(
 
 
 def accuracy_by_coverage(
-    truth: Ints, probabilities: Floats
+    truth: IntArray, probabilities: FloatArray
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Return threshold, coverage and accuracy when rows below a confidence are left open.
 
@@ -99,7 +99,7 @@ def accuracy_by_coverage(
     return confidence[last], covered[last] / max(1, len(truth)), accuracy[last]
 
 
-def evaluate_predictions(truth: Ints, probabilities: Floats) -> dict[str, Any]:
+def evaluate_predictions(truth: IntArray, probabilities: FloatArray) -> dict[str, Any]:
     """Return `n`, `labels`, `accuracy`, `macro_f1`, `weighted_f1`, `ece`, `missing`,
     `per_class` and `confusion` of predictions against the truth.
 
@@ -141,7 +141,7 @@ def evaluate_predictions(truth: Ints, probabilities: Floats) -> dict[str, Any]:
     }
 
 
-def fit_temperature(logits: npt.NDArray[np.float64], truth: Ints) -> float:
+def fit_temperature(logits: npt.NDArray[np.float64], truth: IntArray) -> float:
     """Return the temperature that minimises the negative log-likelihood on held-out rows.
 
     `logits` has shape (n, 3). Source: Guo et al. 2017. Between 0.05 and 20.

@@ -5,14 +5,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..arrays import Ints
+from ..arrays import IntArray
 from ..labels import LABELS
 
 _LABELS = len(LABELS)
 _ANSWERS = _LABELS + 1  # a label, or none
 
 
-def agreement(one: Ints, other: Ints) -> dict[str, Any]:
+def agreement(one: IntArray, other: IntArray) -> dict[str, Any]:
     """Return `share` of rows with the same answer, `kappa` and the `table` of both answers.
 
     `table[i][j]` counts rows that the first calls i and the second j; the last row
@@ -29,7 +29,7 @@ def agreement(one: Ints, other: Ints) -> dict[str, Any]:
 
 
 def paired_bootstrap(
-    truth: Ints, one: Ints, other: Ints, *, resamples: int, seed: int
+    truth: IntArray, one: IntArray, other: IntArray, *, resamples: int, seed: int
 ) -> dict[str, dict[str, float]]:
     """Return the second's `accuracy` and `macro_f1` less the first's, with 95 % intervals.
 
@@ -66,7 +66,7 @@ def _figures(cells: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[np.float64]]
     return {"accuracy": accuracy[1] - accuracy[0], "macro_f1": macro_f1[1] - macro_f1[0]}
 
 
-def mcnemar(truth: Ints, one: Ints, other: Ints) -> dict[str, float]:
+def mcnemar(truth: IntArray, one: IntArray, other: IntArray) -> dict[str, float]:
     """Return McNemar's exact test of two classifiers on the same rows.
 
     `only_one` and `only_other` count rows that one alone got right; `p_value` is

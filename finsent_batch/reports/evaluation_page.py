@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from ..arrays import Floats, Ints
+from ..arrays import FloatArray, IntArray
 from ..labels import LABELS
 from ..metrics.classification import accuracy_by_coverage, predict, reliability
 from ..metrics.gates import GateResult
@@ -65,7 +65,7 @@ def evaluation_page(
     )
 
 
-def _probabilities(predictions: pl.DataFrame, prefix: str) -> Floats:
+def _probabilities(predictions: pl.DataFrame, prefix: str) -> FloatArray:
     """Return shape (n, 3), float32, NaN rows where there is no prediction."""
     columns = [predictions[f"{prefix}p_{label}"].fill_null(np.nan) for label in LABELS]
     return np.stack([c.cast(pl.Float32).to_numpy() for c in columns], axis=1)
@@ -130,7 +130,7 @@ def _classes(metrics: Mapping[str, Any], against: Mapping[str, Any] | None) -> S
     return Section(id="classes", title="By class", text=text, charts=drawn, tables=[table])
 
 
-def _calibration(metrics: Mapping[str, Any], predictions: pl.DataFrame, truth: Ints) -> Section:
+def _calibration(metrics: Mapping[str, Any], predictions: pl.DataFrame, truth: IntArray) -> Section:
     probabilities = _probabilities(predictions, "")
     curve = accuracy_by_coverage(truth, probabilities)
     other, names = None, [metrics["model"]]
@@ -160,7 +160,7 @@ def _thresholds(curve: charts.Curve) -> Table:
     return Table(head=head, rows=rows, numeric=frozenset({0, 1, 2}))
 
 
-def _mistakes(predictions: pl.DataFrame, truth: Ints, probabilities: Floats) -> Section:
+def _mistakes(predictions: pl.DataFrame, truth: IntArray, probabilities: FloatArray) -> Section:
     predicted = predict(probabilities)
     confidence = np.nan_to_num(probabilities).max(axis=1)
     wrong = np.flatnonzero((predicted >= 0) & (predicted != truth))

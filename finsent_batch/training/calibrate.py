@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays import Floats, Ints
+from ..arrays import FloatArray, IntArray
 from ..labelled.split_folders import Labelled
 from ..labels import LABELS
 from ..metrics.classification import evaluate_predictions, fit_temperature
 
-Logits = Callable[[list[str]], Floats]
+Logits = Callable[[list[str]], FloatArray]
 """Logits of headlines in the order given, shape (n, 3), float32."""
 
 
@@ -20,7 +20,7 @@ def calibrate(logits_of: Logits, data: Labelled) -> tuple[float, dict[str, dict[
     Returns the temperature, 1.0 where there are no validation rows, and the metrics by
     `split/folder`, such as `test/phrasebank`. Source: Guo et al. 2017.
     """
-    parts: dict[str, tuple[Floats, Ints]] = {}
+    parts: dict[str, tuple[FloatArray, IntArray]] = {}
     for split in ("valid", "test"):
         for folder, frame in data.folders(split).items():
             truth = np.array([LABELS.index(label) for label in frame["label"]], dtype=np.int64)
@@ -32,14 +32,14 @@ def calibrate(logits_of: Logits, data: Labelled) -> tuple[float, dict[str, dict[
     }
 
 
-def _temperature(valid: list[tuple[Floats, Ints]]) -> float:
+def _temperature(valid: list[tuple[FloatArray, IntArray]]) -> float:
     if not valid:
         return 1.0
     logits = np.concatenate([logits for logits, _ in valid]).astype(np.float64)
     return round(fit_temperature(logits, np.concatenate([truth for _, truth in valid])), 4)
 
 
-def _softmax(logits: Floats) -> Floats:
+def _softmax(logits: FloatArray) -> FloatArray:
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    result: Floats = powers / powers.sum(axis=1, keepdims=True)
+    result: FloatArray = powers / powers.sum(axis=1, keepdims=True)
     return result

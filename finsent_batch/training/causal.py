@@ -16,7 +16,7 @@ import torch
 from datasets import Dataset
 from transformers import AutoTokenizer, set_seed
 
-from ..arrays import Floats
+from ..arrays import FloatArray
 from ..errors import UsageError
 from ..hardware import resolve_device
 from ..labelled.mixture import epoch_rows
@@ -195,12 +195,12 @@ def _logits(spec: ModelSpec, card: dict[str, Any], output: Path, stop: StopReque
     device = resolve_device("auto")
     scorer = LabelTokenScorer(spec, device=device, weights=spec.weights_for("auto", device))
 
-    def logits_of(headlines: list[str]) -> Floats:
+    def logits_of(headlines: list[str]) -> FloatArray:
         probabilities = np.zeros((len(headlines), len(LABELS)), dtype=np.float32)
         for batch in scorer.score(headlines):
             stop.check()
             probabilities[batch.positions] = batch.probabilities
-        logits: Floats = np.log(probabilities.clip(1e-30))
+        logits: FloatArray = np.log(probabilities.clip(1e-30))
         return logits
 
     return logits_of

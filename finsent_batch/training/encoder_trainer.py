@@ -14,7 +14,7 @@ from transformers import (
 )
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
-from ..arrays import Floats
+from ..arrays import FloatArray
 from ..labels import LABELS
 from ..progress import Progress
 from ..scorers.batching import length_sorted_batches, pad
@@ -38,7 +38,7 @@ def count_cut(tokenizer: Any, headlines: list[str], max_length: int) -> int:
 
 
 @torch.inference_mode()
-def logits_of(model: Any, tokenizer: Any, headlines: list[str], max_length: int) -> Floats:
+def logits_of(model: Any, tokenizer: Any, headlines: list[str], max_length: int) -> FloatArray:
     """Return logits in the order given, shape (n, 3), float32."""
     model.eval()
     ids = encode(tokenizer, headlines, max_length)["input_ids"]

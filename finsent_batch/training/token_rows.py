@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ..arrays import Ints
+from ..arrays import IntArray
 from ..labels import LABELS
 
 _PARTS: Final = {
@@ -71,7 +71,7 @@ class TokenRows(torch.utils.data.Dataset[Any]):
     int64; `labels` (b, 3) and `weight` (b,), float32.
     """
 
-    def __init__(self, folder: Path, order: Ints, padding: int) -> None:
+    def __init__(self, folder: Path, order: IntArray, padding: int) -> None:
         self._ids, lengths, targets, self._weights = (
             np.memmap(folder / f"{name}.bin", dtype=kind, mode="r") for name, kind in _PARTS.items()
         )

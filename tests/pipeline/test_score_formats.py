@@ -10,19 +10,6 @@ ADDED = RESULT_SCHEMA.names
 
 
 @pytest.fixture
-def score(run, tiny_model):
-    """Run `score` with the tiny model; it must succeed. Gives the summary."""
-
-    def call(*arguments):
-        options = ("--model", tiny_model, "--weights", "fp32", "--summary", "json")
-        done = run("score", *arguments, *options)
-        assert done.code == 0, done.err
-        return done.json
-
-    return call
-
-
-@pytest.fixture
 def inputs(headlines, tmp_path):
     """The twelve rows in every input format."""
     flat = headlines.drop("tags")

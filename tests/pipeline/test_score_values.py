@@ -16,19 +16,6 @@ EVIL = 'a"; drop table x'
 
 
 @pytest.fixture
-def score(run, tiny_model):
-    """Run `score` with the tiny model; it must succeed. Gives the summary."""
-
-    def call(*arguments):
-        options = ("--model", tiny_model, "--weights", "fp32", "--summary", "json")
-        done = run("score", *arguments, *options)
-        assert done.code == 0, done.err
-        return done.json
-
-    return call
-
-
-@pytest.fixture
 def database(tmp_path):
     """Return a function that runs SQL in a DuckDB file and gives its rows."""
 
