@@ -270,7 +270,7 @@ def test_every_fault_of_the_table_has_its_tests():
     faults = [line for line in lines if re.search(r"\| .*test_.* \|$", line)]
     assert len(faults) > 30
     for fault in faults:
-        named = re.findall(r"`(test_\w+\.py)(?:::(test_\w+))?`", fault.rsplit(" | ", 1)[1])
+        named = re.findall(r"`((?:\w+/)*test_\w+\.py)(?:::(test_\w+))?`", fault.rsplit(" | ", 1)[1])
         assert named, fault
         for file, test in named:
             assert f"def {test}" in (tests / file).read_text("utf-8"), (file, test)
