@@ -172,18 +172,22 @@ def _collect_pending(store: Store, planned: Sequence[PlannedSource]) -> None:
         DROP TABLE plan.pending_keys;""")
 
 
-def pending_chunks(store: Store, size: int) -> Iterator[pa.Table]:
-    """Yield the headlines to score as tables (headline_key, headline), longest first."""
+def pending_chunks(store: Store, size: int) -> Iterator[tuple[int, pa.ChunkedArray]]:
+    """Yield the headlines to score, longest first, each chunk with the position of its first."""
     start = 0
-    while (chunk := pending_rows(store, start, size)).num_rows:
-        yield chunk
+    while len(chunk := pending_headlines(store, start, size)):
+        yield start, chunk
         start += size
 
 
-def pending_rows(store: Store, start: int, count: int) -> pa.Table:
-    """Return up to `count` headlines to score from position `start` on, as `pending_chunks`."""
-    return store.connection.sql(
-        "SELECT headline_key::VARCHAR AS headline_key, headline FROM plan.pending "
-        "WHERE position >= $1 AND position < $1 + $2 ORDER BY position",
-        params=[start, count],
-    ).to_arrow_table()
+def pending_headlines(store: Store, start: int, count: int) -> pa.ChunkedArray:
+    """Return up to `count` headlines to score, from position `start` of the plan on."""
+    return (
+        store.connection.sql(
+            "SELECT headline FROM plan.pending "
+            "WHERE position >= $1 AND position < $1 + $2 ORDER BY position",
+            params=[start, count],
+        )
+        .to_arrow_table()
+        .column("headline")
+    )

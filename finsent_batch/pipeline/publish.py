@@ -13,54 +13,37 @@ from ..failpoints import failpoint
 from ..io.base import Sink, decoded
 from ..io.columns import RowSchema
 from ..io.provenance import Provenance
-from ..io.result_columns import output_schema
-from ..progress import Progress
-from ..store.store import Store
-from .plan import Plan, PlannedSource
+from ..io.result_columns import CONFIDENT_COLUMN, output_schema
+from .plan import PlannedSource
 from .result_stream import Counts, Results
 from .text_digest import TextDigest
 
 
 def publish(
-    store: Store,
-    plan: Plan,
-    sinks: list[Sink],
-    provenances: list[Provenance],
-    fingerprint: str,
-    *,
-    ready: Callable[[PlannedSource, Sink], None],
-    min_confidence: float | None = None,
-    progress: Progress,
-) -> Iterator[tuple[PlannedSource, Sink, Counts]]:
-    """Write each source to its sink and yield what was written, as soon as it stands.
+    planned: PlannedSource,
+    sink: Sink,
+    provenance: Provenance,
+    results: Results,
+    report: Callable[[int], None],
+) -> Counts:
+    """Write a source to its sink, each row with its result; return what was written.
 
-    `ready` is called before each and raises if the sink may not be written.
+    `results` are at the source's first row; `report` is called with the rows so far.
 
     Raises:
-        TryAgainError: a source changed since it was planned.
-        BadDataError: a source's columns are not of the same length.
+        TryAgainError: the source changed since it was planned.
+        BadDataError: its columns are not of the same length.
     """
-    results = Results(store, fingerprint, min_confidence)
-    confident = min_confidence is not None
-    done = 0
-    try:
-        for planned, sink, provenance in zip(plan.sources, sinks, provenances, strict=True):
-            counts = Counts()
-            ready(planned, sink)
-            _check_unchanged(planned)
-            schema = output_schema(
-                planned.source.schema, replace=True, where=planned.source.path, confident=confident
-            )
-
-            def report(rows: int, before: int = done) -> None:
-                progress("publish", before + rows, plan.rows)
-
-            rows = _labelled(planned, schema, results, counts, report)
-            sink.write(schema, rows, provenance)
-            done += counts.rows
-            yield planned, sink, counts
-    finally:
-        results.close()
+    _check_unchanged(planned)
+    counts = Counts()
+    schema = output_schema(
+        planned.source.schema,
+        replace=True,
+        where=planned.source.path,
+        confident=CONFIDENT_COLUMN in results.schema.names,
+    )
+    sink.write(schema, _labelled(planned, schema, results, counts, report), provenance)
+    return counts
 
 
 def _labelled(
@@ -68,7 +51,7 @@ def _labelled(
     schema: RowSchema,
     results: Results,
     counts: Counts,
-    report: object,
+    report: Callable[[int], None],
 ) -> Iterator[pa.RecordBatch]:
     kept = schema.names[: -len(results.schema)]
     digest = TextDigest()
@@ -81,7 +64,6 @@ def _labelled(
         failpoint("publish")
         columns = [batch.column(name) for name in kept] + scores.columns
         yield pa.RecordBatch.from_arrays(columns, schema=schema.arrow)
-        assert callable(report)
         report(counts.rows)
     _check_unchanged(planned)
     if counts.rows != planned.rows:

@@ -3,6 +3,8 @@
 import json
 import logging
 from collections.abc import Callable
+from contextlib import closing
+from functools import partial
 
 from ..errors import TryAgainError
 from ..io.base import Sink
@@ -15,6 +17,7 @@ from ..store.views import refresh_views
 from ..version import __version__
 from .plan import Plan, PlannedSource
 from .publish import publish
+from .result_stream import Counts, Results
 from .run import ScoreRun, ScoreTask
 from .run_record import quarantine
 from .tasks import check_target
@@ -29,33 +32,19 @@ def publish_tasks(run: ScoreRun, plan: Plan, progress: Progress) -> None:
         TryAgainError: an output is still held after `publish_wait`, or a source changed.
         CannotCreateError: somebody else's output stands there now.
     """
-    rows, labels, confident = run.summary.rows, run.summary.labels, 0
-    provenances = [_provenance(run, task) for task in run.tasks]
-    sinks = [task.sink for task in run.tasks]
+    rows, confident = run.summary.rows, 0
+    results = Results(run.store, run.model.fingerprint, run.config.min_confidence)
+    with closing(results):
+        for task, planned in zip(run.tasks, plan.sources, strict=True):
 
-    def ready(planned: PlannedSource, sink: Sink) -> None:
-        _await_target(run, planned, sink, lambda: progress("publish", rows["read"], plan.rows))
+            def report(published: int, before: int = rows["read"]) -> None:
+                progress("publish", before + published, plan.rows)
 
-    tasks = iter(run.tasks)
-    for planned, sink, counts in publish(
-        run.store,
-        plan,
-        sinks,
-        provenances,
-        run.model.fingerprint,
-        ready=ready,
-        min_confidence=run.config.min_confidence,
-        progress=progress,
-    ):
-        confident += counts.confident
-        rows["read"] += counts.rows
-        for status, count in counts.status.items():
-            rows[status] += count
-        for label, count in counts.labels.items():
-            labels[label] = labels.get(label, 0) + count
-        add_histograms(run.summary.histograms, counts.histograms)
-        run.summary.outputs.append(sink.path + (f"::{sink.table}" if sink.table else ""))
-        _record(run, next(tasks), planned, sink, counts.rows)
+            _await_target(run, planned, task.sink, partial(report, 0))
+            counts = publish(planned, task.sink, _provenance(run, task), results, report)
+            _count(run, counts)
+            confident += counts.confident
+            _record(run, task, planned, task.sink, counts.rows)
     labelled = rows["scored"] + rows["truncated"]
     [(invalid,)] = run.store.query("SELECT count(DISTINCT headline_key) FROM plan.invalid")
     rows["reused"] = labelled - rows["unique_scored"]
@@ -65,9 +54,21 @@ def publish_tasks(run: ScoreRun, plan: Plan, progress: Progress) -> None:
     refresh_views(run.store)
 
 
+def _count(run: ScoreRun, counts: Counts) -> None:
+    """Add what was published of one source to the summary."""
+    rows, labels = run.summary.rows, run.summary.labels
+    rows["read"] += counts.rows
+    for status, count in counts.status.items():
+        rows[status] += count
+    for label, count in counts.labels.items():
+        labels[label] = labels.get(label, 0) + count
+    add_histograms(run.summary.histograms, counts.histograms)
+
+
 def _record(run: ScoreRun, task: ScoreTask, planned: PlannedSource, sink: Sink, rows: int) -> None:
     """Tell the store what was published, and how its news are read."""
     assert task.times is not None
+    run.summary.outputs.append(sink.path + (f"::{sink.table}" if sink.table else ""))
     [(number,)] = run.store.query("SELECT coalesce(max(number), 0) + 1 FROM run_files")
     times = task.columns.times
     run.store.insert(

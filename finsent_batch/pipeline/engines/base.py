@@ -42,20 +42,20 @@ class EngineResult:
 
 def commit_scores(
     store: Store,
-    rows: pa.Table,
+    positions: np.ndarray,
     group: Sequence[ScoredBatch],
     commit: CommitSettings,
     total: EngineResult,
 ) -> None:
     """Put scores into the store in one transaction, and what has none into `plan.invalid`.
 
-    `rows` are the headlines (headline_key, headline) of the group's batches, in their order.
+    `positions`, shape (n,), are those of the group's headlines in `plan.pending`, in their order:
+    keys and headlines are taken from there.
     """
     probabilities = np.concatenate([b.probabilities for b in group])
     table = pa.table(
         {
-            "headline_key": rows["headline_key"],
-            "headline": rows["headline"],
+            "position": positions,
             "finite": np.isfinite(probabilities).all(axis=1),
             "p_negative": probabilities[:, 0],
             "p_neutral": probabilities[:, 1],
@@ -70,17 +70,17 @@ def commit_scores(
     with store.transaction():
         connection.execute(
             f"""INSERT INTO scores
-            SELECT headline_key::UUID, $1, {"headline" if commit.store_text else "NULL"},
+            SELECT headline_key, $1, {"headline" if commit.store_text else "NULL"},
                 p_negative, p_neutral, p_positive, truncated, $2, $3::TIMESTAMP
-            FROM new_scores WHERE finite""",
+            FROM new_scores JOIN plan.pending USING (position) WHERE finite""",
             [commit.fingerprint, commit.run_id, utc_now()],
         )
         failpoint("in_commit")
     failpoint("committed")
     connection.execute("""
         INSERT INTO plan.invalid
-        SELECT headline_key::UUID, 'the model gave no finite probabilities'
-        FROM new_scores WHERE NOT finite""")
+        SELECT headline_key, 'the model gave no finite probabilities'
+        FROM new_scores JOIN plan.pending USING (position) WHERE NOT finite""")
     connection.unregister("new_scores")
     invalid = int((~np.isfinite(probabilities).all(axis=1)).sum())
     total.headlines += len(probabilities) - invalid

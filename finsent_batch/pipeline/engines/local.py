@@ -32,10 +32,10 @@ def run_local(
     total = EngineResult(path=scorer.path)
     with ThreadPoolExecutor(1, thread_name_prefix="tokenise") as background:
         chunks = pending_chunks(store, CHUNK_HEADLINES)
-        for chunk, tokenised in _tokenised_ahead(chunks, scorer, background):
+        for start, tokenised in _tokenised_ahead(chunks, scorer, background):
             for group in _timed_groups(scorer.score_tokenised(tokenised), commit, stop):
-                positions = np.concatenate([batch.positions for batch in group])
-                commit_scores(store, chunk.take(pa.array(positions)), group, commit, total)
+                positions = start + np.concatenate([batch.positions for batch in group])
+                commit_scores(store, positions, group, commit, total)
                 progress("score", total.headlines + total.invalid, plan.pending)
             if stop():
                 break
@@ -43,18 +43,18 @@ def run_local(
 
 
 def _tokenised_ahead(
-    chunks: Iterator[pa.Table], scorer: Scorer, background: Executor
-) -> Iterator[tuple[pa.Table, Tokenised]]:
-    """Yield each chunk with its tokens, while those of the next are made in the background.
+    chunks: Iterator[tuple[int, pa.ChunkedArray]], scorer: Scorer, background: Executor
+) -> Iterator[tuple[int, Tokenised]]:
+    """Yield each chunk's start and tokens, while the next one's are made in the background.
 
     The store is read in this thread only.
     """
-    ahead: tuple[pa.Table, Future[Tokenised]] | None = None
-    for chunk in chunks:
-        begun = background.submit(scorer.tokenise, chunk["headline"].to_pylist())
+    ahead: tuple[int, Future[Tokenised]] | None = None
+    for start, headlines in chunks:
+        begun = background.submit(scorer.tokenise, headlines.to_pylist())
         if ahead is not None:
             yield ahead[0], ahead[1].result()
-        ahead = chunk, begun
+        ahead = start, begun
     if ahead is not None:
         yield ahead[0], ahead[1].result()
 

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from ...config import ScoreConfig
@@ -18,7 +19,7 @@ from ...errors import FinsentError, UnavailableError
 from ...failpoints import failpoint
 from ...progress import Progress
 from ...store.store import Store
-from ..plan import Plan, pending_rows
+from ..plan import Plan, pending_headlines
 from .base import CommitSettings, EngineResult, commit_scores
 from .local import CHUNK_HEADLINES
 from .ray_actor import ActorConfig, BlockResult, ScoringActor, block_table
@@ -106,8 +107,8 @@ class _Blocks:
         for start, count in self._sizes.items():
             if self._stop():
                 raise _StoppedError
-            rows = pending_rows(self._store, start, count)
-            yield block_table(start, rows["headline"].combine_chunks())
+            headlines = pending_headlines(self._store, start, count)
+            yield block_table(start, headlines.combine_chunks())
 
 
 def _dataset(blocks: _Blocks, assignment: ActorConfig, actors: int) -> Any:
@@ -169,11 +170,10 @@ def _commit_reports(
     group = [report.scored for report in reports if report.scored is not None]
     if not group:
         return
-    rows = pa.concat_tables(
-        pending_rows(store, report.start, len(scored.probabilities))
-        for report, scored in zip(reports, group, strict=True)
+    positions = np.concatenate(
+        [report.start + scored.positions for report, scored in zip(reports, group, strict=True)]
     )
-    commit_scores(store, rows, group, commit, total)
+    commit_scores(store, positions, group, commit, total)
     total.path = reports[-1].path
     vram = max(report.vram_mb for report in reports)
     total.peak_vram_mb = max(vram, total.peak_vram_mb or 0.0) or None
