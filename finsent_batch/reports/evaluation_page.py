@@ -92,10 +92,10 @@ def _verdict(metrics: Mapping[str, Any], gates: Sequence[GateResult]) -> tuple[s
 
 def _wilson(share: float, n: int) -> tuple[float, float]:
     """Return the 95 % interval of a share of n rows. Source: Wilson 1927."""
-    z = 1.96
-    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return float(middle - half), float(middle + half)
+    from scipy.stats import binomtest
+
+    interval = binomtest(round(share * n), n).proportion_ci(method="wilson")
+    return float(interval.low), float(interval.high)
 
 
 def _figures(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
