@@ -25,7 +25,7 @@ Every option can also be set by an environment variable (`FINSENT_STORE`,
 def commands(command: click.Command, parent: click.Context | None) -> Iterator[click.Context]:
     """Yield the context of a command and of all those below it."""
     name = command.name if parent else "finsent-batch"
-    settings = {**command.context_settings, "terminal_width": 100}
+    settings = {**command.context_settings, "terminal_width": 80}
     context = click.Context(command, parent=parent, info_name=name, **settings)
     yield context
     for child in command.commands.values() if isinstance(command, click.Group) else ():
