@@ -6,9 +6,9 @@ from typing import Any
 import click
 
 from finsent_batch.config import MergeConfig, ModelConfig
+from finsent_batch.wording import counted
 
 from .options import file_path, with_foreign_options
-from .terminal import counted
 
 
 @click.command()

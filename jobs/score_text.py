@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from .terminal import counted
+from finsent_batch.wording import counted
 
 if TYPE_CHECKING:
     from finsent_batch.pipeline.dry_run import DryRun

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import click
 
+from finsent_batch.wording import counted
+
 from .options import Globals, file_path
-from .terminal import counted
 
 
 # A default_map of its own: in the file, `store` is the global option of that name.

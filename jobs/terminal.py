@@ -140,11 +140,6 @@ def _raise_again() -> None:
     raise  # the BrokenPipeError that rich is handling
 
 
-def counted(number: float, thing: str) -> str:
-    """Return `1 row` or `1,200 rows`."""
-    return f"{number:,.0f} {thing}{'' if number == 1 else 's'}"
-
-
 def cell(value: object) -> str:
     """Return a value as a table shows it."""
     if value is None:

@@ -96,7 +96,8 @@ def reliability_diagram(bins: Sequence[ReliabilityBin], ece: float) -> Chart:
         "reliability",
         drawing,
         alt=f"Accuracy against confidence in {len(bins)} bins; calibration error {ece:.3f}.",
-        caption="Above the dashed line the model is right more often than it says, below it less.",
+        caption="Above the dashed line, the model is right more often than its confidence says; "
+        "below it, less often.",
         height=3.4,
     )
 
@@ -105,7 +106,7 @@ def coverage(curve: Curve, against: Curve | None, names: Sequence[str]) -> Chart
     """Draw accuracy against the share of rows answered, for every threshold."""
 
     def drawing(figure: "Figure") -> None:
-        axes = figure.add_subplot(title="Accuracy when unsure rows are left open")
+        axes = figure.add_subplot(title="Accuracy when uncertain rows are left out")
         sides = [(curve, _OURS, "-")] + ([(against, _THEIRS, "--")] if against else [])
         for (thresholds, covered, accuracy), colour, style in sides:
             name = short(names[0 if style == "-" else 1], 24)

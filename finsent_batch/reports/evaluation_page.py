@@ -14,6 +14,7 @@ from ..metrics.classification import accuracy_by_coverage, predict, reliability
 from ..metrics.gates import GateResult
 from ..models.manifest import TRAINING_LOG
 from ..version import __version__
+from ..wording import counted
 from . import evaluation_charts as charts
 from .page import Page, Section, Table, gate_section
 
@@ -84,8 +85,8 @@ def _verdict(metrics: Mapping[str, Any], gates: Sequence[GateResult]) -> tuple[s
         return "", said
     test = metrics["mcnemar"]
     return "", (
-        f"{said} {against['model']}: {against['accuracy']:.1%}. Right only here: "
-        f"{test['only_one']:,} rows; only there: {test['only_other']:,}; "
+        f"{said} {against['model']}: {against['accuracy']:.1%}. Only this model is right: "
+        f"{counted(test['only_one'], 'row')}; only the other: {test['only_other']:,}; "
         f"McNemar's p = {test['p_value']:.3g}."
     )
 
@@ -126,7 +127,7 @@ def _classes(metrics: Mapping[str, Any], against: Mapping[str, Any] | None) -> S
     ]
     head = ["model", "label", "precision", "recall", "F1", "rows"]
     table = Table(head=head, rows=rows, numeric=frozenset(range(2, 6)), wide=frozenset({0}))
-    text = "Each row of the matrix is a true label: on the diagonal what was predicted right."
+    text = "Each row of the matrix is a true label; correct predictions are on the diagonal."
     return Section(id="classes", title="By class", text=text, charts=drawn, tables=[table])
 
 
@@ -142,8 +143,8 @@ def _calibration(metrics: Mapping[str, Any], predictions: pl.DataFrame, truth: I
     return Section(
         id="confidence",
         title="Confidence",
-        text="Whether the probabilities can be taken at their word, and what is gained by leaving "
-        "rows open of which the model is not sure.",
+        text="How reliable the probabilities are, and what is gained by leaving out rows with low "
+        "confidence.",
         charts=drawn,
         tables=[_thresholds(curve)],
     )
@@ -175,7 +176,5 @@ def _mistakes(predictions: pl.DataFrame, truth: IntArray, probabilities: FloatAr
     ]
     head = ["confidence", "true, predicted", "headline"]
     table = Table(head=head, rows=rows, numeric=frozenset({0}), wide=frozenset({2}))
-    text = (
-        f"{len(wrong):,} rows are wrong. Where the model is sure and wrong, look at the label too."
-    )
+    text = f"{counted(len(wrong), 'row')} wrong. If the model is confident, check the label too."
     return Section(id="mistakes", title=title, text=text, tables=[table])

@@ -50,7 +50,7 @@ def score_distribution(counts: Sequence[int], baseline: Sequence[int] | None) ->
         "score-distribution",
         drawing,
         alt=f"Histogram of the sentiment score of {sum(counts):,} rows, −1 to 1.",
-        caption="A peak at zero are neutral headlines; weight at both ends are clear ones.",
+        caption="Neutral headlines are near zero, clear ones at both ends.",
     )
 
 
@@ -94,7 +94,7 @@ def by_time(rows: Sequence[Mapping[str, Any]], unit: str) -> Chart:
         "sentiment-by-time",
         drawing,
         alt=f"Mean sentiment score of {len(rows)} {unit}s, {low:+.2f} to {high:+.2f}, over counts.",
-        caption="Below zero negative headlines weigh more; few headlines make a mean jump.",
+        caption="Below zero, negative headlines prevail. The mean of a few headlines varies a lot.",
         height=3.4,
     )
 

@@ -8,6 +8,7 @@ from typing import Any
 from ..labels import LABELS
 from ..metrics.gates import GateResult
 from ..version import __version__
+from ..wording import counted
 from . import run_charts
 from .page import Page, Section, Table, gate_section
 from .run_data import RunData
@@ -15,8 +16,8 @@ from .verdict import verdict
 
 _PSI = (
     "The population stability index compares this run with the earlier runs of the same model: "
-    "below 0.1 they are alike, above 0.2 something has shifted. Small runs differ by chance; the "
-    "last column is what chance alone stays below, 95 times of 100."
+    "below 0.1 nothing has changed, above 0.2 something has shifted. Small runs differ by chance: "
+    "if nothing had changed, the index would stay below the last column in 95 of 100 cases."
 )
 
 
@@ -102,13 +103,13 @@ def _sentiment(data: RunData, drift: Mapping[str, Any]) -> Section:
     before = drift["baseline"]
     baseline = dict(zip(LABELS, before.get("labels", [0, 0, 0]), strict=True))
     charts = [run_charts.label_mix(data.labels, baseline)]
-    text = "Of the rows that have a label: which, how strongly, and how sure the model was."
+    text = "Labelled rows only: their labels, their scores, and the confidence of the model."
     if data.histograms:
         score, confidence = (data.histograms[n] for n in ("sentiment_score", "confidence"))
         charts.append(run_charts.score_distribution(score, before.get("sentiment_score")))
         charts.append(run_charts.confidence(confidence, before.get("confidence")))
     else:
-        text += " An earlier version made this run: it kept no histograms."
+        text += " This run was made by an earlier version, which kept no histograms."
     tables = []
     if data.by_time:
         charts.append(run_charts.by_time(data.by_time, data.time_unit))
@@ -139,15 +140,16 @@ def _times(data: RunData) -> Table:
 
 def _drift(data: RunData, drift: Mapping[str, Any]) -> Section:
     if drift["psi"] is None:
-        text = "There is nothing to compare: it takes labels in this run and in an earlier one of "
-        text += "the same model."
+        text = "There is nothing to compare: this run and an earlier one of the same model must "
+        text += "both have labels."
         return Section(id="drift", title="Drift", text=text)
     rows = [
         (name, _index(drift[f"psi_{key}"]), _index(drift[f"chance_{key}"]))
         for key, name in (("labels", "label mix"), ("confidence", "confidence"))
     ]
     head = ["compared", "PSI", "by chance"]
-    text = f"{_PSI} Compared with {len(data.baseline)} runs, {drift['baseline_rows']:,} rows."
+    text = f"{_PSI} Compared with {counted(len(data.baseline), 'run')}, "
+    text += f"{counted(drift['baseline_rows'], 'row')}."
     assert data.run is not None
     runs = [*data.baseline, {"started_at": data.run["started_at"], "labels": data.labels}]
     return Section(
@@ -206,8 +208,8 @@ def _reuse(data: RunData) -> Section:
         return Section(id="reuse-section", title="Reuse", text="There were no rows.")
     rate = (data.run or {}).get("headlines_per_second")
     saved = f" At this run's rate that saved {data.rows['reused'] / rate:,.1f} s." if rate else ""
-    text = f"A headline is scored once a model: {data.rows['reused']:,} rows were answered from "
-    text += f"the store or by the same headline in this run.{saved}"
+    text = f"A model scores a headline once. {counted(data.rows['reused'], 'row')} needed no "
+    text += f"scoring, because the store or this run already had the headline.{saved}"
     charts = [run_charts.work(data.rows)]
     return Section(id="reuse-section", title="Reuse", text=text, charts=charts)
 

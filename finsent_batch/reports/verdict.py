@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..metrics.gates import GateResult
+from ..wording import counted
 from .run_data import RunData
 
 
@@ -17,7 +18,7 @@ def verdict(
         return "bad", f"Gate failed: {'; '.join(failed)}."
     if data.run["status"] != "done":
         said = "failed" if data.run["status"] == "failed" else f"was {data.run['status']}"
-        return "bad", f"This run {said}: it published {data.rows.get('read', 0):,} rows."
+        return "bad", f"This run {said}: it published {counted(data.rows.get('read', 0), 'row')}."
     if not data.rows.get("read"):
         return "", "This run found no rows: there was nothing to score."
     if not data.labelled:

@@ -54,7 +54,7 @@ def test_mistakes_are_listed_from_the_most_confident_on():
         ("0.800", "neutral, positive", "row 3 <b>"),
         ("0.600", "negative, neutral", "row 1 <b>"),
     ]
-    assert "3 rows are wrong" in section(page, "mistakes").text
+    assert "3 rows wrong" in section(page, "mistakes").text
     assert "row 2 &lt;b&gt;" in to_html(page)
     assert "row 2 &lt;b&gt;" in to_markdown(page)
 

@@ -1,0 +1,6 @@
+"""Numbers in sentences."""
+
+
+def counted(number: float, thing: str) -> str:
+    """Return `1 row`, or `1,200 rows`."""
+    return f"{number:,.0f} {thing}{'' if number == 1 else 's'}"
