@@ -9,7 +9,7 @@ from ..config import ModelConfig
 from ..errors import CannotCreateError, ConfigError
 from ..hardware import resolve_device
 from ..models.directory import open_configured
-from ..models.manifest import CARD_FILE, save_settings
+from ..models.manifest import MANIFEST_FILE, write_manifest
 from ..models.spec import CAUSAL, ModelSpec
 
 _EXAMPLE = "Nordkap lifts its 2026 guidance"
@@ -34,7 +34,7 @@ def _facts(spec: ModelSpec, config: ModelConfig) -> Iterator[tuple[str, str]]:
     yield "directory", str(spec.folder)
     yield "family", spec.family
     yield "base", f"{spec.base_id} in {spec.base}" if spec.adapter else "the directory itself"
-    yield "manifest", CARD_FILE if (spec.folder / CARD_FILE).exists() else "none"
+    yield "manifest", MANIFEST_FILE if (spec.folder / MANIFEST_FILE).exists() else "none"
     yield "runs as", f"{spec.weights_for(config.weights, device)} on {device}"
     yield "tokens read", f"{spec.max_length} at most"
     if spec.family != CAUSAL:
@@ -67,12 +67,12 @@ def adopt(config: ModelConfig) -> Path:
         FinsentError: it cannot be scored with.
     """
     spec = open_configured(config)
-    file = spec.folder / CARD_FILE
+    file = spec.folder / MANIFEST_FILE
     if file.exists():
-        raise CannotCreateError(f"{spec.name} has a {CARD_FILE} already: edit or remove it")
-    card = spec.card or _whole_card(spec)
+        raise CannotCreateError(f"{spec.name} has a {MANIFEST_FILE} already: edit or remove it")
+    card = spec.manifest or _whole_card(spec)
     describe(config)  # its tokens must do, too
-    save_settings(spec.folder, card)
+    write_manifest(spec.folder, card)
     return file
 
 

@@ -126,7 +126,7 @@ def _against(config: EvaluateConfig, spec: ModelSpec) -> ModelSpec:
         return open_beside(replace(config.model, model=config.against))
     if spec.family != CAUSAL or spec.adapter is None:
         raise UsageError(f"--against base: {spec.name} is not an adapter of a causal model")
-    return replace(spec, name=spec.base_id, adapter=None, temperature=1.0, card={})
+    return replace(spec, name=spec.base_id, adapter=None, temperature=1.0, manifest={})
 
 
 def _one(

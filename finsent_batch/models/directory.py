@@ -24,7 +24,7 @@ from .foreign import (
     settle_quantisation,
 )
 from .locate import PACKAGED_BASE, base_name, model_folder, resolve_base
-from .manifest import CARD_FILE, FORMAT_VERSION
+from .manifest import FORMAT_VERSION, MANIFEST_FILE
 from .prompts import DEFAULT_PROMPT, PROMPTS, Prompt
 from .reading import read_json
 from .spec import CAUSAL, CLASSIFIER, ModelSpec
@@ -57,7 +57,7 @@ def open_model(
     """
     given = Given(base=base, prompt=prompt, quantisation=quantisation)
     if name == DEFAULT_MODEL:
-        if (Path(name) / CARD_FILE).exists():
+        if (Path(name) / MANIFEST_FILE).exists():
             logger.warning("model mini is the embedded one; the folder of that name is ./mini")
         return _open_folder(name, Path(__file__).parent / "mini", given, quantise=quantise)
     named = model_folder(name)
@@ -71,8 +71,8 @@ def open_model(
 
 
 def _open_folder(name: str, folder: Path, given: Given, *, quantise: bool) -> ModelSpec:
-    if (folder / CARD_FILE).exists():
-        card = given.over(name, read_json(folder / CARD_FILE))
+    if (folder / MANIFEST_FILE).exists():
+        card = given.over(name, read_json(folder / MANIFEST_FILE))
     elif (folder / "adapter_config.json").exists():
         card = adapter_card(name, folder, given)
     else:
@@ -149,7 +149,7 @@ def _open_card(name: str, folder: Path, card: dict[str, Any]) -> ModelSpec:
         quantisation=settle_quantisation(
             name, ConfigFile(weights), family, card.get("quantisation")
         ),
-        card=card,
+        manifest=card,
     )
 
 
@@ -157,7 +157,7 @@ def _family_of(name: str, card: dict[str, Any]) -> str:
     version = card.get("format_version")
     if not isinstance(version, int) or version > FORMAT_VERSION:
         raise ConfigError(
-            f"{name}: {CARD_FILE} has format version {version!r}, this version knows "
+            f"{name}: {MANIFEST_FILE} has format version {version!r}, this version knows "
             f"{FORMAT_VERSION}: upgrade finsent-batch"
         )
     family = card.get("family")
@@ -166,7 +166,9 @@ def _family_of(name: str, card: dict[str, Any]) -> str:
             f"{name}: family {family!r} is not one this version can score: {CLASSIFIER}, {CAUSAL}"
         )
     if card.get("labels") != list(LABELS):
-        raise ConfigError(f"{name}: {CARD_FILE} must list the labels {list(LABELS)} in that order")
+        raise ConfigError(
+            f"{name}: {MANIFEST_FILE} must list the labels {list(LABELS)} in that order"
+        )
     return str(family)
 
 
@@ -186,23 +188,23 @@ def _base(name: str, base: str) -> Path:
 
 
 def _settings(name: str, card: dict[str, Any]) -> tuple[str, int, float]:
-    """Return base, maximum length and temperature of a model's card."""
+    """Return base, maximum length and temperature of a model's manifest."""
     try:
         base, max_length = str(card["base"]["id"]), int(card["max_length"])
         temperature = float(card["temperature"])
     except (KeyError, TypeError, ValueError):
         raise ConfigError(
-            f"{name}: {CARD_FILE} must name base.id, max_length and temperature: restore it"
+            f"{name}: {MANIFEST_FILE} must name base.id, max_length and temperature: restore it"
         ) from None
     if max_length < 1 or not 0 < temperature < math.inf:
         raise ConfigError(
-            f"{name}: {CARD_FILE} has max_length {max_length} and temperature {temperature}; both "
-            "must be above 0"
+            f"{name}: {MANIFEST_FILE} has max_length {max_length} and temperature {temperature}; "
+            "both must be above 0"
         )
     if card.get("quantisation") not in (None, "nf4"):
         raise ConfigError(
-            f"{name}: {CARD_FILE} has quantisation {card['quantisation']!r}; this version scores "
-            "nf4, or null for none"
+            f"{name}: {MANIFEST_FILE} has quantisation {card['quantisation']!r}; this version "
+            "scores nf4, or null for none"
         )
     return base, max_length, temperature
 

@@ -10,7 +10,7 @@ from ..labels import LABELS
 from .base_weights import pickled_files, pickled_only, weight_files
 from .config_file import DEQUANTISED, ConfigFile
 from .locate import base_name, resolve_base
-from .manifest import CARD_FILE, FORMAT_VERSION
+from .manifest import FORMAT_VERSION, MANIFEST_FILE
 from .prompts import DEFAULT_PROMPT, Prompt, load_prompt
 from .reading import read_json
 from .spec import CAUSAL, CLASSIFIER
@@ -91,9 +91,9 @@ def adapter_card(name: str, folder: Path, given: Given) -> dict[str, Any]:
     task = config.get("task_type")
     if task not in (None, "CAUSAL_LM"):
         raise ConfigError(
-            f"{name} is an adapter for {task}, without a {CARD_FILE} that says what its outputs "
-            "mean: fold it into its base with peft (merge_and_unload, save_pretrained), set "
-            "id2label in the config.json and name that directory"
+            f"{name} is an adapter for {task}, without a {MANIFEST_FILE} that says what its "
+            "outputs mean: fold it into its base with peft (merge_and_unload, save_pretrained), "
+            "set id2label in the config.json and name that directory"
         )
     if not (folder / "adapter_model.safetensors").exists():
         if pickled_files(folder):

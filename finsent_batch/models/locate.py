@@ -19,7 +19,7 @@ _PICKLED: Final = ["pytorch_model*.bin", "adapter_model.bin"]
 def resolve_base(identifier: str) -> Path:
     """Return the folder of base weights for `PACKAGED_BASE`, a directory or a Hub id.
 
-    An identifier comes from a model's card, so it is data: it never reaches the import
+    An identifier comes from a model's manifest, so it is data: it never reaches the import
     system, which would run the `__init__.py` of a folder that lies beside the model.
 
     Raises:
@@ -52,7 +52,7 @@ def _packaged_base() -> Path:
 
 
 def base_name(identifier: str) -> str:
-    """Return what a model's card calls its base: a directory by its whole path.
+    """Return what a model's manifest calls its base: a directory by its whole path.
 
     A relative one would be looked for in the working folder of whoever scores.
     """

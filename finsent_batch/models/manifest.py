@@ -7,14 +7,14 @@ from typing import Any, Final
 from ..io.atomic import replacing
 
 FORMAT_VERSION: Final = 1
-CARD_FILE: Final = "finsent.json"
-MODEL_FILES: Final = (CARD_FILE, "config.json", "adapter_config.json")
+MANIFEST_FILE: Final = "finsent.json"
+MODEL_FILES: Final = (MANIFEST_FILE, "config.json", "adapter_config.json")
 """A folder that has one of these holds a model, of ours or another's."""
 TRAINING_LOG: Final = "training_log.json"
 """What `train` logged, a list of entries by step; absent where another program trained."""
 
 
-def save_settings(folder: Path, card: dict[str, Any]) -> None:
+def write_manifest(folder: Path, card: dict[str, Any]) -> None:
     """Write `finsent.json`, whole or not at all."""
-    with replacing(folder / CARD_FILE) as temporary:
+    with replacing(folder / MANIFEST_FILE) as temporary:
         temporary.write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", "utf-8")

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ..io.atomic import replacing
-from .manifest import CARD_FILE, save_settings
+from .manifest import MANIFEST_FILE, write_manifest
 from .spec import ModelSpec
 
 _FRONT = """\
@@ -38,7 +38,7 @@ def add_evaluation(
     """
     if spec.adapter is None or spec.embedded or not os.access(spec.folder, os.W_OK):
         return
-    if not (spec.folder / CARD_FILE).exists():
+    if not (spec.folder / MANIFEST_FILE).exists():
         return  # another program's directory stays as it is
     measured = {f"base/{data.name}": base, f"evaluate/{data.name}": metrics}
     figures = {
@@ -46,8 +46,8 @@ def add_evaluation(
         for part, found in measured.items()
         if found is not None
     }
-    card = {**spec.card, "metrics": {**spec.card.get("metrics", {}), **figures}}
-    save_settings(spec.folder, card)
+    card = {**spec.manifest, "metrics": {**spec.manifest.get("metrics", {}), **figures}}
+    write_manifest(spec.folder, card)
     write_card(spec.folder, card)
 
 

@@ -54,7 +54,7 @@ class ModelSpec:
     """`nf4` where the adapter was trained on a base in 4 bits, which must then be scored so."""
     links: tuple[tuple[Path, Path], ...] = ()
     """Folders as they were named, and where that led when the model was found."""
-    card: dict[str, Any] = field(hash=False, default_factory=dict)
+    manifest: dict[str, Any] = field(hash=False, default_factory=dict)
     """The contents of `finsent.json`; empty for a plain classifier."""
 
     @cached_property
@@ -91,7 +91,7 @@ class ModelSpec:
     @property
     def base_id(self) -> str:
         """What the base is called in listings."""
-        return str(self.card.get("base", {}).get("id", self.folder.name))
+        return str(self.manifest.get("base", {}).get("id", self.folder.name))
 
     def weights_for(self, wanted: str, device: str) -> str:
         """Return the arithmetic that `--weights wanted` means for this model on a device.
@@ -158,7 +158,7 @@ class ModelSpec:
             "family": self.family,
             "weights": self._numbers(weights),
             "tokenizer": "base" if self.tokenizer == self.base else "adapter",
-            "pooling": self.card.get("pooling"),
+            "pooling": self.manifest.get("pooling"),
             "label_order": list(self.label_order),
             "max_length": self.max_length,
             "temperature": self.temperature,
@@ -168,7 +168,7 @@ class ModelSpec:
     def fingerprint(self, weights: str, hashes: FileHashes) -> str:
         """Return 128 bits, in hexadecimal, of everything that decides this model's answers.
 
-        That is every file that a loader could open (`model_files`), and what the card says.
+        That is every file that a loader could open (`model_files`), and what the manifest says.
 
         Raises:
             ConfigError: the base is not the one that the adapter was trained on, or a file
@@ -187,7 +187,7 @@ class ModelSpec:
         return hashlib.sha256(canonical.encode()).hexdigest()[:32]
 
     def _check_base(self, found: dict[str, str]) -> None:
-        for name, digest in self.card.get("base", {}).get("files", {}).items():
+        for name, digest in self.manifest.get("base", {}).get("files", {}).items():
             if found.get(name) != digest:
                 raise ConfigError(
                     f"{self.name}: its adapter was trained on another base: {name} in {self.base} "

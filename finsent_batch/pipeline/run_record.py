@@ -52,7 +52,7 @@ def _register_model(run: ScoreRun) -> None:
             "weights": run.model.weights,
             "path": str(run.model.spec.folder),
             "first_used_at": utc_now(),
-            "details": json.dumps(run.model.spec.card),
+            "details": json.dumps(run.model.spec.manifest),
         },
     )
 

@@ -24,7 +24,7 @@ from ..labelled.split_folders import Labelled, held_out, load_splits
 from ..labels import LABELS
 from ..models.base_weights import FROM_DISK, weight_files
 from ..models.locate import resolve_base
-from ..models.manifest import save_settings
+from ..models.manifest import write_manifest
 from ..models.model_card import write_card
 from ..models.prompts import DEFAULT_PROMPT
 from ..models.reading import read_json
@@ -93,7 +93,7 @@ def train_causal(
             card["temperature"], card["metrics"] = calibrate(logits_of, data)
             write_card(config.output, card)
             # Last: a folder without it holds no model, and may still be resumed.
-            save_settings(config.output, card)
+            write_manifest(config.output, card)
     finally:
         torch.set_num_threads(threads)
     shutil.rmtree(config.output / CHECKPOINTS, ignore_errors=True)
@@ -191,7 +191,7 @@ def _prompts(
 
 def _logits(spec: ModelSpec, card: dict[str, Any], output: Path, stop: StopRequest) -> Logits:
     """Load what was written as `score` does, and return what gives its uncalibrated logits."""
-    spec = replace(spec, name=str(output), folder=output, adapter=output, card=card)
+    spec = replace(spec, name=str(output), folder=output, adapter=output, manifest=card)
     device = resolve_device("auto")
     scorer = LabelTokenScorer(spec, device=device, weights=spec.weights_for("auto", device))
 

@@ -24,7 +24,7 @@ from ..hardware import available_cores
 from ..labelled.split_folders import load_splits
 from ..models.base_weights import FROM_DISK, weight_files
 from ..models.locate import PACKAGED_BASE, resolve_base
-from ..models.manifest import TRAINING_LOG, save_settings
+from ..models.manifest import TRAINING_LOG, write_manifest
 from ..models.model_card import write_card
 from ..models.reading import read_json
 from ..models.spec import CLASSIFIER
@@ -91,7 +91,7 @@ def train_encoder(config: TrainConfig, progress: Progress) -> dict[str, dict[str
     if transfer.soft_labels is not None:
         card["training"]["soft_labels"] = transfer.soft_labels
     card |= {"temperature": temperature, "metrics": report}
-    save_settings(config.output, card)
+    write_manifest(config.output, card)
     write_card(config.output, card)
     (config.output / TRAINING_LOG).write_text(json.dumps(log, indent=1) + "\n", "utf-8")
     return report

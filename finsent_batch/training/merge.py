@@ -21,7 +21,7 @@ from ..io.paths import check_folder
 from ..models.base_weights import weight_files
 from ..models.config_file import ConfigFile
 from ..models.directory import open_configured
-from ..models.manifest import CARD_FILE, MODEL_FILES, save_settings
+from ..models.manifest import MANIFEST_FILE, MODEL_FILES, write_manifest
 from ..models.spec import CAUSAL, ModelSpec
 from ..models.weight_files import FileHashes, share_weights
 from ..optional_imports import quiet_bitsandbytes
@@ -59,7 +59,7 @@ def merge(config: MergeConfig) -> list[Path]:
         dense.save_pretrained(output)
         share_weights(output / "config.json")
         _copy_tokenizer(spec, output)
-        _write_card(spec, output)
+        _write_manifest(spec, output)
     except PermissionError as error:
         raise CannotCreateError(f"cannot write {output} ({error.strerror})") from None
     except (OSError, RuntimeError, SafetensorError) as error:
@@ -73,8 +73,8 @@ def merge(config: MergeConfig) -> list[Path]:
 
 
 def _remove_weights(folder: Path) -> None:
-    """Remove a checkpoint's weights, and the card without which half of one is no model."""
-    (folder / CARD_FILE).unlink(missing_ok=True)
+    """Remove a checkpoint's weights, and the manifest without which half of one is no model."""
+    (folder / MANIFEST_FILE).unlink(missing_ok=True)
     (folder / "adapter_config.json").unlink(missing_ok=True)
     for file in folder.glob("*.safetensors*"):
         file.unlink()
@@ -140,10 +140,10 @@ def _copy_tokenizer(spec: ModelSpec, output: Path) -> None:
             shutil.copyfile(file, output / file.name)
 
 
-def _write_card(spec: ModelSpec, output: Path) -> None:
+def _write_manifest(spec: ModelSpec, output: Path) -> None:
     hashes = FileHashes()
     card = {
-        **spec.card,
+        **spec.manifest,
         "merged": True,
         "quantisation": None,
         "base": {
@@ -155,4 +155,4 @@ def _write_card(spec: ModelSpec, output: Path) -> None:
             "adapter": hashes.sha256(spec.folder / "adapter_model.safetensors"),
         },
     }
-    save_settings(output, card)
+    write_manifest(output, card)

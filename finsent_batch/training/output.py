@@ -7,7 +7,7 @@ from typing import Any
 
 from ..errors import CannotCreateError
 from ..io.paths import check_folder
-from ..models.manifest import CARD_FILE, MODEL_FILES
+from ..models.manifest import MANIFEST_FILE, MODEL_FILES
 from ..models.weight_files import share_weights
 from ..train_config import TrainConfig
 from .checkpoints import CHECKPOINTS
@@ -19,7 +19,7 @@ def check_output(config: TrainConfig) -> None:
     Raises:
         CannotCreateError: it holds a model or data already, or cannot be made.
     """
-    held = (CARD_FILE,) if config.resume else MODEL_FILES
+    held = (MANIFEST_FILE,) if config.resume else MODEL_FILES
     if any((config.output / name).exists() for name in held) and not config.overwrite:
         raise CannotCreateError(
             f"{config.output} holds a model already: "
@@ -56,7 +56,7 @@ def save_model(output: Path, model: Any, tokenizer: Any, base: str) -> None:
     share_weights(staged / "tokenizer_config.json")
     (staged / "README.md").unlink(missing_ok=True)  # peft's; ours follows
     # Without its manifest the folder holds no model while it is half old and half new.
-    (output / CARD_FILE).unlink(missing_ok=True)
+    (output / MANIFEST_FILE).unlink(missing_ok=True)
     # An adapter beside whole weights would be folded into them.
     for pattern in ("adapter_*", "config.json", "model*.safetensors*"):
         for stale in output.glob(pattern):

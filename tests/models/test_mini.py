@@ -45,7 +45,7 @@ def splits(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_files_are_small_and_the_base_is_the_published_one() -> None:
     spec = open_model("mini")
     assert sum(f.stat().st_size for f in spec.folder.iterdir() if f.is_file()) < 15e6
-    assert spec.card["base"]["files"] == {"model.safetensors": BASE_SHA256}
+    assert spec.manifest["base"]["files"] == {"model.safetensors": BASE_SHA256}
     assert len(spec.fingerprint("fp32", FileHashes())) == 32
     card = (spec.folder / "README.md").read_text()
     assert "CC BY-NC-SA" in card
@@ -79,7 +79,7 @@ def test_a_folder_of_its_name_is_not_taken_for_it(
 
 def test_training_data_was_what_the_commands_make_and_without_test_rows(splits: Path) -> None:
     folders = tuple(splits / name for name in ("phrasebank", "sentfin", "tfns"))
-    assert load_splits(folders).sha256 == open_model("mini").card["training"]["data_sha256"]
+    assert load_splits(folders).sha256 == open_model("mini").manifest["training"]["data_sha256"]
 
 
 @pytest.mark.parametrize(

@@ -112,7 +112,7 @@ def _check_memory(spec: ModelSpec, compute: torch.dtype) -> None:
     needed = size // stored * compute.itemsize
     if needed <= (there := main_memory()):
         return
-    smaller = [] if spec.card else ["nf4"]  # a base as it is
+    smaller = [] if spec.manifest else ["nf4"]  # a base as it is
     smaller += ["bf16"] if compute == torch.float32 else []
     remedy = f"--weights {' or '.join(smaller)}" if smaller else "another"
     raise UnavailableError(

@@ -144,7 +144,7 @@ def load_prompt_tokens(spec: ModelSpec) -> PromptTokens:
     """
     assert spec.prompt is not None
     tokens = PromptTokens(load_text_ids(spec), spec.prompt, spec.max_length)
-    trained = spec.card.get("label_token_ids")
+    trained = spec.manifest.get("label_token_ids")
     if trained is not None and tuple(trained) != tokens.label_ids:
         raise ConfigError(
             f"{spec.name}: its adapter was trained with label tokens {list(trained)}, the "

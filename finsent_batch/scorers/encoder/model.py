@@ -131,7 +131,7 @@ def load_classifier(spec: ModelSpec, *, dtype: torch.dtype = torch.float32) -> A
     if spec.adapter is None:
         check_known(spec.name, spec.base, MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING)
         config = AutoConfig.from_pretrained(spec.base, **FROM_DISK)
-        kind = _classifier_class(config, spec.card.get("pooling", "cls"))
+        kind = _classifier_class(config, spec.manifest.get("pooling", "cls"))
         model, found = kind.from_pretrained(
             spec.base,
             dtype=torch.float32,
@@ -146,7 +146,7 @@ def load_classifier(spec: ModelSpec, *, dtype: torch.dtype = torch.float32) -> A
             )
         check_unexpected(spec.name, model, found)
     else:
-        base, new = new_classifier(spec.base, spec.card.get("pooling", "cls"))
+        base, new = new_classifier(spec.base, spec.manifest.get("pooling", "cls"))
         model = _with_adapter(spec, base, new)
     return model.to(dtype).eval()
 

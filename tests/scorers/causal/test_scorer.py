@@ -180,7 +180,7 @@ def test_a_headline_that_fits_into_no_memory_ends_the_run_in_one_line(
 def test_an_adapter_of_another_vocabulary_is_refused(tmp_path, causal_base):
     base = causal_base()
     folder = save_adapter(tmp_path / "adapter", base)
-    ids = open_model(str(folder)).card["label_token_ids"]
+    ids = open_model(str(folder)).manifest["label_token_ids"]
     write_card(folder, base, label_token_ids=[3, 4, 5])
     with pytest.raises(ConfigError) as caught:
         make(folder)
