@@ -21,6 +21,7 @@ import tempfile
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -296,7 +297,7 @@ def one(kind: str, family: str) -> None:
 
 def markdown(found: list[Finding]) -> str:
     """Return the findings as the tables of docs/models.md."""
-    parts = []
+    parts = [f"With transformers {version('transformers')} and torch {version('torch')}:"]
     for kind, title in (("causal", "Causal models"), ("classifier", "Sequence classifiers")):
         rows = [f for f in found if f.kind == kind]
         if not rows:

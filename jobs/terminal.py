@@ -44,7 +44,8 @@ class _JsonFormatter(logging.Formatter):
 class _TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         level = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
-        return f"finsent-batch: {level}{record.getMessage()}"
+        line = f"finsent-batch: {level}{record.getMessage()}"
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
 def set_up_logging(log_format: str, verbose: int, *, quiet: bool) -> None:
