@@ -138,7 +138,22 @@ def decodable(batches: Iterator[pa.RecordBatch], where: str) -> Generator[pa.Rec
                     f"{where} cannot hold text that is not UTF-8, as the input has "
                     f"({first_line(error)}): write to .parquet, or correct the input"
                 ) from None
+            _check_durations(batch, where)
             yield batch
+
+
+def _check_durations(batch: pa.RecordBatch, where: str) -> None:
+    """Refuse durations that need nanoseconds, which DuckDB's INTERVAL has not."""
+    for field, column in zip(batch.schema, batch.columns, strict=True):
+        if field.type != pa.duration("ns"):
+            continue
+        count = column.cast(pa.int64())
+        whole = pc.multiply(pc.divide(count, 1000), 1000)
+        if pc.any(pc.not_equal(count, whole)).as_py():
+            raise BadDataError(
+                f"{where} cannot hold durations to the nanosecond, as the column {field.name!r} "
+                "has: write to .parquet"
+            )
 
 
 BATCH_ROWS = 65_536

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from .arrow import registered
 from .atomic import replacing
@@ -43,8 +44,10 @@ class CsvSink(FileSink):
         provenance: Provenance,
     ) -> None:
         names = [name or _UNNAMED for name in schema.names]
-        renamed = (batch.rename_columns(names) for batch in decodable(batches, self.path))
-        named = pa.schema([f.with_name(n) for f, n in zip(schema.arrow, names, strict=True)])
+        own = _with_text(schema.arrow, provenance.text_column)
+        as_text = (_retyped(batch, own) for batch in batches)
+        renamed = (batch.rename_columns(names) for batch in decodable(as_text, self.path))
+        named = pa.schema([f.with_name(n) for f, n in zip(own, names, strict=True)])
 
         def note(status: os.stat_result) -> None:
             if self._noted is not None:
@@ -72,3 +75,30 @@ def _blank_name(file: Path) -> None:
     with file.open("r+b") as stream, mmap.mmap(stream.fileno(), 0) as content:
         at = content.find(_UNNAMED.encode())
         content[at : at + len(_UNNAMED)] = b'""'
+
+
+def _with_text(schema: pa.Schema, column: str | None) -> pa.Schema:
+    """Return the schema with the headlines as text, where their writer did not say that they are.
+
+    DuckDB would write bytes beyond ASCII as escapes.
+    """
+    if column is None or column not in schema.names:
+        return schema
+    at = schema.get_field_index(column)
+    field = schema.field(at)
+    binary = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view)
+    if not any(is_kind(field.type) for is_kind in binary):
+        return schema
+    return schema.set(at, field.with_type(pa.large_string()))
+
+
+def _retyped(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    if batch.schema.types == schema.types:
+        return batch
+    columns = [
+        pc.cast(column, options=pc.CastOptions(field.type, allow_invalid_utf8=True))
+        if column.type != field.type
+        else column
+        for column, field in zip(batch.columns, schema, strict=True)
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=schema)

@@ -4,6 +4,7 @@ import fcntl
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 
 import duckdb
@@ -257,3 +258,20 @@ def test_the_arrow_sink_keeps_the_table():
     sink.write(RowSchema(SCHEMA), batches("a", "b"), MADE)
     assert sink.result.column("text").to_pylist() == ["a", "b"]
     assert (sink.exists(), sink.provenance()) == (False, None)
+
+
+@pytest.mark.parametrize(("count", "refused"), [(123_456_789, True), (123_456_000, False)])
+def test_durations_to_the_nanosecond_are_refused_where_they_would_lose_it(tmp_path, count, refused):
+    schema = pa.schema([("lag", pa.duration("ns"))])
+    batch = pa.RecordBatch.from_arrays([pa.array([count], pa.duration("ns"))], schema=schema)
+    sink = CsvSink(tmp_path / "o.csv")
+    with pytest.raises(BadDataError, match="'lag'") if refused else nullcontext():
+        sink.write(RowSchema(schema), iter([batch]), Provenance(input="x"))
+
+
+def test_headlines_that_are_not_marked_as_text_are_text_in_csv(tmp_path):
+    schema = pa.schema([("headline", pa.binary())])
+    batch = pa.RecordBatch.from_arrays([pa.array(["Café".encode()])], schema=schema)
+    provenance = Provenance(input="x", settled=True, text_column="headline")
+    CsvSink(tmp_path / "o.csv").write(RowSchema(schema), iter([batch]), provenance)
+    assert (tmp_path / "o.csv").read_text("utf-8") == "headline\nCafé\n"

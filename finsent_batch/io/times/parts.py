@@ -7,6 +7,22 @@ from ..sql import quote_literal
 
 ORDERS: Final = ("dmy", "mdy", "ymd")
 """The orders in which day, month and year stand where all three are numbers."""
+ABBREVIATIONS: Final = {
+    "UTC": 0,
+    "GMT": 0,
+    "Z": 0,
+    "EST": -300,
+    "EDT": -240,
+    "CST": -360,
+    "CDT": -300,
+    "MST": -420,
+    "MDT": -360,
+    "PST": -480,
+    "PDT": -420,
+    "CET": 60,
+    "CEST": 120,
+}
+"""Minutes east of Greenwich of the abbreviations that mean one zone in the news."""
 
 _MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 _MONTH = (
@@ -86,9 +102,14 @@ def zone_sql(text: str) -> str:
 
 
 def without_zone(text: str, zone: str) -> str:
+    """Take the zone out."""
+    names = [name.lower() for name in ABBREVIATIONS]
+    listed, common = ", ".join(map(quote_literal, names)), rf"\b(?:{'|'.join(names)})\b"
     return (
         f"trim(CASE WHEN {zone} IS NULL THEN {text} "
         f"WHEN contains({zone}, '/') THEN {replaced(text, _PLACE)} "
+        # A pattern that differs from row to row is slow: only for zones that are not known.
+        f"WHEN {zone} IN ({listed}) THEN {replaced(text, common)} "
         f"ELSE regexp_replace({text}, '\\b' || {zone} || '\\b', ' ') END)"
     )
 

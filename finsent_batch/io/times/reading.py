@@ -15,9 +15,8 @@ import duckdb
 
 from ...errors import UsageError
 from ..sql import quote_identifier, quote_literal
-from .parts import ORDERS
+from .parts import ABBREVIATIONS, ORDERS
 from .text import (
-    ABBREVIATIONS,
     BLANK,
     UNREADABLE,
     text_fault_sql,

@@ -31,22 +31,6 @@ from .parts import (
     zone_sql,
 )
 
-ABBREVIATIONS: Final = {
-    "UTC": 0,
-    "GMT": 0,
-    "Z": 0,
-    "EST": -300,
-    "EDT": -240,
-    "CST": -360,
-    "CDT": -300,
-    "MST": -420,
-    "MDT": -360,
-    "PST": -480,
-    "PDT": -420,
-    "CET": 60,
-    "CEST": 120,
-}
-"""Minutes east of Greenwich of the abbreviations that mean one zone in the news."""
 BLANK: Final = "no time is given"
 UNREADABLE: Final = "not a time in a known form"
 NO_ORDER: Final = "day and month could be either way round"
