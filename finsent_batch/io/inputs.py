@@ -14,8 +14,8 @@ from .duckdb_files import table_names
 from .object_store import SCHEME, Copied, fetch
 from .paths import (
     _OUTPUT_MARK,
-    COMPRESSIONS,
-    FILE_SUFFIXES,
+    COMMON_SUFFIXES,
+    OTHER_SUFFIXES,
     check_inside,
     format_of,
     is_input,
@@ -86,7 +86,9 @@ def resolve_pairs(config: ScoreConfig, left_out: list[str] | None = None) -> lis
         left_out += others
     if not files:
         named = f"; it has: {', '.join(others[:5])}" if others else ""
-        raise MissingInputError(f"{config.input}: no {', '.join(FILE_SUFFIXES)} files there{named}")
+        raise MissingInputError(
+            f"{config.input}: no {COMMON_SUFFIXES} files there (nor {OTHER_SUFFIXES}){named}"
+        )
     if config.table:
         raise UsageError("--table goes with one .duckdb input, not with a folder")
     return _many(config, base, files, folder)
@@ -111,8 +113,8 @@ def _single(config: ScoreConfig, path: Path) -> FilePair:
     suffix = suffix_of(path)
     if format_of(path) is None and suffix != ".duckdb":
         raise UsageError(
-            f"{path}: unknown suffix {suffix!r}; inputs are {', '.join(FILE_SUFFIXES)}, .duckdb, "
-            f"text also with {', '.join(COMPRESSIONS)} behind, or a folder or quoted glob of them"
+            f"{path}: unknown suffix {suffix!r}; inputs are {COMMON_SUFFIXES}, .duckdb, or a "
+            f"folder or quoted glob of them; also {OTHER_SUFFIXES}"
         )
     if not path.exists():
         raise MissingInputError(f"{path} does not exist: check the path")

@@ -22,7 +22,7 @@ from ..errors import (
     first_line,
 )
 from .duckdb_errors import is_disk_full
-from .paths import FILE_SUFFIXES, is_input, is_left_out
+from .paths import COMMON_SUFFIXES, is_input, is_left_out
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ def _objects(store: Any, path: str, address: str, left_out: list[str] | None) ->
     if left_out is not None:
         left_out += [SCHEME + o.path for o in there if is_left_out(Path(o.path))]
     if not objects:
-        raise MissingInputError(f"{address}: no {', '.join(FILE_SUFFIXES)} objects there")
+        raise MissingInputError(f"{address}: no {COMMON_SUFFIXES} objects there")
     return objects
 
 

@@ -20,6 +20,10 @@ _FORMATS: Final = {
 }
 FILE_SUFFIXES: Final = (*_TEXT_FORMATS, ".parquet", ".pq", ".parq")
 """Of input files; those of text may be followed by one of `COMPRESSIONS`."""
+COMMON_SUFFIXES: Final = ".csv, .csv.gz, .parquet"
+"""How messages begin to list them."""
+OTHER_SUFFIXES: Final = ".tsv, .jsonl, .ndjson, .pq, .parq; text also with .gz, .bz2, .xz, .zst"
+"""And how they go on."""
 _OUTPUT_MARK = ".scored"
 
 
