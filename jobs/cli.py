@@ -16,7 +16,7 @@ import click
 from click.core import ParameterSource
 
 from finsent_batch.config import StoreConfig
-from finsent_batch.errors import DISK_FULL, OPEN_FILES, FinsentError
+from finsent_batch.errors import DISK_FULL, OPEN_FILES, FinsentError, MissingInputError
 from finsent_batch.version import __version__
 
 from .compare import compare
@@ -33,7 +33,7 @@ from .report import report
 from .runs import runs
 from .score import score
 from .store import store
-from .terminal import set_up_logging
+from .terminal import open_standard_streams, set_up_logging
 from .train import train
 
 
@@ -182,7 +182,22 @@ def run(arguments: list[str] | None = None) -> int:
 
 def main() -> None:
     """Entry point of the console script."""
-    sys.exit(run())
+    open_standard_streams()
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        _say_at_start("the working folder does not exist any more: cd to one that does")
+        sys.exit(MissingInputError.exit_code)
+    try:
+        sys.exit(run())
+    except KeyboardInterrupt:
+        _say_at_start("interrupted")
+        sys.exit(130)
+
+
+def _say_at_start(message: str) -> None:
+    set_up_logging("text", 0, quiet=False)
+    _say(message)
 
 
 def _place_of(error: click.ClickException) -> str:

@@ -16,7 +16,7 @@ from .options import (
     model_run_options,
     take_format,
 )
-from .terminal import print_table, progress_bar
+from .terminal import print_table, progress_bar, say
 
 if TYPE_CHECKING:
     from finsent_batch.evaluation.compare import Comparison
@@ -94,7 +94,7 @@ def _show(result: "Comparison", output: Path | None) -> None:
         shown = result.flips.head(SHOWN_FLIPS)
         print_table(shown.columns, shown.rows(), title=f"flips, {shown.height} widest apart")
     kappa = result.agreement["kappa"]
-    click.echo(
+    say(
         f"{result.n:,} headlines, {result.flips.height:,} flips: agreement "
         f"{result.agreement['share']:.2%}"
         + ("" if kappa is None else f", kappa {kappa:.3f}")
@@ -103,17 +103,17 @@ def _show(result: "Comparison", output: Path | None) -> None:
     if result.labelled is not None:
         _show_verdict(result.labelled)
     if output is not None:
-        click.echo(f"wrote {output}")
+        say(f"wrote {output}")
 
 
 def _show_verdict(labelled: dict[str, Any]) -> None:
     test = labelled["mcnemar"]
-    click.echo(
+    say(
         f"McNemar: {test['only_one']:.0f} right only by the first, {test['only_other']:.0f} only "
         f"by the second, p = {test['p_value']:.3g}"
     )
     for name, found in labelled["difference"].items():
-        click.echo(
+        say(
             f"{name.replace('_', ' ')}, second less first: {found['difference']:+.4f} "
             f"(95 % interval {found['low']:+.4f} to {found['high']:+.4f}, paired bootstrap)"
         )

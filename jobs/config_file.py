@@ -8,6 +8,8 @@ import click
 
 from finsent_batch.errors import ConfigError, MissingInputError
 
+from .options import CONFIG_FILE
+
 
 def load_config_file(ctx: click.Context, _: click.Parameter, file: Path | None) -> None:
     """Make the file's values Click's defaults.
@@ -25,6 +27,7 @@ def load_config_file(ctx: click.Context, _: click.Parameter, file: Path | None) 
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file} is not valid TOML: {error}") from None
     assert isinstance(ctx.command, click.Group)
+    ctx.meta[CONFIG_FILE] = str(file)
     ctx.default_map = _checked(ctx.command, ctx, values, str(file), "")
 
 

@@ -8,7 +8,7 @@ import click
 from finsent_batch.config import BASE, EvaluateConfig
 
 from .options import Globals, file_path, labelled_options, model_config, model_options, take_format
-from .terminal import print_table, progress_bar
+from .terminal import print_table, progress_bar, say
 
 if TYPE_CHECKING:
     from finsent_batch.evaluation.evaluate import Evaluation
@@ -72,7 +72,7 @@ def evaluate(
         except GateFailedError as error:
             failed, result = error, error.result
     show(result, against)
-    click.echo(f"wrote metrics.json, predictions.parquet and .csv, and report.html in {output}")
+    say(f"wrote metrics.json, predictions.parquet and .csv, and report.html in {output}")
     if failed is not None:
         raise failed
 
@@ -97,12 +97,12 @@ def show(result: "Evaluation", against: str | None) -> None:
         _show_confusion(name, metrics)
     if result.comparison is not None:
         c, (theirs, mine) = result.comparison, sides
-        click.echo(
+        say(
             f"McNemar: {c['only_one']:.0f} right only by {mine}, {c['only_other']:.0f} only by "
             f"{theirs}, p = {c['p_value']:.3g}"
         )
     for warning in result.warnings:
-        click.echo(f"warning: {warning}", err=True)
+        say(f"warning: {warning}", err=True)
 
 
 def _names(result: "Evaluation") -> tuple[str, str]:

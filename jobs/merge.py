@@ -9,6 +9,7 @@ from finsent_batch.config import MergeConfig, ModelConfig
 from finsent_batch.wording import counted
 
 from .options import file_path, with_foreign_options
+from .terminal import say
 
 
 @click.command()
@@ -40,4 +41,4 @@ def merge(model: str, output: Path, overwrite: bool, **options: Any) -> None:
     )
     files = run_merge(config)
     size = sum(file.stat().st_size for file in files) / 1e9
-    click.echo(f"wrote {counted(len(files), 'weight file')}, {size:.2f} GB, to {output}")
+    say(f"wrote {counted(len(files), 'weight file')}, {size:.2f} GB, to {output}")

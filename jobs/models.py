@@ -15,7 +15,7 @@ from .options import (
     model_run_options,
     take_format,
 )
-from .terminal import print_table, progress_bar
+from .terminal import print_table, progress_bar, say
 
 
 @click.group(invoke_without_command=True)
@@ -78,7 +78,7 @@ def promote(
     )
     with progress_bar(quiet=obj.quiet) as progress:
         promoted = run_promote(config, progress=progress)
-    click.echo(
+    say(
         f"{promoted.model} ({promoted.weights}) passed {', '.join(gates)}: it is the default of "
         f"{obj.store.path} now"
     )
@@ -95,7 +95,7 @@ def rollback(obj: Globals) -> None:
     from finsent_batch.models.registry import roll_back
 
     withdrawn, now = roll_back(obj.store)
-    click.echo(f"{withdrawn.model} is withdrawn; the default of {obj.store.path} is {now} now")
+    say(f"{withdrawn.model} is withdrawn; the default of {obj.store.path} is {now} now")
 
 
 @models.command()
@@ -120,7 +120,7 @@ def describe(model: str, write: bool, **options: Any) -> None:
     config = model_config(model, options)
     print_table(["what", "found"], [list(fact) for fact in run_describe(config)])
     if write:
-        click.echo(f"wrote {adopt(config)}")
+        say(f"wrote {adopt(config)}")
 
 
 @models.command()
@@ -139,4 +139,4 @@ def convert(model: str, output: Path, overwrite: bool) -> None:
 
     files = run_convert(model, output, overwrite=overwrite)
     size = sum(file.stat().st_size for file in files) / 1e9
-    click.echo(f"wrote {len(files)} weight file(s), {size:.2f} GB, to {output}")
+    say(f"wrote {len(files)} weight file(s), {size:.2f} GB, to {output}")

@@ -180,6 +180,10 @@ def file_path(*, dir_okay: bool = False) -> click.Path:
     return _NamedPath(dir_okay=dir_okay, path_type=Path)
 
 
+CONFIG_FILE = "finsent_batch.config_file"
+"""Under which a command line's context keeps the path of its --config file."""
+
+
 class _NamedPath(click.Path):
     """A path that is not empty: that of a variable without a value would be the working folder."""
 
@@ -191,4 +195,8 @@ class _NamedPath(click.Path):
     ) -> Any:
         if not os.fspath(value):
             self.fail("the name is empty", param, ctx)
+        used = ctx.meta.get(CONFIG_FILE) if ctx is not None else None
+        written = param is not None and param.name in ("output", "metrics_file")
+        if used and written and os.path.realpath(value) == os.path.realpath(used):
+            self.fail(f"{os.fspath(value)} is the --config file: name another", param, ctx)
         return super().convert(value, param, ctx)

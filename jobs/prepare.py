@@ -8,7 +8,7 @@ import click
 from finsent_batch.config import PrepareConfig
 
 from .options import FiniteFloat, file_path, labelled_options, take_format
-from .terminal import print_table
+from .terminal import print_table, say
 
 
 @click.command()
@@ -75,9 +75,7 @@ def prepare(
     )
     if "removed" in report:
         removed = ", ".join(f"{n:,} {k.replace('_', ' ')}" for k, n in report["removed"].items())
-        click.echo(f"left out: {removed}")
+        say(f"left out: {removed}")
     if "variations" in report:
-        click.echo(
-            f"wrote {report['variations']:,} variations to {config.output}/variations.parquet"
-        )
-    click.echo(f"wrote {config.output}/{{train,valid,test}}.parquet and split.json")
+        say(f"wrote {report['variations']:,} variations to {config.output}/variations.parquet")
+    say(f"wrote {config.output}/{{train,valid,test}}.parquet and split.json")

@@ -10,7 +10,7 @@ from click.core import ParameterSource
 from finsent_batch.errors import ParameterError
 
 from .options import Globals, file_path, parse_pairs
-from .terminal import print_table
+from .terminal import print_table, say
 
 if TYPE_CHECKING:
     import polars as pl
@@ -81,7 +81,7 @@ def query(
             frame = run_query(str(name), obj.store, parameters=pairs, published=published)
         except ParameterError as error:
             if obj.log_format == "text":
-                click.echo(error.header, err=True)
+                say(error.header, err=True)
             raise
     _emit(frame, chosen, output)
 

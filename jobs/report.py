@@ -8,6 +8,7 @@ import click
 from finsent_batch.config import ReportConfig
 
 from .options import Globals, file_path
+from .terminal import say
 
 
 @click.command()
@@ -59,9 +60,12 @@ def report(obj: Globals, /, output: Path | None, **options: Any) -> None:
         made, failed = run_report(config), None
     except GateFailedError as error:
         made, failed = error.result, error
-    click.echo(made.text if output is None else f"wrote {output}", nl=output is not None)
+    if output is None:
+        click.echo(made.text, nl=False)
+    else:
+        say(f"wrote {output}")
     for gate in made.gates:
         if gate.holds is None:
-            click.echo(f"warning: {gate.reason}", err=True)
+            say(f"warning: {gate.reason}", err=True)
     if failed is not None:
         raise failed

@@ -7,6 +7,7 @@ import click
 
 from finsent_batch.config import ScoreConfig
 from finsent_batch.errors import FinsentError
+from finsent_batch.visible import visible
 
 from .options import FiniteFloat, Globals, dialect_options, file_path, model_config, model_options
 from .score_text import describe, describe_plan
@@ -179,6 +180,6 @@ def score(
             click.echo(summary_of_failure(config, error).to_json())
         raise
     if dry_run:
-        click.echo(plan.to_json() if as_json else describe_plan(plan))
+        click.echo(plan.to_json() if as_json else visible(describe_plan(plan)))
     else:
-        click.echo(result.to_json() if as_json else describe(result))
+        click.echo(result.to_json() if as_json else visible(describe(result)))

@@ -7,6 +7,7 @@ import click
 from finsent_batch.wording import counted
 
 from .options import Globals, file_path
+from .terminal import say
 
 
 # A default_map of its own: in the file, `store` is the global option of that name.
@@ -27,7 +28,7 @@ def verify(obj: Globals) -> None:
     from finsent_batch.store.verify import check_store
 
     scores = check_store(obj.store)
-    click.echo(f"{obj.store.path}: sound, {counted(scores, 'score')}")
+    say(f"{obj.store.path}: sound, {counted(scores, 'score')}")
 
 
 @store.command()
@@ -53,7 +54,7 @@ def compact(obj: Globals, keep_runs: int | None) -> None:
 
     with Store.open(obj.store, create=False) as opened:
         done = run_compact(opened, keep_runs=keep_runs)
-    click.echo(
+    say(
         f"{opened.path}: {done.before / 1e6:,.1f} MB before, {done.after / 1e6:,.1f} MB now; "
         f"{counted(done.runs, 'run')} and {counted(done.scores, 'score')} deleted"
     )
@@ -75,9 +76,7 @@ def export(obj: Globals, output: Path) -> None:
 
     with Store.open(obj.store, read_only=True) as opened:
         rows = export_store(opened, output)
-    click.echo(
-        f"wrote {output}: {counted(rows['scores'], 'score')} of {counted(rows['runs'], 'run')}"
-    )
+    say(f"wrote {output}: {counted(rows['scores'], 'score')} of {counted(rows['runs'], 'run')}")
 
 
 @store.command("import")
@@ -96,7 +95,7 @@ def import_(obj: Globals, folder: Path) -> None:
     check_export(folder)
     with Store.open(obj.store) as opened:
         added = import_store(opened, folder)
-    click.echo(
+    say(
         f"{opened.path}: added {counted(added['scores'], 'score')} "
         f"of {counted(added['runs'], 'run')}"
     )
@@ -121,4 +120,4 @@ def forget(obj: Globals, input: str) -> None:
     with Store.open(obj.store, create=False) as opened:
         outputs = forget_input(opened, input)
         refresh_views(opened)
-    click.echo(f"{opened.path}: {counted(outputs, 'output')} of {input} left out from now on")
+    say(f"{opened.path}: {counted(outputs, 'output')} of {input} left out from now on")

@@ -11,6 +11,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import click
+
+from finsent_batch.visible import visible, visible_json, visible_line
+
 if TYPE_CHECKING:
     from finsent_batch.progress import StopRequest
 
@@ -38,14 +42,30 @@ class _JsonFormatter(logging.Formatter):
         entry |= {name: getattr(record, name) for name in _FIELDS if hasattr(record, name)}
         if record.exc_info:
             entry["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(entry, ensure_ascii=False)
+        return visible_json(json.dumps(entry, ensure_ascii=False))
 
 
 class _TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         level = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
-        line = f"finsent-batch: {level}{record.getMessage()}"
+        line = visible(f"finsent-batch: {level}{record.getMessage()}")
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+
+def open_standard_streams() -> None:
+    """Open /dev/null where a standard stream is closed, and let none fail for a character.
+
+    A database would otherwise become descriptor 2, and messages be written into it.
+    """
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number, this one
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, mode, closefd=False))  # noqa: SIM115
+        if name != "stdin":
+            getattr(sys, name).reconfigure(errors="backslashreplace")
 
 
 def set_up_logging(log_format: str, verbose: int, *, quiet: bool) -> None:
@@ -77,9 +97,12 @@ def stop_on_signals(stop: "StopRequest") -> "StopRequest":
     """Finish and keep what is in hand on the first SIGINT or SIGTERM, stop on the second."""
 
     def ask(number: int, _: object) -> None:
-        if stop.signal is not None:
-            raise stop.error()
-        stop.signal = number
+        if stop.signal is None:
+            stop.signal = number
+            return
+        for again in (signal.SIGTERM, signal.SIGINT):  # a third would end what ends the run
+            signal.signal(again, signal.SIG_IGN)
+        raise stop.error()
 
     signal.signal(signal.SIGTERM, ask)
     signal.signal(signal.SIGINT, ask)
@@ -115,6 +138,11 @@ def progress_bar(*, quiet: bool) -> Iterator[Callable[..., None]]:
         yield show
 
 
+def say(text: str, *, err: bool = False) -> None:
+    """Print a line for people, with what others could have put into it made visible."""
+    click.echo(visible(text), err=err)
+
+
 def print_table(
     columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None
 ) -> None:
@@ -124,10 +152,16 @@ def print_table(
     from rich.text import Text
 
     rows = [list(row) for row in rows]
-    table = Table(title=title, title_justify="left", header_style="bold")
+    table = Table(
+        title=title and Text(visible_line(title)), title_justify="left", header_style="bold"
+    )
     for i, name in enumerate(columns):
         numeric = all(isinstance(row[i], int | float) for row in rows if row[i] is not None)
-        table.add_column(name, justify="right" if numeric and rows else "left", overflow="fold")
+        table.add_column(
+            Text(visible_line(name)),
+            justify="right" if numeric and rows else "left",
+            overflow="fold",
+        )
     for row in rows:
         table.add_row(*(Text(cell(value)) for value in row))
     wide = None if sys.stdout.isatty() else 140
@@ -149,4 +183,4 @@ def cell(value: object) -> str:
         return f"{value:.4g}" if abs(value) < 1000 else f"{value:,.0f}"
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
-    return str(value)
+    return visible_line(str(value))

@@ -17,7 +17,7 @@ from finsent_batch.train_config import (
 )
 
 from .options import FiniteFloat, Globals, file_path
-from .terminal import print_table, progress_bar, stop_on_signals
+from .terminal import print_table, progress_bar, say, stop_on_signals
 
 Command = Callable[..., Any]
 
@@ -212,4 +212,4 @@ def train(
             for name, m in report.items()
         ],
     )
-    click.echo(f"wrote {config.output}")
+    say(f"wrote {config.output}")

@@ -16,6 +16,8 @@ import polars as pl
 import pytest
 from hypothesis import settings
 
+from .helpers.tiny_bert import WORDS, save_classifier
+
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 os.environ.setdefault("OMP_NUM_THREADS", "2")
@@ -25,10 +27,6 @@ settings.register_profile("finsent", deadline=None)
 settings.load_profile("finsent")
 
 REPOSITORY = Path(__file__).parent.parent
-WORDS = (
-    "profit sales shares loss gain rises falls beats misses forecast bank oil nokia posts record "
-    "quarter net operating eur million the of in to a and for on says deal cuts jobs"
-)
 
 
 @dataclass(frozen=True)
@@ -47,40 +45,8 @@ class Result:
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A BERT of two layers with random weights and a word vocabulary, as FinBERT lays one out."""
-    import torch
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-    from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
-
     folder = tmp_path_factory.mktemp("models") / "tiny"
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
-    letters = list("abcdefghijklmnopqrstuvwxyz0123456789.,'%-")
-    pieces = special + WORDS.split() + letters + [f"##{c}" for c in letters]
-    vocabulary = {piece: i for i, piece in enumerate(dict.fromkeys(pieces))}
-    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
-    PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        unk_token="[UNK]",
-        pad_token="[PAD]",
-        cls_token="[CLS]",
-        sep_token="[SEP]",
-        model_max_length=64,
-    ).save_pretrained(folder)
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=len(vocabulary),
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=64,
-        max_position_embeddings=64,
-        id2label={0: "positive", 1: "negative", 2: "neutral"},
-        label2id={"positive": 0, "negative": 1, "neutral": 2},
-        initializer_range=0.6,
-    )
-    BertForSequenceClassification(config).eval().save_pretrained(folder)
+    save_classifier(folder)
     return folder
 
 

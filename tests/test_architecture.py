@@ -22,7 +22,7 @@ FLOORS = (
     {"io", "metrics"},
     {"frames", "hardware", "optional_imports", "progress", "python_messages"},
     {"arrays", "config", "errors", "failpoints", "headlines", "labels", "train_config", "version"},
-    {"settings", "wording"},
+    {"settings", "visible", "wording"},
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 LARGEST_FOLDER = 20

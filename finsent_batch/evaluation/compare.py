@@ -11,6 +11,7 @@ from ..arrays import FloatArray
 from ..config import CompareConfig
 from ..errors import BadDataError, UsageError
 from ..io.atomic import frame_bytes, replace_file
+from ..io.paths import check_free
 from ..labelled.formats import read_labelled
 from ..labels import LABELS
 from ..metrics.classification import MISSING, evaluate_predictions, predict
@@ -56,7 +57,7 @@ def compare(config: CompareConfig, *, progress: Progress = no_progress) -> Compa
         BadDataError: no headlines, or labels that cannot be read.
         FinsentError: anything expected that prevents it.
     """
-    _check_output(config.output)
+    _check_output(config)
     one, other = (
         resolve_promoted_model(replace(config.one, model=model), config.store)
         for model in (config.one.model, config.other)
@@ -90,8 +91,12 @@ def compare(config: CompareConfig, *, progress: Progress = no_progress) -> Compa
     return result
 
 
-def _check_output(output: Path | None) -> None:
-    if output is not None and output.suffix not in FLIP_SUFFIXES:
+def _check_output(config: CompareConfig) -> None:
+    output = config.output
+    if output is None:
+        return
+    check_free(output, {config.data: "the input"})
+    if output.suffix not in FLIP_SUFFIXES:
         raise UsageError(f"-o {output}: flips are written as {', '.join(FLIP_SUFFIXES)}")
 
 

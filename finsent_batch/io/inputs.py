@@ -71,7 +71,7 @@ def resolve_pairs(config: ScoreConfig, left_out: list[str] | None = None) -> lis
     path = Path(config.input).expanduser()
     if path.is_dir():
         base, found = path, list(walk(path))
-        files = [f for f in found if is_input(f)]
+        files = [f for f in found if is_input(f) and f.is_file()]
         folder = config.output or _beside(path)
     elif path.exists() or not glob.has_magic(config.input):
         return [_single(config, path)]
@@ -81,7 +81,8 @@ def resolve_pairs(config: ScoreConfig, left_out: list[str] | None = None) -> lis
         files = visited_once(f for f in found if is_input(f))
         base = Path(os.path.commonpath([f.parent for f in files])) if files else path.parent
         folder = config.output or base
-    others = [str(f) for f in found if is_left_out(f)]
+    # A pipe of an input's name would never end, and is no more an input than a name unknown.
+    others = [str(f) for f in found if is_left_out(f) or (is_input(f) and not f.is_file())]
     if left_out is not None:
         left_out += others
     if not files:

@@ -6,11 +6,13 @@ Outputs stay on this machine: only here can they be replaced whole or not at all
 """
 
 import logging
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
+import pyarrow as pa
 from pyarrow import fs
 
 from ..errors import (
@@ -28,7 +30,29 @@ logger = logging.getLogger(__name__)
 
 SCHEME: Final = "s3://"
 _CHUNK = 8 * 2**20
+_LONGEST_NAME = 230
+"""Bytes; what is written beside an output has a longer name than it."""
 Copied = Callable[[int, int], None]
+
+
+def check_address(address: str) -> None:
+    """Refuse credentials in an address: it is recorded, logged and shown.
+
+    Raises:
+        UsageError: there are some; the message does not repeat them.
+    """
+    if without_credentials(address) != address:
+        raise UsageError(
+            "the address holds credentials, which would be recorded with the run: leave them out "
+            "and set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+        )
+
+
+def without_credentials(address: str) -> str:
+    """Return an address without what stands before `@` in its host."""
+    scheme, mark, rest = address.partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}{mark}{host.rpartition('@')[2]}{slash}{path}" if mark else address
 
 
 def fetch(
@@ -67,9 +91,16 @@ def _objects(store: Any, path: str, address: str, left_out: list[str] | None) ->
             return [found]
         below = fs.FileSelector(path, recursive=True, allow_not_found=True)
         there = [o for o in store.get_file_info(below) if o.type == fs.FileType.File]
-        objects = [o for o in there if _wanted(o, path)]
+        wanted = [o for o in there if _wanted(o, path)]
     except OSError as error:
         raise _unreachable(address, error) from None
+    except pa.ArrowInvalid as error:
+        raise BadDataError(
+            f"{address} has a key that cannot be read ({first_line(error)}): give it a name "
+            "without empty parts, or name another prefix"
+        ) from None
+    keys = {o.path for o in there}
+    objects = [o for o in wanted if _has_place(o.path, path, keys)]
     if any("_delta_log" in Path(o.path).parts for o in there):
         raise BadDataError(
             f"{address} is a Delta table (_delta_log says which of its files count): write the "
@@ -77,6 +108,7 @@ def _objects(store: Any, path: str, address: str, left_out: list[str] | None) ->
         )
     if left_out is not None:
         left_out += [SCHEME + o.path for o in there if is_left_out(Path(o.path))]
+        left_out += [SCHEME + o.path for o in wanted if o not in objects]
     if not objects:
         raise MissingInputError(f"{address}: no {COMMON_SUFFIXES} objects there")
     return objects
@@ -97,6 +129,18 @@ def _unreachable(address: str, error: OSError) -> MissingInputError:
         f"{address} cannot be listed ({first_line(error)}): check the address, AWS_DEFAULT_REGION, "
         "AWS_ENDPOINT_URL and your credentials, such as AWS_PROFILE"
     )
+
+
+def _has_place(key: str, prefix: str, keys: set[str]) -> bool:
+    """Whether a key can be a file's path here: others choose keys, and not for a file system."""
+    parts = key.removeprefix(prefix).lstrip("/").split("/")
+    if any(p in ("", ".", "..") or len(os.fsencode(p)) > _LONGEST_NAME for p in parts):
+        return False
+    above = key
+    while above := above.rpartition("/")[0]:
+        if above in keys:  # a file here cannot be a folder too
+            return False
+    return True
 
 
 def _wanted(found: Any, path: str) -> bool:

@@ -31,21 +31,22 @@ def check_leakage(splits: Sequence[tuple[str, pl.DataFrame]]) -> None:
     """Refuse splits of which two share a headline.
 
     Raises:
-        BadDataError: naming the splits, how many headlines they share, and one of them.
+        BadDataError: naming the splits, how many headlines they share, and the row of one.
     """
     seen: dict[str, str] = {}
-    shared: dict[tuple[str, str], list[str]] = {}
+    shared: dict[tuple[str, str], list[int]] = {}
     for name, frame in splits:
-        for key, headline in {duplicate_key(h): h for h in frame["headline"]}.items():
+        for key, row in {duplicate_key(h): i for i, h in enumerate(frame["headline"], 1)}.items():
             other = seen.setdefault(key, name)
             if other != name:
-                shared.setdefault((other, name), []).append(headline)
+                shared.setdefault((other, name), []).append(row)
     if shared:
         told = ", ".join(
             f"{len(found)} headlines stand in both {one} and {other}"
             for (one, other), found in shared.items()
         )
-        example = next(iter(shared.values()))[0][:80]
+        (_, name), rows = next(iter(shared.items()))
         raise BadDataError(
-            f"{told}: split again with finsent-batch prepare --exclude; one is {example!r}"
+            f"{told}: split again with finsent-batch prepare --exclude; "
+            f"one is row {rows[0]} of {name}"
         )

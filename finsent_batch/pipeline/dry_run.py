@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..config import ScoreConfig
 from ..io.inputs import FilePair, resolve_inputs
+from ..io.object_store import check_address
 from ..models.directory import open_configured
 from ..models.registry import resolve_promoted_model
 from ..models.weight_files import FileHashes
@@ -56,6 +57,7 @@ def dry_run(config: ScoreConfig, *, progress: Progress = no_progress) -> DryRun:
     Raises:
         FinsentError: whatever would stop the run before it scores.
     """
+    check_address(config.input)
     with resolve_inputs(config, lambda done, total: progress("copy", done, total, "MB")) as pairs:
         return _estimate(config, pairs, progress)
 

@@ -6,12 +6,14 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ..config import ScoreConfig
 from ..errors import FinsentError, UsageError
 from ..io.atomic import replace_file
+from ..io.inputs import FilePair
+from ..io.paths import check_free
 from .summary import Summary
 
 logger = logging.getLogger(__name__)
@@ -27,6 +29,15 @@ def check_notify_command(config: ScoreConfig) -> None:
         raise UsageError(f"--notify-command {config.notify_command}: {error}") from None
     if not words:
         raise UsageError("--notify-command names no command: leave it out, or name one")
+
+
+def check_metrics_file(config: ScoreConfig, pairs: Sequence[FilePair]) -> None:
+    """Raise UsageError if the metrics would replace the store, an input, an output or a model."""
+    if config.metrics_file is not None:
+        others = {config.store.path: "the store"}
+        others |= {pair.input: "an input" for pair in pairs}
+        others |= {pair.output: "an output" for pair in pairs}
+        check_free(config.metrics_file, others, "--metrics-file")
 
 
 def send_notifications(config: ScoreConfig, summary: Summary) -> None:

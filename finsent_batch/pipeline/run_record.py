@@ -15,6 +15,9 @@ from .run import ScoreRun
 
 logger = logging.getLogger(__name__)
 
+NEVER_RECORDED = ("notify_command",)
+"""Settings in which a token may stand: a store is copied, exported and reported on."""
+
 
 def record_run_start(run: ScoreRun) -> None:
     """Record in the store that the run has begun, with its settings."""
@@ -33,9 +36,15 @@ def record_run_start(run: ScoreRun) -> None:
             "model": run.summary.model,
             "model_fingerprint": run.model.fingerprint,
             "device": run.model.device,
-            "options": json.dumps(asdict(run.config), default=str),
+            "options": json.dumps(_options(run), default=str),
         },
     )
+
+
+def _options(run: ScoreRun) -> dict[str, Any]:
+    """Return a run's settings as they are recorded, without those that may hold a secret."""
+    options = asdict(run.config)
+    return options | {name: "given" for name in NEVER_RECORDED if options[name] is not None}
 
 
 def _register_model(run: ScoreRun) -> None:

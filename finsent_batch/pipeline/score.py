@@ -10,13 +10,15 @@ from ..config import DEFAULT_MODEL, PROMOTED_MODEL, ScoreConfig
 from ..errors import FinsentError
 from ..io.duckdb_errors import as_expected
 from ..io.inputs import FilePair, resolve_inputs
+from ..io.object_store import check_address
+from ..io.paths import FileTakenError
 from ..io.times.reading import check_time_reading
 from ..models.directory import open_configured
 from ..models.registry import resolve_promoted_model
 from ..models.weight_files import FileHashes
 from ..progress import Progress, StopRequest, no_progress
 from ..store.store import Store
-from .notifications import check_notify_command, send_notifications
+from .notifications import check_metrics_file, check_notify_command, send_notifications
 from .plan import make_plan
 from .publish_stage import publish_tasks
 from .run import ScoreRun
@@ -37,6 +39,7 @@ def score(
     Raises:
         FinsentError: anything expected that prevents it; see `errors` and the exit codes.
     """
+    check_address(config.input)
     check_notify_command(config)
     check_time_reading(config.date_format, config.timezone)
     stop = stop or StopRequest()
@@ -44,6 +47,8 @@ def score(
         summary = _score(config, progress, stop)
     except BaseException as error:
         expected = as_expected(error, stop)
+        if isinstance(expected, FileTakenError):
+            config = replace(config, metrics_file=None)
         send_notifications(config, summary_of_failure(config, expected))
         if expected is error:
             raise
@@ -69,6 +74,7 @@ def _score_pairs(
     progress: Progress,
     stop: StopRequest,
 ) -> Summary:
+    check_metrics_file(config, pairs)
     with open_run(config, progress, stop) as run:
         run.tasks = open_tasks(run.store, pairs, config)
         told = [warning for task in run.tasks for warning in task.warnings]

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..config import ScoreConfig
 from ..errors import FinsentError
+from ..io.object_store import without_credentials
 
 SUMMARY_SCHEMA_VERSION = 1
 
@@ -132,7 +133,7 @@ def summary_of_failure(config: ScoreConfig, error: BaseException) -> Summary:
         status="failed",
         exit_code=getattr(error, "exit_code", 1),
         error=message,
-        input=config.input,
+        input=without_credentials(config.input),
         output=str(config.output or ""),
         model=config.model.model,
     )

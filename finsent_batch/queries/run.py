@@ -11,6 +11,7 @@ import pyarrow as pa
 from ..config import StoreConfig
 from ..errors import BadDataError, ParameterError, UsageError, first_line
 from ..io.duckdb_errors import Kind, classify
+from ..io.paths import check_free
 from ..io.sql import quote_identifier, quote_literal
 from .catalog import Query, load_query, nearest
 from .session import VIEW_PARAMETERS, QuerySession, query_session
@@ -123,9 +124,7 @@ def check_query_output(output: Path, store: StoreConfig, published: str | None) 
     Raises:
         UsageError: it would.
     """
-    target = output.resolve()
-    if target == store.path.resolve():
-        raise UsageError(f"output {output} is the store: give the result a file of its own")
+    check_free(output, {store.path: "the store"})
     if published is not None:
         known = [published.partition("::")[0]]
     elif store.path.exists():
@@ -134,10 +133,7 @@ def check_query_output(output: Path, store: StoreConfig, published: str | None) 
         known = [name for row in rows for name in row]
     else:
         known = []
-    if target in {Path(name).resolve() for name in known}:
-        raise UsageError(
-            f"output {output} is a run's input or output: give the result a file of its own"
-        )
+    check_free(output, {Path(name): "a run's input or output" for name in known})
 
 
 def check_reads_only(statement: str) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..metrics.gates import GateResult
+from ..visible import visible
 from .charts import Chart
 
 
@@ -109,5 +110,5 @@ def _table(table: Table) -> str:
 
 def _escaped(text: str) -> str:
     """Return text that Markdown shows as it is: no markup, no HTML, one line."""
-    one_line = " ".join(text.split())
+    one_line = visible(" ".join(text.split()))
     return re.sub(r"([\\`*_\[\]|#~$])", r"\\\1", html.escape(one_line, quote=False))

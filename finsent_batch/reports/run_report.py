@@ -11,6 +11,7 @@ from ..errors import GateFailedError, UsageError
 from ..io.atomic import replace_file
 from ..metrics.gates import Gate, GateResult, check_gate, failures, parse_gate
 from ..metrics.histograms import CONFIDENCE_EDGES, SCORE_EDGES
+from ..queries.run import check_query_output
 from .page import to_html, to_markdown
 from .run_data import RunData, drift, gather
 from .run_page import run_page
@@ -44,6 +45,8 @@ def report(config: ReportConfig) -> RunReport:
     gates = [parse_gate(text, ", ".join(_METRICS)) for text in config.gates]
     format_ = _format(config)
     _check_metrics(gates)
+    if config.output is not None:
+        check_query_output(config.output, config.store, None)
     data = gather(config)
     compared = drift(data)
     metrics = _metrics(data, compared)

@@ -6,7 +6,6 @@ rows (Guo et al. 2017).
 """
 
 import logging
-import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,8 +23,6 @@ from ..labelled.split_folders import Labelled, held_out, load_splits
 from ..labels import LABELS
 from ..models.base_weights import FROM_DISK, weight_files
 from ..models.locate import resolve_base
-from ..models.manifest import write_manifest
-from ..models.model_card import write_card
 from ..models.prompts import DEFAULT_PROMPT
 from ..models.reading import read_json
 from ..models.spec import CAUSAL, ModelSpec
@@ -46,7 +43,7 @@ from .distributed import ProcessGroup
 from .failures import expected_faults
 from .manifest import manifest
 from .micro_batch import activation_budget, limited_memory, micro_batch, release_memory
-from .output import check_output, save_model
+from .output import check_output, publish_model, save_model
 
 logger = logging.getLogger(__name__)
 
@@ -84,19 +81,17 @@ def train_causal(
     try:
         with expected_faults(config.output), limited_memory(config):
             set_seed(config.seed)
-            _fit(config, spec, tokens, data, progress, stop, ranks)
+            log = _fit(config, spec, tokens, data, progress, stop, ranks)
             ranks.leave()
             release_memory()
             if not ranks.first:
                 return {}
-            logits_of = _logits(spec, card, config.output, stop)
+            staged = config.output / CHECKPOINTS / "final"
+            logits_of = _logits(spec, card, staged, stop)
             card["temperature"], card["metrics"] = calibrate(logits_of, data)
-            write_card(config.output, card)
-            # Last: a folder without it holds no model, and may still be resumed.
-            write_manifest(config.output, card)
+            publish_model(config.output, staged, card, log)
     finally:
         torch.set_num_threads(threads)
-    shutil.rmtree(config.output / CHECKPOINTS, ignore_errors=True)
     report: dict[str, dict[str, Any]] = card["metrics"]
     return report
 
@@ -126,7 +121,7 @@ def _fit(
     progress: Progress,
     stop: StopRequest,
     ranks: ProcessGroup,
-) -> None:
+) -> list[dict[str, Any]]:
     sets = _prompts(config, spec, tokens, data, ranks)
     kind = resolve_device("auto")
     compute = compute_dtype(kind, "bf16" if kind == "cuda" else "fp32")
@@ -159,11 +154,12 @@ def _fit(
             multiple=LENGTHS if recorded and not batch.checkpointing else None,
         )
     stop.check()
-    fit_causal(config, model, tokenizer, sets, batch, collator, progress, stop, ranks)
+    log = fit_causal(config, model, tokenizer, sets, batch, collator, progress, stop, ranks)
     check_finite(model)
     if ranks.first:
         assert config.base is not None
         save_model(config.output, model, tokenizer, config.base)
+    return log
 
 
 def _prompts(

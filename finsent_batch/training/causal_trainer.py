@@ -1,6 +1,5 @@
 """Fit a causal adapter: TRL's SFTTrainer with peft's LoRA, on a base in 4 bits or not (QLoRA)."""
 
-import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ from trl.trainer.sft_trainer import SFTTrainer
 
 from ..errors import UsageError
 from ..models.base_weights import weight_files
-from ..models.manifest import TRAINING_LOG
 from ..progress import Progress, StopRequest
 from ..scorers.causal.load import load_base
 from ..train_config import TrainConfig
@@ -116,12 +114,13 @@ def fit_causal(
     progress: Progress,
     stop: StopRequest,
     ranks: ProcessGroup,
-) -> None:
+) -> list[dict[str, Any]]:
     """Train `model` in place on `sets["train"]`; keep the epoch best on `sets["valid"]`.
 
     `batch` is one process's share of the effective batch, `ranks` who the processes are.
     Without a `collator` rows are padded as TRL does it. With `resume` goes on from
-    the last checkpoint of those that `start_checkpoints` has found fit.
+    the last checkpoint of those that `start_checkpoints` has found fit. Returns what was
+    logged, a list of entries by step; nothing but in the first process.
 
     Raises:
         InterruptedRunError: at the `stop` asked for, once a checkpoint is written.
@@ -162,14 +161,10 @@ def fit_causal(
     # cuDNN's attention makes a plan for every shape that comes up, at milliseconds a layer.
     with sdpa_kernel([SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]):
         trainer.train(resume_from_checkpoint=None if last is None else str(last))
-    if ranks.first:
-        _write_log(config.output, trainer.state.log_history)
-
-
-def _write_log(output: Path, history: list[dict[str, Any]]) -> None:
-    if torch.cuda.is_available():
-        history = [*history, _gpu_memory()]
-    (output / TRAINING_LOG).write_text(json.dumps(history, indent=1) + "\n", "utf-8")
+    if not ranks.first:
+        return []
+    history: list[dict[str, Any]] = trainer.state.log_history
+    return [*history, _gpu_memory()] if torch.cuda.is_available() else history
 
 
 def _gpu_memory() -> dict[str, float]:

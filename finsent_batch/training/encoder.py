@@ -6,7 +6,6 @@ folder, batches grouped by length, cosine schedule; then one temperature is
 fitted on the validation rows (Guo et al. 2017).
 """
 
-import json
 import logging
 from pathlib import Path
 from typing import Any, Final
@@ -24,8 +23,6 @@ from ..hardware import available_cores
 from ..labelled.split_folders import load_splits
 from ..models.base_weights import FROM_DISK, weight_files
 from ..models.locate import PACKAGED_BASE, resolve_base
-from ..models.manifest import TRAINING_LOG, write_manifest
-from ..models.model_card import write_card
 from ..models.reading import read_json
 from ..models.spec import CLASSIFIER
 from ..progress import Progress
@@ -36,7 +33,7 @@ from .calibrate import calibrate
 from .callbacks import check_finite
 from .encoder_trainer import count_cut, fit, logits_of
 from .manifest import manifest, own_weights
-from .output import check_output, save_model
+from .output import check_output, publish_model, save_model
 from .transfer_set import training_rows
 
 logger = logging.getLogger(__name__)
@@ -77,7 +74,7 @@ def train_encoder(config: TrainConfig, progress: Progress) -> dict[str, dict[str
         )
     finally:
         torch.set_num_threads(threads)
-    save_model(config.output, model.half(), tokenizer, config.base or PACKAGED_BASE)
+    staged = save_model(config.output, model.half(), tokenizer, config.base or PACKAGED_BASE)
     card = manifest(
         config,
         data,
@@ -87,13 +84,11 @@ def train_encoder(config: TrainConfig, progress: Progress) -> dict[str, dict[str
         own={"pooling": config.pooling},
     )
     if full:
-        card |= own_weights(card, config.output)
+        card |= own_weights(card, staged)
     if transfer.soft_labels is not None:
         card["training"]["soft_labels"] = transfer.soft_labels
     card |= {"temperature": temperature, "metrics": report}
-    write_manifest(config.output, card)
-    write_card(config.output, card)
-    (config.output / TRAINING_LOG).write_text(json.dumps(log, indent=1) + "\n", "utf-8")
+    publish_model(config.output, staged, card, log)
     return report
 
 

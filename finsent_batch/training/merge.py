@@ -18,8 +18,10 @@ from ..config import MergeConfig
 from ..errors import CannotCreateError, ConfigError, StorageError
 from ..hardware import resolve_device
 from ..io.paths import check_folder
+from ..io.whole.folders import replacing_folder
 from ..models.base_weights import weight_files
 from ..models.config_file import ConfigFile
+from ..models.contents import model_files
 from ..models.directory import open_configured
 from ..models.manifest import MANIFEST_FILE, MODEL_FILES, write_manifest
 from ..models.spec import CAUSAL, ModelSpec
@@ -51,33 +53,25 @@ def merge(config: MergeConfig) -> list[Path]:
     if output.resolve() in (spec.folder.resolve(), spec.base.resolve()):
         raise CannotCreateError(f"{output} is what this merge reads: use another -o")
     quiet_bitsandbytes()
-    try:
-        output.mkdir(parents=True, exist_ok=True)
+    if output.is_dir():
         check_folder(output)
-        dense = _dense(spec)
-        _remove_weights(output)
-        dense.save_pretrained(output)
-        share_weights(output / "config.json")
-        _copy_tokenizer(spec, output)
-        _write_manifest(spec, output)
-    except PermissionError as error:
-        raise CannotCreateError(f"cannot write {output} ({error.strerror})") from None
-    except (OSError, RuntimeError, SafetensorError) as error:
+    old = model_files(output) if output.is_dir() else []
+    dense = _dense(spec)
+    try:
+        with replacing_folder(
+            output, index=MANIFEST_FILE, obsolete=obsolete.__contains__
+        ) as folder:
+            dense.save_pretrained(folder)
+            share_weights(folder / "config.json")
+            _copy_tokenizer(spec, folder)
+            _write_manifest(spec, folder)
+    except (RuntimeError, SafetensorError) as error:
         if not full_disk(error):
             raise
-        _remove_weights(output)
         raise StorageError(
-            f"the disk is full while {output} was written: make room and run again with --overwrite"
+            f"the disk is full while {output} was written: make room and run again"
         ) from None
     return weight_files(output)
-
-
-def _remove_weights(folder: Path) -> None:
-    """Remove a checkpoint's weights, and the manifest without which half of one is no model."""
-    (folder / MANIFEST_FILE).unlink(missing_ok=True)
-    (folder / "adapter_config.json").unlink(missing_ok=True)
-    for file in folder.glob("*.safetensors*"):
-        file.unlink()
 
 
 def _dense(spec: ModelSpec) -> Any:

@@ -1,4 +1,4 @@
-"""Prepare the output folder of a training, and write the trained model to it."""
+"""Prepare the output folder of a training, and put the trained model in its place."""
 
 import json
 import shutil
@@ -7,7 +7,10 @@ from typing import Any
 
 from ..errors import CannotCreateError
 from ..io.paths import check_folder
-from ..models.manifest import MANIFEST_FILE, MODEL_FILES
+from ..io.whole.folders import replacing_folder
+from ..models.contents import model_files
+from ..models.manifest import MANIFEST_FILE, MODEL_FILES, TRAINING_LOG, write_manifest
+from ..models.model_card import write_card
 from ..models.weight_files import share_weights
 from ..train_config import TrainConfig
 from .checkpoints import CHECKPOINTS
@@ -39,8 +42,8 @@ def check_output(config: TrainConfig) -> None:
         raise CannotCreateError(f"cannot create {config.output} ({error.strerror})") from None
 
 
-def save_model(output: Path, model: Any, tokenizer: Any, base: str) -> None:
-    """Write model and tokenizer; touch a model that stood there once they are on disk.
+def save_model(output: Path, model: Any, tokenizer: Any, base: str) -> Path:
+    """Write model and tokenizer to a folder among the checkpoints, and return it.
 
     `adapter_config.json` names the base as `base` does and not by this machine's path.
     """
@@ -54,16 +57,21 @@ def save_model(output: Path, model: Any, tokenizer: Any, base: str) -> None:
         adapter["base_model_name_or_path"] = base
         file.write_text(json.dumps(adapter, indent=2, sort_keys=True) + "\n", "utf-8")
     share_weights(staged / "tokenizer_config.json")
-    (staged / "README.md").unlink(missing_ok=True)  # peft's; ours follows
-    # Without its manifest the folder holds no model while it is half old and half new.
-    (output / MANIFEST_FILE).unlink(missing_ok=True)
-    # An adapter beside whole weights would be folded into them.
-    for pattern in ("adapter_*", "config.json", "model*.safetensors*"):
-        for stale in output.glob(pattern):
-            stale.unlink()
-    for file in staged.iterdir():
-        target = output / file.name
-        if target.is_dir():
-            shutil.rmtree(target)
-        file.replace(target)
-    staged.rmdir()
+    return staged
+
+
+def publish_model(output: Path, staged: Path, card: dict[str, Any], log: Any) -> None:
+    """Let what `save_model` wrote, with its card and log, take an earlier model's place at once.
+
+    Raises:
+        CannotCreateError, StorageError, TryAgainError: see `replacing_folder`.
+    """
+    obsolete = model_files(output)
+    with replacing_folder(output, index=MANIFEST_FILE, obsolete=obsolete.__contains__) as folder:
+        for file in staged.iterdir():
+            if file.name != "README.md":  # peft's
+                file.replace(folder / file.name)
+        (folder / TRAINING_LOG).write_text(json.dumps(log, indent=1) + "\n", "utf-8")
+        write_manifest(folder, card)
+        write_card(folder, card)
+    shutil.rmtree(output / CHECKPOINTS, ignore_errors=True)

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ..conftest import WORDS
+from .tiny_bert import WORDS
 
 # Shapes that the packed path knows, and one that it does not.
 SHAPES: dict[str, dict[str, Any]] = {

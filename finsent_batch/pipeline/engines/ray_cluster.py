@@ -103,7 +103,8 @@ def connected(config: ScoreConfig, device: str) -> Iterator[Cluster]:
                 _clear_left()
                 scratch = tempfile.mkdtemp(prefix=_SCRATCH, dir="/tmp")
                 held = _hold(Path(scratch))
-                _start(ray, config, device, scratch)
+                # Inside of a folder that is ours alone: Ray lets everybody write to its own.
+                _start(ray, config, device, f"{scratch}/r")
             else:
                 _join(ray, config.ray_address)
         yield _cluster(ray, config, device)
@@ -118,7 +119,9 @@ def connected(config: ScoreConfig, device: str) -> Iterator[Cluster]:
 
 def _hold(folder: Path) -> int:
     """Lock a folder's lock file as long as this process lives, or raise BlockingIOError."""
-    lock = os.open(folder / "lock", os.O_CREAT | os.O_RDWR, 0o600)
+    if folder.lstat().st_uid != os.geteuid():
+        raise PermissionError(f"{folder} is somebody else's")
+    lock = os.open(folder / "lock", os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -148,6 +151,8 @@ def _start(ray: Any, config: ScoreConfig, device: str, scratch: str) -> None:
             log_to_driver=False,
             logging_level=logging.CRITICAL,
             _temp_dir=scratch,
+            # Everything then listens there alone.
+            _node_ip_address="127.0.0.1",
         )
     except (ray.exceptions.RayError, RuntimeError, OSError, ValueError) as error:
         raise UnavailableError(f"Ray cannot be started here: {first_line(error)}") from error

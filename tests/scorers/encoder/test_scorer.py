@@ -13,7 +13,7 @@ from finsent_batch.models.directory import open_model
 from finsent_batch.scorers.batching import length_sorted_batches, pad
 from finsent_batch.scorers.encoder.scorer import EncoderScorer
 
-from ...conftest import WORDS
+from ...helpers.tiny_bert import WORDS
 
 vnni = pytest.mark.skipif(
     not cpu_flags() & {"avx512_vnni", "avx_vnni"}, reason="this CPU has no VNNI instructions"

@@ -1,0 +1,183 @@
+"""Every command that writes, what it starts from, and how its results are looked at."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+MODEL = ("--model", "model", "--weights", "fp32", "--max-batch-tokens", "256")
+STORE = "finsent.duckdb"
+_TRAIN = (
+    "train", "--base", "model", "--lora-r", "2", "--num-train-epochs", "1", "--threads", "1",
+    "--report-to", "none", "--no-opposites", "--per-device-train-batch-size", "16",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command line, the one whose results it replaces, and where these are."""
+
+    name: str
+    arguments: tuple[str, ...]
+    result: str
+    """The file, table (`file::table`) or folder that it writes; empty where that is the store."""
+    earlier: tuple[str, ...] = ()
+    """What is run on the earlier inputs first, where that is another command line."""
+
+
+def commands() -> list[Command]:
+    """Return them all, quick ones first."""
+    score = ("-q", "score", "feed.parquet", *MODEL, "--commit-seconds", "0")
+    found = [
+        Command("query -o", ("query", "label_mix", "-o", "mix.csv"), "mix.csv"),
+        Command("report", ("report", "-o", "report.html"), "report.html"),
+        Command("store compact", ("store", "compact"), ""),
+        Command("store import", ("store", "import", "other"), "", ("--version",)),
+        Command("store export", ("store", "export", "-o", "export"), "export", ("--version",)),
+        Command("prepare", ("prepare", "labelled.csv", "-o", "made", "--overwrite"), "made"),
+    ]
+    for suffix in ("parquet", "csv", "duckdb"):
+        found.append(Command(f"score to {suffix}", (*score, "-o", f"o.{suffix}"), f"o.{suffix}"))
+    append = ("-o", "all.duckdb", "--append", "--output-table", "all_news")
+    table = ("-q", "score", "news.duckdb", "--table", "news", *MODEL)
+    folder = ("-q", "score", "feeds", "-o", "outs", *MODEL)
+    return [
+        *found,
+        Command("score --append", (*score, *append), "all.duckdb"),
+        Command("score a table", table, "news.duckdb::news_scored"),
+        Command("score a folder", folder, "outs"),
+        Command("models promote", ("models", "promote", "model", "--data", "labelled.csv",
+                                   "--weights", "fp32"), ""),
+        Command("compare -o", ("compare", "model", "model2", "--data", "labelled.csv",
+                               "--weights", "fp32", "-o", "flips.csv"), "flips.csv"),
+        Command("evaluate", ("evaluate", *MODEL, "--data", "labelled.csv", "-o", "eval"), "eval"),
+        Command("merge", ("merge", "adapter", "-o", "merged", "--overwrite"), "merged",
+                ("merge", "adapter0", "-o", "merged")),
+        Command("train", (*_TRAIN, "--data", "split", "-o", "trained", "--overwrite"), "trained",
+                (*_TRAIN, "--data", "split", "-o", "trained", "--seed", "7")),
+    ]  # fmt: skip
+
+
+_VARYING = ("run_id", "scored_at")
+
+
+def look(folder: Path, result: str) -> str:
+    """Return a digest of a result: the same for equal results, `none`, or `torn` and why."""
+    path, _, table = result.partition("::")
+    file = folder / path
+    if not file.exists():
+        return "none"
+    try:
+        if file.is_dir():
+            return _folder(file)
+        return _digest(_file(file, table))
+    except Exception as error:  # noqa: BLE001 - whatever a half-written file gives
+        return f"torn: {type(error).__name__}: {error}"[:200]
+
+
+def _file(file: Path, table: str = "") -> Any:
+    import duckdb
+    import polars as pl
+
+    if file.suffix == ".parquet":
+        return pl.read_parquet(file).drop(_VARYING, strict=False).write_csv()
+    if file.suffix == ".csv":
+        return pl.read_csv(file, infer_schema=False).drop(_VARYING, strict=False).write_csv()
+    if file.suffix == ".duckdb":
+        with duckdb.connect(str(file), read_only=True) as connection:
+            tables = [name for (name,) in connection.execute("SHOW TABLES").fetchall()]
+            wanted = [table] if table in tables else [] if table else tables
+            frames = [connection.sql(f"FROM {name} ORDER BY ALL").pl() for name in wanted]
+        return [frame.drop(_VARYING, strict=False).write_csv() for frame in frames] or "empty"
+    text = file.read_text("utf-8")
+    if file.suffix == ".html":
+        assert text.rstrip().endswith("</html>")
+        return "a whole page"
+    if file.name == "finsent.json":
+        return {k: v for k, v in json.loads(text).items() if k != "metrics"}
+    if file.suffix == ".json":
+        return sorted(json.loads(text))
+    return text if file.suffix in (".txt", ".jinja") else hashlib.sha256(text.encode()).hexdigest()
+
+
+def _folder(folder: Path) -> str:
+    if (folder / "manifest.json").exists():
+        from finsent_batch.store.export import check_export
+
+        check_export(folder)
+        return "a whole export"
+    if not any(folder.iterdir()):
+        return "none"
+    found: dict[str, Any] = {}
+    for file in sorted(folder.rglob("*")):
+        name = str(file.relative_to(folder))
+        if file.is_dir() or name.startswith(("logs", "checkpoints")) or file.name[0] == ".":
+            continue
+        if file.suffix == ".safetensors":
+            found[name] = hashlib.sha256(file.read_bytes()).hexdigest()
+        elif file.suffix not in (".md", ".html"):
+            found[name] = _file(file)
+    metrics = folder / "metrics.json"
+    if metrics.exists():
+        found["n"] = json.loads(metrics.read_text())["n"]
+    return _digest(found)
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def scores(folder: Path) -> list[str]:
+    """Return the keys of all scores in the store with their model's, as often as they are there."""
+    import duckdb
+
+    file = folder / STORE
+    if not file.exists():
+        return []
+    with duckdb.connect(str(file), read_only=True) as connection:
+        if ("scores",) not in connection.execute("SHOW TABLES").fetchall():
+            return []
+        sql = "SELECT headline_key::VARCHAR || model_fingerprint FROM scores"
+        return [key for (key,) in connection.execute(sql).fetchall()]
+
+
+def write_inputs(folder: Path, rows: int) -> None:
+    """Write the inputs of all commands, of so many rows."""
+    import duckdb
+    import polars as pl
+
+    labels = ["negative", "neutral", "positive"]
+    verbs = ["falls", "reports", "rises"]
+    texts = [f"oil {verbs[i % 3]} by {i} of {i * 7 % 11} deals" for i in range(rows)]
+    frame = pl.DataFrame({"headline": texts, "place": range(rows)})
+    frame.write_parquet(folder / "feed.parquet")
+    (folder / "feeds").mkdir(exist_ok=True)
+    for i in range(2):
+        frame[i * 5 :].write_csv(folder / "feeds" / f"{i}.csv")
+    with duckdb.connect(str(folder / "news.duckdb")) as connection:
+        connection.execute("CREATE OR REPLACE TABLE news AS FROM frame")
+    frame.select("headline", label=pl.Series([labels[i % 3] for i in range(rows)])).write_csv(
+        folder / "labelled.csv"
+    )
+
+
+Run = Callable[..., None]
+"""Runs a command line in a folder, in a process of its own, and raises if it fails."""
+
+
+def make_models(folder: Path) -> None:
+    """Save two classifiers, and a causal base with two adapters, all tiny."""
+    from tests.helpers.causal_models import save_adapter, save_base
+    from tests.helpers.tiny_bert import save_classifier
+
+    save_classifier(folder / "model")
+    save_classifier(folder / "model2")
+    config = json.loads((folder / "model2" / "config.json").read_text())
+    config["id2label"] = {"0": "negative", "1": "positive", "2": "neutral"}
+    config["label2id"] = {"negative": 0, "positive": 1, "neutral": 2}
+    (folder / "model2" / "config.json").write_text(json.dumps(config))
+    base = save_base(folder / "base")
+    for seed, name in enumerate(("adapter0", "adapter")):
+        save_adapter(folder / name, base, seed=seed)
