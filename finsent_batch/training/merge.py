@@ -58,9 +58,7 @@ def merge(config: MergeConfig) -> list[Path]:
     old = model_files(output) if output.is_dir() else []
     dense = _dense(spec)
     try:
-        with replacing_folder(
-            output, index=MANIFEST_FILE, obsolete=obsolete.__contains__
-        ) as folder:
+        with replacing_folder(output, index=MANIFEST_FILE, obsolete=old.__contains__) as folder:
             dense.save_pretrained(folder)
             share_weights(folder / "config.json")
             _copy_tokenizer(spec, folder)
