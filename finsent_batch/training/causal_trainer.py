@@ -161,8 +161,10 @@ def fit_causal(
     # cuDNN's attention makes a plan for every shape that comes up, at milliseconds a layer.
     with sdpa_kernel([SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]):
         trainer.train(resume_from_checkpoint=None if last is None else str(last))
-    if not ranks.first:
-        return []
+    return _history(trainer) if ranks.first else []
+
+
+def _history(trainer: Any) -> list[dict[str, Any]]:
     history: list[dict[str, Any]] = trainer.state.log_history
     return [*history, _gpu_memory()] if torch.cuda.is_available() else history
 
