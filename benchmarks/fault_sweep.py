@@ -260,19 +260,17 @@ def main() -> None:
     work.rename(scratch / "models.made")
     shutil.rmtree(scratch / "models")
     (scratch / "models.made").rename(scratch / "models")
-    rows, wrong = [], []
+    rows = []
     for command in chosen:
         trial = Trial(command, make_start(scratch, command, work), work)
         kills = -(-arguments.kills // len(chosen))
         sweep(trial, arguments.every, draw, kills)
         rows.append([command.name, trial.operations, *(trial.found[name] for name in COLUMNS)])
-        wrong += trial.notes
-        print(rows[-1], file=sys.stderr, flush=True)
+        print(rows[-1], *trial.notes, sep="\n", file=sys.stderr, flush=True)
     sums = [sum(row[i] for row in rows) for i in range(1, len(COLUMNS) + 2)]
     name = "fault_kills" if arguments.kills else "fault_sweep"
     emit(name, ["command", "operations", *COLUMNS], [*rows, ["all", *sums]],
          results=arguments.results or RESULTS, seed=arguments.seed)  # fmt: skip
-    print("\n".join(wrong), file=sys.stderr)
     sys.exit(bool(any(sums[2:])))
 
 

@@ -57,7 +57,7 @@ def promote(config: PromoteConfig, *, progress: Progress = no_progress) -> Promo
         store.insert(
             "promotions",
             {
-                "promoted_at": utc_now(),
+                "promoted_at": store.after("promotions", "promoted_at", utc_now()),
                 "model": promotion.model,
                 "model_fingerprint": promotion.model_fingerprint,
                 "weights": promotion.weights,

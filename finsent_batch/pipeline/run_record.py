@@ -30,7 +30,7 @@ def record_run_start(run: ScoreRun) -> None:
             "run_id": run.summary.run_id,
             "status": "running",
             "version": __version__,
-            "started_at": utc_now(),
+            "started_at": run.store.after("runs", "started_at", utc_now()),
             "input": run.summary.input,
             "output": run.summary.output,
             "model": run.summary.model,

@@ -10,7 +10,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
 
@@ -143,6 +143,15 @@ class Store:
         self.connection.execute(
             f"{verb} INTO {table} ({', '.join(row)}) VALUES ({places})", list(row.values())
         )
+
+    def after(self, table: str, column: str, now: datetime) -> datetime:
+        """Return `now`, or a moment after the latest of a table where the clock is behind it.
+
+        Promotions, publications and runs are ordered by their times: the last one made is
+        then the last one, whatever the clocks of those before it said.
+        """
+        [(latest,)] = self.query(f"SELECT max({column}) FROM {table}")
+        return now if latest is None else max(now, latest + timedelta(microseconds=1))
 
     def query(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """Run SQL and return all its rows."""

@@ -5,6 +5,7 @@ import datetime as dt
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -218,6 +219,38 @@ def test_a_clock_that_goes_backwards(attempt, run, feed, tmp_path, monkeypatch, 
     assert run("store", "verify").code == 0
     shown = run("query", "label_mix", "--format", "json")
     assert sum(row["rows"] for row in shown.json) == 13
+
+
+def test_the_last_promotion_publication_and_run_are_last_by_any_clock(
+    attempt, run, feed, tmp_path, tiny_model, monkeypatch
+):
+    """A clock that was ahead once does not decide for years."""
+    ahead = dt.datetime.now(dt.UTC).replace(tzinfo=None) + dt.timedelta(days=1500)
+    modules = ("pipeline.run_record", "pipeline.publish_stage", "evaluation.promote")
+    shutil.copytree(tiny_model, tmp_path / "b")
+    for name in ("a", "b"):
+        frame = feed if name == "a" else feed.head(3)
+        frame.write_parquet(tmp_path / "feed.parquet")
+        labels = ["negative", "neutral", "positive"] * 4
+        pl.DataFrame({"headline": [f"oil {i}" for i in range(12)], "label": labels}).write_csv(
+            tmp_path / "labelled.csv"
+        )
+        with monkeypatch.context() as patched:
+            if name == "a":
+                for module in modules:
+                    patched.setattr(f"finsent_batch.{module}.utc_now", lambda: ahead)
+            assert attempt("feed.parquet", "-o", f"{name}.parquet").code == 0
+            model = tiny_model if name == "a" else tmp_path / "b"
+            done = run("models", "promote", model, "--data", "labelled.csv", "--weights", "fp32")
+            assert done.code == 0, done.err
+    shown = run("query", "label_mix", "--format", "json")
+    assert sum(row["rows"] for row in shown.json) == 3
+    done = run("-v", "score", "feed.parquet", "-o", "c.parquet", "--model", "promoted",
+               "--summary", "json")  # fmt: skip
+    assert str(tmp_path / "b") in done.out + done.err
+    runs = run("query", "--sql", "SELECT output FROM runs ORDER BY started_at DESC LIMIT 1",
+               "--format", "json")  # fmt: skip
+    assert runs.json[0]["output"].endswith("c.parquet")
 
 
 def test_locale_c(tmp_path, tiny_model):
