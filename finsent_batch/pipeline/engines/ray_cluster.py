@@ -151,8 +151,6 @@ def _start(ray: Any, config: ScoreConfig, device: str, scratch: str) -> None:
             log_to_driver=False,
             logging_level=logging.CRITICAL,
             _temp_dir=scratch,
-            # Everything then listens there alone.
-            _node_ip_address="127.0.0.1",
         )
     except (ray.exceptions.RayError, RuntimeError, OSError, ValueError) as error:
         raise UnavailableError(f"Ray cannot be started here: {first_line(error)}") from error
