@@ -77,7 +77,7 @@ def _open_folder(name: str, folder: Path, given: Given, *, quantise: bool) -> Mo
         card = adapter_card(name, folder, given)
     else:
         return _open_whole(name, folder, given, quantise=quantise)
-    return _open_card(name, folder, card)
+    return _open_card(name, folder, card, fetch=given.base is not None)
 
 
 def canonical_name(name: str) -> str:
@@ -123,7 +123,7 @@ def open_beside(config: ModelConfig) -> ModelSpec:
     return open_configured(bare)
 
 
-def _open_card(name: str, folder: Path, card: dict[str, Any]) -> ModelSpec:
+def _open_card(name: str, folder: Path, card: dict[str, Any], *, fetch: bool) -> ModelSpec:
     """Open an adapter, or a merged model, of which `card` says what it is."""
     family = _family_of(name, card)
     base, max_length, temperature = _settings(name, card)
@@ -134,7 +134,7 @@ def _open_card(name: str, folder: Path, card: dict[str, Any]) -> ModelSpec:
     if not merged:
         check_safetensors(folder / "adapter_model.safetensors")
         check_adapter(name, folder)
-    named = folder if merged else _base(name, base)
+    named = folder if merged else _base(name, base, fetch=fetch)
     weights = named.resolve()
     return ModelSpec(
         name=name,
@@ -172,10 +172,10 @@ def _family_of(name: str, card: dict[str, Any]) -> str:
     return str(family)
 
 
-def _base(name: str, base: str) -> Path:
+def _base(name: str, base: str, *, fetch: bool) -> Path:
     """Return the folder of an adapter's base; an error names the adapter too."""
     try:
-        return resolve_base(base)
+        return resolve_base(base, fetch=fetch)
     except ConfigError as error:
         raise ConfigError(f"{name}: its base cannot be used: {error}") from None
     except MissingInputError as error:

@@ -110,15 +110,17 @@ def adapter_card(name: str, folder: Path, given: Given) -> dict[str, Any]:
         "quantisation": None if given.quantisation in (None, "none") else given.quantisation,
         "prompt": prompt.to_card(),
         "labels": list(LABELS),
-        "max_length": min(CAUSAL_MAX_LENGTH, _positions(base) or CAUSAL_MAX_LENGTH),
+        "max_length": min(
+            CAUSAL_MAX_LENGTH, _positions(base, fetch=given.base is not None) or CAUSAL_MAX_LENGTH
+        ),
         "temperature": 1.0,
     }
 
 
-def _positions(base: str) -> int | None:
+def _positions(base: str, *, fetch: bool) -> int | None:
     """Return how many tokens an adapter's base reads; None where it is not here to be asked."""
     try:
-        return ConfigFile(resolve_base(base)).positions
+        return ConfigFile(resolve_base(base, fetch=fetch)).positions
     except MissingInputError:
         return None  # said, with the adapter's name, when it is opened
 

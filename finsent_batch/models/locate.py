@@ -16,7 +16,7 @@ _WANTED: Final = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.txt"
 _PICKLED: Final = ["pytorch_model*.bin", "adapter_model.bin"]
 
 
-def resolve_base(identifier: str) -> Path:
+def resolve_base(identifier: str, *, fetch: bool = True) -> Path:
     """Return the folder of base weights for `PACKAGED_BASE`, a directory or a Hub id.
 
     An identifier comes from a model's manifest, so it is data: it never reaches the import
@@ -33,7 +33,7 @@ def resolve_base(identifier: str) -> Path:
             f"base {identifier[:80]!r} is unknown: {PACKAGED_BASE} is the one base that comes as a "
             "package, name a directory or a Hub id for any other"
         )
-    return model_folder(identifier)
+    return model_folder(identifier, fetch=fetch)
 
 
 def _packaged_base() -> Path:
@@ -60,10 +60,11 @@ def base_name(identifier: str) -> str:
     return str(folder.resolve()) if folder.is_dir() else identifier
 
 
-def model_folder(name: str) -> Path:
+def model_folder(name: str, *, fetch: bool = True) -> Path:
     """Return the folder that a user means by a path or a Hub id.
 
-    A folder of the Hub's cache, `models--owner--name`, stands for the snapshot in it.
+    A folder of the Hub's cache, `models--owner--name`, stands for the snapshot in it. Without
+    `fetch`, as for names that come from a model's files, the Hub itself is not asked.
 
     Raises:
         ConfigError: a Hub model has pickled weights only.
@@ -74,7 +75,7 @@ def model_folder(name: str) -> Path:
         return _snapshot(folder)
     if folder.exists():
         raise MissingInputError(f"model {name} is a file: name the directory it lies in")
-    return from_hub(name)
+    return from_hub(name, fetch=fetch)
 
 
 def _snapshot(folder: Path) -> Path:
@@ -90,7 +91,7 @@ def _snapshot(folder: Path) -> Path:
     return kept[-1]
 
 
-def from_hub(name: str, *, pickled: bool = False) -> Path:
+def from_hub(name: str, *, pickled: bool = False, fetch: bool = True) -> Path:
     """Return the folder of a Hub model: downloaded already, else now, going on where it stopped.
 
     With `pickled`, its weights are those in torch's pickle format; they are only fetched.
@@ -119,6 +120,11 @@ def from_hub(name: str, *, pickled: bool = False) -> Path:
         state = f"here only in part (it lacks {listed(absent)})"
     except (OSError, ValueError):
         pass  # not downloaded yet: ask the Hub
+    if not fetch:
+        raise MissingInputError(
+            f"model {name} is {state}, and nothing is downloaded that a model's files name: "
+            f"'hf download {name}'"
+        )
     try:
         found = Path(snapshot_download(name, allow_patterns=wanted))
         if not pickled and absent_files(found) and _has_pickles(name):

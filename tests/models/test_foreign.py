@@ -223,3 +223,21 @@ def test_the_indented_prompt_is_the_tutorials_with_blanks():
     lines = PROMPTS["tutorial-indented"].template.splitlines()
     assert [line.lstrip() for line in lines] == DEFAULT_PROMPT.template.splitlines()
     assert all(line.startswith(" " * 12) for line in lines[1:] if line)
+
+
+def test_a_base_that_files_name_is_not_asked_of_the_hub(notebook, monkeypatch):
+    import huggingface_hub
+
+    asked = []
+
+    def refuse(name, **options):
+        asked.append(options.get("local_files_only"))
+        raise OSError("not here")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", refuse)
+    file = notebook / "adapter_config.json"
+    config = json.loads(file.read_text()) | {"base_model_name_or_path": "evil/repo"}
+    file.write_text(json.dumps(config))
+    with pytest.raises(MissingInputError, match="hf download evil/repo"):
+        open_model(str(notebook))
+    assert set(asked) == {True}
