@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 TORCH := torch==2.13.0
+TEACHER ?= all-mpnet-base-v2
 DATA ?= $(or $(FINSENT_DATA),../shared/data)
 
 .PHONY: demo test lint format install mini audit docs docs-cli docs-serve screenshots clean
@@ -35,7 +36,8 @@ format: install
 
 # The embedded model, from the data to its adapter; see docs/models.md.
 mini: install
-	PATH="$(CURDIR)/$(BIN):$$PATH" DATA="$(DATA)" sh finsent_batch/models/mini/make.sh
+	PATH="$(CURDIR)/$(BIN):$$PATH" DATA="$(DATA)" TEACHER="$(TEACHER)" \
+		sh finsent_batch/models/mini/make.sh
 
 # The documentation site, in site/; fails on a broken link.
 docs: docs-cli
