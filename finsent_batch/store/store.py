@@ -82,8 +82,12 @@ class Store:
         try:
             configure(connection, config, work)
             check_schema(connection, path, read_only=read_only)
-        except BaseException:
+        except BaseException as error:
             _close(connection, path if created else None)
+            if isinstance(error, duckdb.Error) and is_disk_full(error):
+                raise StorageError(
+                    f"cannot write the store {path} ({disk_reason(error)}): make room and run again"
+                ) from None
             raise
         if not read_only:
             shutil.rmtree(work, ignore_errors=True)

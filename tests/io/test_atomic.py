@@ -250,6 +250,14 @@ def test_a_database_does_not_take_the_place_of_another_s(tmp_path):
         assert connection.execute("SHOW TABLES").fetchall() == [("theirs",)]
 
 
+def test_a_second_name_left_by_a_kill_is_cleared_away(tmp_path):
+    file = tmp_path / "x.duckdb"
+    create_database(file)
+    os.link(file, tmp_path / ".x.duckdb.123-0.finsent-tmp")
+    assert not create_database(file)
+    assert names(tmp_path) == ["x.duckdb"]
+
+
 def test_a_database_in_the_making_is_not_cleared_away(tmp_path):
     file = tmp_path / "x.duckdb"
     with new_database(file) as first, new_database(file) as second:

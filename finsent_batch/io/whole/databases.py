@@ -61,6 +61,9 @@ def _clear_left(file: Path) -> None:
     pattern = _numbered(file.with_name(glob.escape(file.name)), "[0-9]*").name
     for left in file.parent.glob(f"{pattern}*"):
         with suppress(OSError):
+            if file.exists() and left.samefile(file):
+                left.unlink()  # killed between the two names; opening it would free DuckDB's lock
+                continue
             if left.suffix == ".wal":
                 if not left.with_suffix("").exists():
                     left.unlink()
@@ -109,6 +112,7 @@ def create_database(file: Path) -> bool:
         StorageError: the disk is full.
     """
     if file.exists():
+        _clear_left(file)
         return False
     try:
         with new_database(file) as new:
