@@ -84,9 +84,9 @@ class Store:
             check_schema(connection, path, read_only=read_only)
         except BaseException as error:
             _close(connection, path if created else None)
-            if isinstance(error, duckdb.Error) and is_disk_full(error):
+            if isinstance(error, duckdb.Error) and is_storage_failure(error):
                 raise StorageError(
-                    f"cannot write the store {path} ({disk_reason(error)}): make room and run again"
+                    f"cannot write the store {path}: {storage_problem(error)}"
                 ) from None
             raise
         if not read_only:
