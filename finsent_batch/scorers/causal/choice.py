@@ -24,6 +24,10 @@ TOLERANCE: Final = 1e-2
 """The same for packed or padded rows, whose sums run in another order through all layers."""
 
 
+class PackingDiffersError(Exception):
+    """Packed, a model answers otherwise; trying that has taken its layers: load it again."""
+
+
 @torch.inference_mode()
 def make_decoder(model: Any, tokens: PromptTokens, *, packed: bool | None = None) -> Decoder:
     """Return the way to run a model: packed, padded, or texts of one length together.
@@ -32,7 +36,9 @@ def make_decoder(model: Any, tokens: PromptTokens, *, packed: bool | None = None
 
     Raises:
         ConfigError: in none of them the answers are transformers' own.
+        PackingDiffersError: not packed; `model` is spent.
     """
+    spent = False
     ids = tokens.encode(["Nordkap lifts its guidance"]).ids[0]
     rows = [ids[:_LONG], ids[:_SHORT]]
     with loading(f"{type(model).__name__} on a few tokens", "name another model"):
@@ -43,6 +49,10 @@ def make_decoder(model: Any, tokens: PromptTokens, *, packed: bool | None = None
         for decoder in _ways(model, tokens, expected, rows[1], packed=packed):
             if close(decoder.logits(rows, torch.float32)[1], expected, TOLERANCE):
                 return decoder
+            if spent := isinstance(decoder, PackedDecoder):
+                break
+    if spent:
+        raise PackingDiffersError
     raise ConfigError(
         f"{type(model).__name__}: its answers here would not be transformers' own; name a model of "
         "another family"

@@ -14,7 +14,7 @@ from ...hardware import gpu_memory
 from ...models.spec import ModelSpec
 from ..base import ScoredBatch, Tokenised
 from ..batching import NEAR_TIE, TokenBudget, batches_within_memory, score_with_fallback
-from .choice import make_decoder
+from .choice import PackingDiffersError, make_decoder
 from .decoders import Decoder
 from .load import compute_dtype, load_causal
 from .prompt_tokens import load_prompt_tokens
@@ -62,7 +62,12 @@ class LabelTokenScorer:
 
     def _load(self, spec: ModelSpec, weights: str, packed: bool | None) -> Decoder:
         model = load_causal(spec, device=self.device, weights=weights)
-        return make_decoder(model, self._tokens, packed=packed)
+        try:
+            return make_decoder(model, self._tokens, packed=packed)
+        except PackingDiffersError:
+            del model  # before its memory is needed again
+        model = load_causal(spec, device=self.device, weights=weights)
+        return make_decoder(model, self._tokens, packed=False)
 
     def count_tokens(self, texts: Sequence[str]) -> int:
         """Return the tokens that scoring `texts` would read, a shared prefix apart."""

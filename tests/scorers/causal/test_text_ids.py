@@ -69,3 +69,14 @@ def test_files_that_disagree_are_read_as_autotokenizer_reads_them(causal_base, t
     settings |= {"add_prefix_space": True, "tokenizer_class": "GPT2Tokenizer"}
     (model / "tokenizer_config.json").write_text(json.dumps(settings))
     assert ours(model) == pytest.approx(causal_answers(model), abs=1e-4)
+
+
+def test_a_packed_path_that_answers_otherwise_is_not_taken(causal_base, monkeypatch):
+    from finsent_batch.scorers.causal.decoders import PackedDecoder
+    from finsent_batch.scorers.causal.scorer import LabelTokenScorer
+
+    run_batch = PackedDecoder.logits
+    monkeypatch.setattr(PackedDecoder, "logits", lambda *given: run_batch(*given) * 1.5)
+    spec = open_model(str(causal_base()))
+    assert LabelTokenScorer(spec, device="cpu", weights="fp32").path == "padded"
+    assert ours(causal_base()) == pytest.approx(causal_answers(causal_base()), abs=1e-4)
