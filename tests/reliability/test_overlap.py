@@ -130,7 +130,7 @@ def test_an_output_is_published_when_its_reader_ends(start, reader, tmp_path, en
     duckdb.connect(str(tmp_path / "out.duckdb")).close()
     analyst = reader(tmp_path / "out.duckdb")
     run = start("-o", "out.duckdb", "--publish-wait", "600")
-    assert "scoring goes on" in run.stderr.readline()
+    assert "scoring continues" in run.stderr.readline()
     assert "waiting up to 600 seconds" in run.stderr.readline()
     analyst.kill() if end == "is killed" else analyst.communicate()
     _, said = run.communicate()
@@ -148,7 +148,7 @@ def test_somebody_else_s_table_is_safe_though_it_was_locked_at_first(start, read
     ) as owner:  # fmt: skip
         assert owner.stdout.readline() == "held\n"
         run = start("-o", "out.duckdb", "--publish-wait", "600")
-        assert "scoring goes on" in run.stderr.readline()
+        assert "scoring continues" in run.stderr.readline()
         assert "waiting up to" in run.stderr.readline()
         owner.stdin.close()
     _, said = run.communicate()
