@@ -86,7 +86,7 @@ class Store:
             _close(connection, path if created else None)
             if isinstance(error, duckdb.Error) and is_storage_failure(error):
                 raise StorageError(
-                    f"cannot write the store {path}: {storage_problem(error)}"
+                    f"cannot write the store {path}: {storage_problem(error)} and run again"
                 ) from None
             raise
         if not read_only:
