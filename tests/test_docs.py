@@ -214,3 +214,19 @@ def test_a_failed_run_s_summary_is_what_the_schema_says(run, tmp_path):
     told = json.loads((tmp_path / "told.json").read_text("utf-8"))
     assert told["status"] == "failed"
     jsonschema.validate(told, json.loads((DOCS / "summary.schema.json").read_text("utf-8")))
+
+
+def test_the_version_is_the_same_everywhere():
+    import finsent_batch
+
+    for file in ("pyproject.toml", "CITATION.cff"):
+        stated = re.search(r"^version\s*[=:]\s*\"?([\d.]+)", (ROOT / file).read_text("utf-8"), re.M)
+        assert stated is not None
+        assert stated[1] == finsent_batch.__version__, file
+
+
+def test_supported_versions_of_python_are_those_of_the_nox_recipe():
+    classified = re.findall(r"Python :: (3\.\d+)", (ROOT / "pyproject.toml").read_text("utf-8"))
+    recipe = re.search(r"python=\[(.*?)\]", (ROOT / "noxfile.py").read_text("utf-8"))
+    assert recipe is not None
+    assert re.findall(r"[\d.]+", recipe[1]) == classified
