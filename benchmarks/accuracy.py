@@ -23,7 +23,7 @@ from report import emit
 
 import finsent_batch as fb
 from finsent_batch.config import LabelledFormat
-from finsent_batch.labelled.duplicates import duplicate_key, normalised
+from finsent_batch.labelled.duplicates import duplicate_key, normalized
 from finsent_batch.labelled.formats import AGREEMENT, read_labelled
 from finsent_batch.labels import LABELS
 from finsent_batch.metrics.classification import evaluate_predictions
@@ -49,14 +49,14 @@ def agreement(data: Path) -> dict[str, float]:
     """Return the least share of annotators who agreed, by a sentence's `duplicate_key`."""
     found: dict[str, float] = {}
     for name, share in sorted(AGREEMENT.items(), key=lambda item: item[1]):
-        frame = normalised(read_labelled(data / "phrasebank" / name, LabelledFormat()))
+        frame = normalized(read_labelled(data / "phrasebank" / name, LabelledFormat()))
         found |= {duplicate_key(headline): share for headline in frame["headline"]}
     return found
 
 
 def parts(data: Path, work: Path) -> Iterator[tuple[str, pl.DataFrame]]:
     """Yield each part's name and its labelled rows."""
-    tutorial = normalised(pl.read_parquet(work / "tutorial" / "test.parquet"))
+    tutorial = normalized(pl.read_parquet(work / "tutorial" / "test.parquet"))
     yield "PhraseBank, the tutorial's 900", tutorial
     shares = agreement(data)
     known = pl.Series([shares.get(duplicate_key(h)) for h in tutorial["headline"]])
@@ -65,7 +65,7 @@ def parts(data: Path, work: Path) -> Iterator[tuple[str, pl.DataFrame]]:
     for label in LABELS:
         yield f"  {label}", tutorial.filter(pl.col("label") == label)
     for name, title in (("sentfin", "SEntFiN, test"), ("tfns", "TFNS, test")):
-        yield title, normalised(pl.read_parquet(work / name / "test.parquet"))
+        yield title, normalized(pl.read_parquet(work / name / "test.parquet"))
 
 
 def row(title: str, frame: pl.DataFrame, model: str, draws: int, store: Path) -> list[object]:

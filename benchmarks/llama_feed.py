@@ -11,7 +11,7 @@ import polars as pl
 from llama_throughput import DEVICE, ours, whole_command
 from report import emit
 
-from finsent_batch.headlines import normalise
+from finsent_batch.headlines import normalize
 from finsent_batch.models.directory import open_model
 
 SAMPLE = 16_384
@@ -22,7 +22,7 @@ def main() -> None:
     spec = open_model(str(model))
     weights = spec.weights_for(sys.argv[3] if len(sys.argv) > 3 else "auto", DEVICE)
     headlines = pl.read_parquet(feed, columns=["headline"])["headline"].to_list()
-    distinct = sorted(set(normalise(headlines)) - {""})
+    distinct = sorted(set(normalize(headlines)) - {""})
     sample = random.Random(0).sample(distinct, min(len(distinct), SAMPLE))
     alone = ours(spec, sample, weights, None)["rate"]
     whole, done = whole_command(model, feed, weights, len(headlines))

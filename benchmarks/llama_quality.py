@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from report import emit
 
-from finsent_batch.headlines import normalise
+from finsent_batch.headlines import normalize
 from finsent_batch.models.directory import open_model
 from finsent_batch.scorers.batching import lead
 from finsent_batch.scorers.causal.scorer import LabelTokenScorer
@@ -45,7 +45,7 @@ def compared(name: str, a: Any, b: Any) -> list[Any]:
 def main() -> None:
     model, file = sys.argv[1], Path(sys.argv[2])
     lines = file.read_text("latin-1").splitlines()
-    texts = normalise([line.rpartition("@")[0] for line in lines])
+    texts = normalize([line.rpartition("@")[0] for line in lines])
     cpu = answers(model, texts, "cpu", "nf4", packed=False)
     if not torch.cuda.is_available():
         packed = answers(model, texts, "cpu", "nf4", packed=True)

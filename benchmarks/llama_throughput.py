@@ -23,7 +23,7 @@ from report import emit
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from finsent_batch.config import ModelConfig, ScoreConfig, StoreConfig
-from finsent_batch.headlines import normalise
+from finsent_batch.headlines import normalize
 from finsent_batch.models.directory import open_model
 from finsent_batch.models.prompts import DEFAULT_PROMPT
 from finsent_batch.models.spec import ModelSpec
@@ -127,17 +127,17 @@ def padded(base: Path, texts: list[str], size: int) -> tuple[float, float]:
 
 
 def ours(spec: ModelSpec, texts: list[str], weights: str, budget: int | None) -> dict[str, float]:
-    """Measure the engine alone, tokenising apart, after all of it once to warm up."""
+    """Measure the engine alone, tokenizing apart, after all of it once to warm up."""
     gc.collect()
     if CUDA:
         torch.cuda.empty_cache()
     scorer = LabelTokenScorer(spec, device=DEVICE, weights=weights, max_batch_tokens=budget)
-    tokenised = scorer.tokenise(texts)
+    tokenized = scorer.tokenize(texts)
     tokens = 0
 
     def work() -> int:
         nonlocal tokens
-        tokens = sum(batch.tokens for batch in scorer.score_tokenised(tokenised))
+        tokens = sum(batch.tokens for batch in scorer.score_tokenized(tokenized))
         return len(texts)
 
     work()
@@ -174,7 +174,7 @@ def main() -> None:
     base = make_base(given.checkpoint / "base", given.data / "llama2_tokenizer", shape)
     adapter = make_adapter(given.checkpoint / "adapter", base)
     lines = (given.data / "phrasebank/Sentences_50Agree.txt").read_text("latin-1").splitlines()
-    texts = normalise([line.rpartition("@")[0] for line in lines])
+    texts = normalize([line.rpartition("@")[0] for line in lines])
     if given.tiny:
         texts = texts[:256]
     rows: list[list[Any]] = []

@@ -21,7 +21,7 @@ from report import emit
 from transformers import AutoTokenizer, pipeline
 
 from finsent_batch.config import ModelConfig, ScoreConfig, StoreConfig
-from finsent_batch.headlines import normalise
+from finsent_batch.headlines import normalize
 from finsent_batch.models.directory import open_model
 from finsent_batch.pipeline.score import score
 from finsent_batch.scorers.encoder.model import load_classifier
@@ -102,7 +102,7 @@ def compare(arguments: argparse.Namespace) -> None:
 def budgets(arguments: argparse.Namespace) -> None:
     folder = arguments.data / "feeds" / "nightly"
     frame = pl.read_parquet(folder / "*.parquet")["headline"].unique(maintain_order=True)
-    texts = normalise(frame.to_list()[: arguments.sample])
+    texts = normalize(frame.to_list()[: arguments.sample])
     spec = open_model(arguments.model)
     rows = []
     for weights in arguments.weights:

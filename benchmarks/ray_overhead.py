@@ -22,7 +22,7 @@ from finsent_batch.config import ScoreConfig, StoreConfig
 from finsent_batch.pipeline.engines import ray as ray_engine
 from finsent_batch.pipeline.engines.ray_actor import ActorConfig, ScoringActor
 from finsent_batch.pipeline.score import score
-from finsent_batch.scorers.base import ScoredBatch, Tokenised
+from finsent_batch.scorers.base import ScoredBatch, Tokenized
 
 # Bytes of an otherwise empty store, its schema and views; and rows too few to tell.
 _SCORES = 1_000_000
@@ -33,15 +33,15 @@ class AtOnce:
 
     device, weights, path = "cpu", "none", "at once"
 
-    def tokenise(self, texts: Sequence[str]) -> Tokenised:
-        return Tokenised(ids=[[]] * len(texts), truncated=np.zeros(len(texts), dtype=np.bool_))
+    def tokenize(self, texts: Sequence[str]) -> Tokenized:
+        return Tokenized(ids=[[]] * len(texts), truncated=np.zeros(len(texts), dtype=np.bool_))
 
-    def score_tokenised(self, tokenised: Tokenised) -> Iterator[ScoredBatch]:
+    def score_tokenized(self, tokenized: Tokenized) -> Iterator[ScoredBatch]:
         """Give probabilities that differ as real ones do, so that they compress no better."""
-        n = len(tokenised.ids)
+        n = len(tokenized.ids)
         drawn = np.random.default_rng(n).dirichlet((1, 4, 1), n).astype(np.float32)
         yield ScoredBatch(
-            positions=np.arange(n), probabilities=drawn, truncated=tokenised.truncated, tokens=n
+            positions=np.arange(n), probabilities=drawn, truncated=tokenized.truncated, tokens=n
         )
 
 

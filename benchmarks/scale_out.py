@@ -63,10 +63,10 @@ def scoring(model: Path, feed: Path, rows: int, devices: int, given: argparse.Na
 def training(base: Path, split: Path, devices: int, given: argparse.Namespace) -> Any:
     """Return samples/s while training, the samples, and how many processes did it."""
     with tempfile.TemporaryDirectory() as scratch:
-        quantised = [] if CUDA else ["--quantisation", "none", "--threads", 1]
+        quantized = [] if CUDA else ["--quantisation", "none", "--threads", 1]
         command(
             ["train", "--preset", "llama2-7b", "--base", base, "--data", split, "-o", scratch,
-             "--num-train-epochs", given.epochs, *quantised],
+             "--num-train-epochs", given.epochs, *quantized],
             processes=devices, gpus=devices if CUDA else None,
         )  # fmt: skip
         log = json.loads((Path(scratch) / "training_log.json").read_text("utf-8"))

@@ -52,7 +52,7 @@ def make_reports(folder: Path) -> None:
 
 
 def save(png: bytes, name: str) -> None:
-    """Keep a picture small: 64 colours are enough for text and charts."""
+    """Keep a picture small: 64 colors are enough for text and charts."""
     picture = Image.open(io.BytesIO(png)).convert("RGB").quantize(64, dither=Image.Dither.NONE)
     picture.save(IMAGES / f"{name}.png", optimize=True)
 

@@ -27,7 +27,7 @@ _CONTROL = (
 _NEEDS_WORK = r"[^\x20-\x7e]|  |^ | $"
 
 
-def normalise_sql(column: str) -> str:
+def normalize_sql(column: str) -> str:
     """Return the SQL expression of a VARCHAR expression's normal form (NULL stays NULL).
 
     Controls go first and NFC comes last: a control between a letter and its
@@ -46,13 +46,13 @@ def key_sql(normal_form: str) -> str:
     return f"CAST(left(sha256({normal_form}), 32) AS UUID)"
 
 
-def normalise(texts: Sequence[str | None]) -> list[str]:
+def normalize(texts: Sequence[str | None]) -> list[str]:
     """Return each text's normal form; None and blank text give an empty string."""
     if not texts:
         return []
     with duckdb.connect(":memory:", config={"threads": 1}) as connection:
         rows = connection.execute(
-            f"SELECT coalesce({normalise_sql('t')}, '') FROM "
+            f"SELECT coalesce({normalize_sql('t')}, '') FROM "
             "(SELECT unnest($1::VARCHAR[]) AS t, generate_subscripts($1::VARCHAR[], 1) AS i) "
             "ORDER BY i",
             [list(texts)],
@@ -64,7 +64,7 @@ def headline_key(text: str) -> UUID:
     """Return the key under which the store keeps the scores of `text`."""
     with duckdb.connect(":memory:", config={"threads": 1}) as connection:
         row = connection.execute(
-            f"SELECT {key_sql('n')} FROM (SELECT {normalise_sql('$1::VARCHAR')} AS n)", [text]
+            f"SELECT {key_sql('n')} FROM (SELECT {normalize_sql('$1::VARCHAR')} AS n)", [text]
         ).fetchone()
     assert row is not None
     key: UUID = row[0]

@@ -30,7 +30,7 @@ class TrainConfig(Settings):
     base: str | None = None
     """A Hugging Face directory or Hub id; None takes the packaged MiniLM."""
     quantisation: str | None = field(default=None, metadata=_CAUSAL)
-    """`nf4` trains on the base in 4 bits, scales quantised again (QLoRA)."""
+    """`nf4` trains on the base in 4 bits, scales quantized again (QLoRA)."""
     loss: str = field(default="label", metadata=_CAUSAL)
     """What a causal model's loss counts: the `label` word alone, or the `full-text`."""
     pooling: str = field(default="mean", metadata=_ENCODER)
@@ -85,7 +85,7 @@ class TrainConfig(Settings):
     early_stopping_patience: int | None = field(default=None, metadata=_CAUSAL)
     """Epochs without a better validation accuracy after which to stop; None goes to the end."""
     save_steps: int | None = field(default=None, metadata=_CAUSAL)
-    """Optimiser steps between checkpoints besides those at the end of each epoch."""
+    """Optimizer steps between checkpoints besides those at the end of each epoch."""
     resume: bool = field(default=False, metadata=_CAUSAL)
     """Go on from the last checkpoint in the output folder."""
     report_to: str = "tensorboard"

@@ -7,7 +7,7 @@ from uuid import UUID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from finsent_batch.headlines import headline_key, normalise
+from finsent_batch.headlines import headline_key, normalize
 
 BIDI_CLASSES = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
 BIDI_MARKS = "\u061c\u200e\u200f"
@@ -36,7 +36,7 @@ def oracle(text: str) -> str:
 @settings(max_examples=80, deadline=None)
 @given(st.lists(texts, min_size=1, max_size=20))
 def test_the_normal_form_agrees_with_the_oracle(batch: list[str]) -> None:
-    assert normalise(batch) == [oracle(text) for text in batch]
+    assert normalize(batch) == [oracle(text) for text in batch]
 
 
 def test_every_assigned_character_agrees_with_the_oracle() -> None:
@@ -45,7 +45,7 @@ def test_every_assigned_character_agrees_with_the_oracle() -> None:
     batch = [f"a{c}\u0301b {c} c" for c in assigned]
     wrong = [
         f"U+{ord(c):04X}"
-        for c, text, form in zip(assigned, batch, normalise(batch), strict=True)
+        for c, text, form in zip(assigned, batch, normalize(batch), strict=True)
         if form != oracle(text)
     ]
     assert wrong == []
@@ -53,15 +53,15 @@ def test_every_assigned_character_agrees_with_the_oracle() -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(texts, min_size=1, max_size=20))
-def test_normalising_twice_changes_nothing_more(batch: list[str]) -> None:
-    once = normalise(batch)
-    assert normalise(once) == once
+def test_normalizing_twice_changes_nothing_more(batch: list[str]) -> None:
+    once = normalize(batch)
+    assert normalize(once) == once
 
 
 @settings(max_examples=30, deadline=None)
 @given(st.text(characters, max_size=20), st.text(characters, max_size=20), noise)
 def test_keys_are_equal_exactly_when_normal_forms_are(left: str, right: str, between: str) -> None:
-    forms = normalise([left, f"{between}{left}{between}", right])
+    forms = normalize([left, f"{between}{left}{between}", right])
     keys = [headline_key(text) for text in (left, f"{between}{left}{between}", right)]
     for i in range(3):
         for j in range(3):
@@ -76,23 +76,23 @@ def test_the_key_is_the_first_128_bits_of_sha256(text: str) -> None:
 
 
 def test_no_text_has_an_empty_normal_form() -> None:
-    assert normalise([None, "", " \t\n", "\u00a0\u3000", "\x00\u202e\ufeff"]) == [""] * 5
-    assert normalise([]) == []
+    assert normalize([None, "", " \t\n", "\u00a0\u3000", "\x00\u202e\ufeff"]) == [""] * 5
+    assert normalize([]) == []
 
 
 def test_white_space_controls_and_composition() -> None:
-    assert normalise(["  Oil\r\n\tfalls\u00a05 % "]) == ["Oil falls 5 %"]
-    assert normalise(["Oil\u202e falls\x00\u2069"]) == ["Oil falls"]
-    assert normalise(["Nokia sa\u0308hko\u0308"]) == ["Nokia s\u00e4hk\u00f6"]
+    assert normalize(["  Oil\r\n\tfalls\u00a05 % "]) == ["Oil falls 5 %"]
+    assert normalize(["Oil\u202e falls\x00\u2069"]) == ["Oil falls"]
+    assert normalize(["Nokia sa\u0308hko\u0308"]) == ["Nokia s\u00e4hk\u00f6"]
     # The control sits between a letter and its accent.
-    assert normalise(["e\u200e\u0301"]) == ["\u00e9"]
+    assert normalize(["e\u200e\u0301"]) == ["\u00e9"]
 
 
 def test_what_carries_meaning_stays() -> None:
     kept = ["\u200bzero width", "soft\u00adhyphen", "\U0001f4c8 up", "a\u200db", "\u0130x", "<[x]>"]
-    assert normalise(kept) == kept
+    assert normalize(kept) == kept
 
 
 def test_order_and_length_of_a_batch_are_kept() -> None:
     batch = [f"{i}  " if i % 3 else None for i in range(5_000)]
-    assert normalise(batch) == [str(i) if i % 3 else "" for i in range(5_000)]
+    assert normalize(batch) == [str(i) if i % 3 else "" for i in range(5_000)]

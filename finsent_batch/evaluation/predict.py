@@ -7,7 +7,7 @@ import numpy as np
 
 from ..arrays import FloatArray
 from ..failpoints import failpoint
-from ..headlines import normalise
+from ..headlines import normalize
 from ..labels import LABELS
 from ..models.spec import ResolvedModel
 from ..progress import Progress
@@ -38,7 +38,7 @@ def predict_headlines(
     """
     scorer = load_scorer(model)
     failpoint("load_model")
-    texts = normalise(headlines)
+    texts = normalize(headlines)
     probabilities = np.full((len(texts), len(LABELS)), np.nan, dtype=np.float32)
     filled = np.array([i for i, text in enumerate(texts) if text], dtype=np.int64)
     done = 0

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from ..errors import BadDataError
-from ..headlines import normalise
+from ..headlines import normalize
 
 
 def duplicate_key(headline: str) -> str:
@@ -20,10 +20,10 @@ def duplicate_key(headline: str) -> str:
     return key if re.search(r"[a-z]", key) else re.sub(r"[\W_]+", "", headline.lower())
 
 
-def normalised(frame: pl.DataFrame) -> pl.DataFrame:
+def normalized(frame: pl.DataFrame) -> pl.DataFrame:
     """Return the frame with each headline in the normal form that `score` uses."""
     return frame.with_columns(
-        pl.Series("headline", normalise(frame["headline"].to_list()), dtype=pl.String)
+        pl.Series("headline", normalize(frame["headline"].to_list()), dtype=pl.String)
     )
 
 

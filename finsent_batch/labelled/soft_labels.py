@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import BadDataError, TryAgainError
-from ..headlines import key_sql, normalise_sql
+from ..headlines import key_sql, normalize_sql
 from ..io.paths import sha256_file
 from ..io.sql import quote_identifier
 from .duplicates import duplicate_key
@@ -91,7 +91,7 @@ def _read(connection: duckdb.DuckDBPyConnection, table: ScoredTable) -> dict[str
     means = ", ".join(f"avg({name})" for name in COLUMNS)
     text = f"{quote_identifier(table.text_column)}::VARCHAR"
     source = (
-        f"SELECT {normalise_sql(text)} AS n, {', '.join(COLUMNS)} "
+        f"SELECT {normalize_sql(text)} AS n, {', '.join(COLUMNS)} "
         f"FROM read_parquet($1) WHERE {table.scored}"
     )
     connection.execute(

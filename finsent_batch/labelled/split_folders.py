@@ -11,7 +11,7 @@ import polars as pl
 from ..config import LabelledFormat
 from ..errors import BadDataError, MissingInputError, UsageError
 from ..labels import LABELS
-from .duplicates import check_leakage, duplicate_key, normalised
+from .duplicates import check_leakage, duplicate_key, normalized
 from .formats import AGREEMENT, SPLITS, read_labelled
 
 _FORMAT = LabelledFormat(owner="prepare's ")
@@ -70,7 +70,7 @@ def load_splits(folders: tuple[Path, ...]) -> Labelled:
 
 def _read_split(file: Path) -> pl.DataFrame:
     """Return headline, label and, where the file tells it, annotators' agreement."""
-    frame = normalised(read_labelled(file, _FORMAT))
+    frame = normalized(read_labelled(file, _FORMAT))
     if "agreement" not in pl.read_parquet_schema(file):
         return frame
     agreement = pl.read_parquet(file, glob=False)["agreement"]

@@ -14,7 +14,7 @@ from ..io.atomic import frame_bytes, sha256_file
 from ..io.paths import check_folder
 from ..io.whole.folders import replacing_folder
 from ..labels import LABELS
-from .duplicates import duplicate_key, normalised
+from .duplicates import duplicate_key, normalized
 from .formats import AGREEMENT, LabelledRows, read_labelled, read_labelled_rows
 from .near_duplicates import HeldOut
 from .variations import variations
@@ -48,7 +48,7 @@ def prepare(config: PrepareConfig) -> dict[str, object]:
     excluded = {
         duplicate_key(headline)
         for file in config.exclude
-        for headline in normalised(read_labelled(file, exclude_how))["headline"]
+        for headline in normalized(read_labelled(file, exclude_how))["headline"]
     }
     if config.recipe == "tutorial":
         if len(frames) != 1 or excluded:
@@ -71,9 +71,9 @@ def _variations(config: PrepareConfig, parts: dict[str, pl.DataFrame]) -> pl.Dat
     exclude_how = replace(config.format, text_column=None, label_column=None)
     others = [parts["valid"], parts["test"]]
     others += [read_labelled(file, exclude_how) for file in config.exclude]
-    known = (headline for frame in others for headline in normalised(frame)["headline"])
+    known = (headline for frame in others for headline in normalized(frame)["headline"])
     drawn = variations(
-        normalised(parts["train"])["headline"].to_list(),
+        normalized(parts["train"])["headline"].to_list(),
         config.variations,
         seed=config.seed,
         held_out=HeldOut(known),
@@ -189,7 +189,7 @@ def clean_split(
     Raises:
         BadDataError: nothing is left of a class.
     """
-    keyed = normalised(frame)
+    keyed = normalized(frame)
     keyed = keyed.with_columns(
         pl.Series("key", [duplicate_key(h) for h in keyed["headline"]], dtype=pl.String)
     )

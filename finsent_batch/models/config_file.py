@@ -21,7 +21,7 @@ _POSITIONS = (
 _TEXT_PARTS = ("text_config", "language_config", "llm_config", "decoder")
 _LARGEST = 10_000_000
 """Beyond this, a number of tokens means none: tokenizers write 1e30."""
-DEQUANTISED: Final = ("fp8", "mxfp4")
+DEQUANTIZED: Final = ("fp8", "mxfp4")
 """Stored quantisations that transformers undoes while it loads, on any device."""
 _BITSANDBYTES: Final = "bitsandbytes"
 
@@ -87,7 +87,7 @@ class ConfigFile:
         if not isinstance(method, str):
             raise ConfigError(
                 f"{self.name}: quantization_config in its {FILE} names no quant_method: restore "
-                "it, or name a checkpoint that is not quantised"
+                "it, or name a checkpoint that is not quantized"
             )
         if method == _BITSANDBYTES:
             return f"{method} {'8' if found.get('load_in_8bit') else '4'}-bit"

@@ -38,7 +38,7 @@ DEFAULT_MAX_LENGTH: Final = 512
 def open_model(
     name: str,
     *,
-    quantise: bool = False,
+    quantize: bool = False,
     base: str | None = None,
     prompt: str | None = None,
     quantisation: str | None = None,
@@ -46,7 +46,7 @@ def open_model(
     """Find the model a user names: `mini`, a directory, or a Hub id.
 
     `mini` is the embedded one wherever a command runs; a directory of that name is `./mini`.
-    `quantise` is for a causal base without an adapter: score it in 4 bits. `base`, `prompt`
+    `quantize` is for a causal base without an adapter: score it in 4 bits. `base`, `prompt`
     and `quantisation` say what a directory without a manifest does not, as `ModelConfig` has
     them; the first two also replace what a manifest says.
 
@@ -59,24 +59,24 @@ def open_model(
     if name == DEFAULT_MODEL:
         if (Path(name) / MANIFEST_FILE).exists():
             logger.warning("model mini is the embedded one; the folder of that name is ./mini")
-        return _open_folder(name, Path(__file__).parent / "mini", given, quantise=quantise)
+        return _open_folder(name, Path(__file__).parent / "mini", given, quantize=quantize)
     named = model_folder(name)
     # Once: what is hashed and what is loaded must not differ by a link that is turned meanwhile.
     folder = named.resolve()
-    spec = _open_folder(name, folder, given, quantise=quantise)
+    spec = _open_folder(name, folder, given, quantize=quantize)
     spec = replace(spec, links=((named, folder), *spec.links))
     if spec.adapter is None:
         _ = spec.base_weights  # refused here if they are not whole
     return spec
 
 
-def _open_folder(name: str, folder: Path, given: Given, *, quantise: bool) -> ModelSpec:
+def _open_folder(name: str, folder: Path, given: Given, *, quantize: bool) -> ModelSpec:
     if (folder / MANIFEST_FILE).exists():
         card = given.over(name, read_json(folder / MANIFEST_FILE))
     elif (folder / "adapter_config.json").exists():
         card = adapter_card(name, folder, given)
     else:
-        return _open_whole(name, folder, given, quantise=quantise)
+        return _open_whole(name, folder, given, quantize=quantize)
     return _open_card(name, folder, card, fetch=given.base is not None)
 
 
@@ -98,7 +98,7 @@ def open_configured(config: ModelConfig) -> ModelSpec:
     """Find the model that settings name; see `open_model`."""
     return open_model(
         config.model,
-        quantise=config.weights == "nf4",
+        quantize=config.weights == "nf4",
         base=config.base,
         prompt=config.prompt,
         quantisation=config.quantisation,
@@ -209,7 +209,7 @@ def _settings(name: str, card: dict[str, Any]) -> tuple[str, int, float]:
     return base, max_length, temperature
 
 
-def _open_whole(name: str, folder: Path, given: Given, *, quantise: bool) -> ModelSpec:
+def _open_whole(name: str, folder: Path, given: Given, *, quantize: bool) -> ModelSpec:
     """Open a directory without a manifest: a classifier, or a causal model asked as it is."""
     if not (folder / "config.json").exists():
         raise MissingInputError(f"{name} is not a model directory: it has no config.json")
@@ -219,7 +219,7 @@ def _open_whole(name: str, folder: Path, given: Given, *, quantise: bool) -> Mod
     if given.base is not None:
         raise UsageError(f"--base is for an adapter: {name} is a whole model")
     if family == CAUSAL:
-        wanted = "nf4" if quantise or given.quantisation == "nf4" else None
+        wanted = "nf4" if quantize or given.quantisation == "nf4" else None
         return ModelSpec(
             name=name,
             folder=folder,

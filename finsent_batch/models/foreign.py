@@ -8,7 +8,7 @@ from typing import Any, Final
 from ..errors import ConfigError, MissingInputError, UsageError
 from ..labels import LABELS
 from .base_weights import pickled_files, pickled_only, weight_files
-from .config_file import DEQUANTISED, ConfigFile
+from .config_file import DEQUANTIZED, ConfigFile
 from .locate import base_name, resolve_base
 from .manifest import FORMAT_VERSION, MANIFEST_FILE
 from .prompts import DEFAULT_PROMPT, Prompt, load_prompt
@@ -151,11 +151,11 @@ def settle_quantisation(
             f"{name}: its weights are stored in {stored}, they cannot be put into {wanted} as "
             "well: leave out --weights or --quantisation nf4, or name the original model"
         )
-    if family == CAUSAL and stored in (*DEQUANTISED, *_BITSANDBYTES):
+    if family == CAUSAL and stored in (*DEQUANTIZED, *_BITSANDBYTES):
         return "nf4" if stored == _BITSANDBYTES[0] else None
     readable = "16 or 32 bits"
     if family == CAUSAL:
-        readable += f", or in {', '.join((*DEQUANTISED, *_BITSANDBYTES))}"
+        readable += f", or in {', '.join((*DEQUANTIZED, *_BITSANDBYTES))}"
     raise ConfigError(
         f"{name}: its weights are stored in {stored}, which is not read here: name the model that "
         f"it was made from, or a copy in {readable}"

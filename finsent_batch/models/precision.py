@@ -41,10 +41,10 @@ def classifier_weights(wanted: str, device: str, *, int8_able: bool) -> str:
     return wanted
 
 
-def causal_weights(wanted: str, device: str, *, quantised: bool, size: int) -> str:
+def causal_weights(wanted: str, device: str, *, quantized: bool, size: int) -> str:
     """Return how a causal model's weights are kept: `nf4`, `bf16`, `fp8` or `fp32`.
 
-    `quantised` says that the weights are 4-bit ones; `size` is that of the base's
+    `quantized` says that the weights are 4-bit ones; `size` is that of the base's
     files, in bytes. `auto` keeps 4-bit weights so on a CPU and on a GPU without
     room for them unpacked, which is faster; other weights are bf16 on a GPU, fp32
     on a CPU.
@@ -55,14 +55,14 @@ def causal_weights(wanted: str, device: str, *, quantised: bool, size: int) -> s
     """
     if wanted == "auto":
         if device == "cpu":
-            return "nf4" if quantised else "fp32"
+            return "nf4" if quantized else "fp32"
         roomy = gpu_memory() >= _ROOM * size
-        return "bf16" if roomy or not quantised else "nf4"
+        return "bf16" if roomy or not quantized else "nf4"
     if wanted not in ("nf4", "bf16", "fp8", "fp32"):
         raise UsageError(f"--weights {wanted}: a causal model runs in nf4, bf16, fp8 or fp32")
-    if wanted == "nf4" and not quantised:
+    if wanted == "nf4" and not quantized:
         raise UsageError(
-            "--weights nf4: this adapter was trained on a base that was not quantised; use auto"
+            "--weights nf4: this adapter was trained on a base that was not quantized; use auto"
         )
     if wanted == "fp8" and (device == "cpu" or gpu_capability() < (8, 9)):
         raise UnavailableError(

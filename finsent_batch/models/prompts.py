@@ -30,7 +30,7 @@ _KNOWN_VERSION: Final = 2
 SEAMS: Final = ("text", "tokens")
 
 
-def neutralise(headline: str) -> str:
+def neutralize(headline: str) -> str:
     """Return the headline as it may stand inside the square brackets of a prompt.
 
     Square brackets become round ones and any white space one space, so that no
@@ -54,14 +54,14 @@ class Prompt:
 
     def ask(self, headline: str) -> str:
         """Return the prompt of a headline, up to where the answer begins."""
-        return self.template.replace(_HEADLINE, self.neutralise(headline))
+        return self.template.replace(_HEADLINE, self.neutralize(headline))
 
     def answer(self, label: str) -> str:
         """Return the text that follows the prompt where the answer is `label`."""
         word = self.label_words[LABELS.index(label)]
         return word if self.template[-1:].isspace() or word[:1].isspace() else " " + word
 
-    def neutralise(self, headline: str) -> str:
+    def neutralize(self, headline: str) -> str:
         """Return the headline as it may stand in this prompt: it can imitate none of its marks.
 
         White space becomes one space, what encloses the headline becomes something else, and

@@ -103,7 +103,7 @@ class ModelSpec:
         if self.family == CLASSIFIER:
             return classifier_weights(wanted, device, int8_able=self.int8_able)
         size = sum(file.stat().st_size for file in self.base_weights)
-        return causal_weights(wanted, device, quantised=bool(self.quantisation), size=size)
+        return causal_weights(wanted, device, quantized=bool(self.quantisation), size=size)
 
     def resolve(self, config: ModelConfig, hashes: FileHashes) -> "ResolvedModel":
         """Settle on what and in which arithmetic this model runs here, and hash it.

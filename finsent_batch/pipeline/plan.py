@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from ..failpoints import failpoint
-from ..headlines import key_sql, normalise_sql
+from ..headlines import key_sql, normalize_sql
 from ..io.arrow import registered
 from ..io.base import Source, text_batches
 from ..progress import Progress
@@ -130,7 +130,7 @@ def _key_rows(
                 CASE WHEN headline <> '' THEN {key_sql("headline")} END,
                 CASE WHEN undecodable THEN {IS_UNDECODABLE}
                      WHEN coalesce(headline, '') = '' THEN {IS_EMPTY} ELSE {HAS_TEXT} END
-            FROM (SELECT row_number, undecodable, {normalise_sql("text")} AS headline
+            FROM (SELECT row_number, undecodable, {normalize_sql("text")} AS headline
                   FROM source_rows)""")
     return rows
 
@@ -158,7 +158,7 @@ def _collect_pending(store: Store, planned: Sequence[PlannedSource]) -> None:
                     INSERT INTO plan.pending_text
                     SELECT headline_key, any_value(headline) FROM
                         (SELECT headline, {key_sql("headline")} AS headline_key FROM
-                            (SELECT {normalise_sql("text")} AS headline FROM source_rows)
+                            (SELECT {normalize_sql("text")} AS headline FROM source_rows)
                          WHERE headline <> '')
                     SEMI JOIN plan.pending_keys USING (headline_key) GROUP BY headline_key""")
     store.connection.execute("""

@@ -1,6 +1,6 @@
 """Charts as SVG in a data URI, drawn by matplotlib, which is loaded when first needed.
 
-Colours are of Okabe and Ito (2008), which colour-blind readers can tell apart; each
+Colors are of Okabe and Ito (2008), which color-blind readers can tell apart; each
 is also named by its place, a word beside it or its line style.
 """
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-COLOURS: Final = dict(zip(LABELS, ("#D55E00", "#8A8F98", "#0072B2"), strict=True))
+COLORS: Final = dict(zip(LABELS, ("#D55E00", "#8A8F98", "#0072B2"), strict=True))
 BARS: Final = "#56B4E9"
 OTHER: Final = "#E69F00"
 INK: Final = "#1b1f24"

@@ -8,18 +8,18 @@ import numpy.typing as npt
 
 from ..labels import LABELS
 from ..metrics.classification import ReliabilityBin
-from .charts import BARS, COLOURS, INK, OTHER, Chart, draw, percent_axis, short
+from .charts import BARS, COLORS, INK, OTHER, Chart, draw, percent_axis, short
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
 Curve = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64]]
-_OURS, _THEIRS = COLOURS["positive"], OTHER
+_OURS, _THEIRS = COLORS["positive"], OTHER
 
 
 def confusion(metrics: Mapping[str, Any], name: str) -> Chart:
-    """Draw the confusion matrix, each row coloured by its own shares."""
+    """Draw the confusion matrix, each row colored by its own shares."""
     counts = np.array(metrics["confusion"])
     columns = list(LABELS) if not metrics["missing"] else [*LABELS, "no answer"]
     counts = counts[:, : len(columns)]
@@ -30,9 +30,9 @@ def confusion(metrics: Mapping[str, Any], name: str) -> Chart:
         axes.pcolormesh(shares, cmap="Blues", vmin=0, vmax=1, edgecolor="white", linewidth=2)
         for (row, column), count in np.ndenumerate(counts):
             share = shares[row, column]
-            colour = "white" if share > 0.5 else INK
+            color = "white" if share > 0.5 else INK
             said = f"{count:,}\n{share:.0%}"
-            axes.text(column + 0.5, row + 0.5, said, ha="center", va="center", color=colour)
+            axes.text(column + 0.5, row + 0.5, said, ha="center", va="center", color=color)
         axes.set_xticks(np.arange(len(columns)) + 0.5, columns)
         axes.set_yticks(np.arange(len(LABELS)) + 0.5, LABELS)
         axes.set(xlabel="label predicted", ylabel="true label")
@@ -53,10 +53,10 @@ def per_class(metrics: Mapping[str, Any], against: Mapping[str, Any] | None) -> 
     def drawing(figure: "Figure") -> None:
         axes = figure.add_subplot()
         axes.set_title("F1 by class", pad=24 if against else None)
-        for i, (side, colour, hatch) in enumerate(sides):
+        for i, (side, color, hatch) in enumerate(sides):
             values = [side["per_class"][label]["f1"] for label in LABELS]
             places = np.arange(len(LABELS)) + (i - (len(sides) - 1) / 2) * height
-            axes.barh(places, values, height, color=colour, hatch=hatch, edgecolor="white",
+            axes.barh(places, values, height, color=color, hatch=hatch, edgecolor="white",
                       label=short(side["model"], 24))  # fmt: skip
             for place, value in zip(places, values, strict=True):
                 axes.text(value + 0.02, place, f"{value:.3f}", va="center")
@@ -108,13 +108,13 @@ def coverage(curve: Curve, against: Curve | None, names: Sequence[str]) -> Chart
     def drawing(figure: "Figure") -> None:
         axes = figure.add_subplot(title="Accuracy when uncertain rows are left out")
         sides = [(curve, _OURS, "-")] + ([(against, _THEIRS, "--")] if against else [])
-        for (thresholds, covered, accuracy), colour, style in sides:
+        for (thresholds, covered, accuracy), color, style in sides:
             name = short(names[0 if style == "-" else 1], 24)
-            axes.plot(covered, accuracy, style, color=colour, label=name)
+            axes.plot(covered, accuracy, style, color=color, label=name)
             for mark in (0.5, 0.7, 0.9):
                 at = np.flatnonzero(thresholds >= mark)
                 if style == "-" and len(at):
-                    axes.plot(covered[at[-1]], accuracy[at[-1]], "o", color=colour)
+                    axes.plot(covered[at[-1]], accuracy[at[-1]], "o", color=color)
                     axes.annotate(f"≥ {mark}", (covered[at[-1]], accuracy[at[-1]]),
                                   (4, 6), textcoords="offset points")  # fmt: skip
         axes.margins(y=0.12)
@@ -145,7 +145,7 @@ def learning_curve(log: Sequence[Mapping[str, float]]) -> Chart:
         upper.plot([e["epoch"] for e in losses], [e["loss"] for e in losses], color=_OURS)
         upper.set(ylabel="training loss", ylim=(0, None))
         values = [e[f"eval_{measured}"] for e in held_out]
-        lower.plot([e["epoch"] for e in held_out], values, "o--", color=COLOURS["negative"])
+        lower.plot([e["epoch"] for e in held_out], values, "o--", color=COLORS["negative"])
         lower.set(ylabel=f"held-out {measured}", xlabel="epoch")
         if measured == "accuracy":
             percent_axis(lower.yaxis)

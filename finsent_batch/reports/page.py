@@ -50,7 +50,7 @@ class Page:
     title: str
     subtitle: str = ""
     state: str = ""
-    """`good`, `bad` or nothing: the colour of `verdict`."""
+    """`good`, `bad` or nothing: the color of `verdict`."""
     verdict: str = ""
     figures: Sequence[tuple[str, str]] = ()
     """What is measured and how much, the few figures that matter most."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..labels import LABELS
 from ..metrics.histograms import CONFIDENCE_EDGES, SCORE_EDGES
-from .charts import BARS, COLOURS, INK, OTHER, Chart, draw, histogram, percent_axis
+from .charts import BARS, COLORS, INK, OTHER, Chart, draw, histogram, percent_axis
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -20,7 +20,7 @@ def label_mix(labels: Mapping[str, int], baseline: Mapping[str, int]) -> Chart:
     def drawing(figure: "Figure") -> None:
         axes = figure.add_subplot(title="Label mix")
         shares = [labels[label] / total for label in LABELS]
-        axes.barh(LABELS, shares, color=[COLOURS[label] for label in LABELS], height=0.6)
+        axes.barh(LABELS, shares, color=[COLORS[label] for label in LABELS], height=0.6)
         for row, (label, share) in enumerate(zip(LABELS, shares, strict=True)):
             axes.text(1.04, row, f"{share:.1%} ({labels[label]:,})", va="center")
         if before:
@@ -82,7 +82,7 @@ def by_time(rows: Sequence[Mapping[str, Any]], unit: str) -> Chart:
         upper.set_title(f"Sentiment by {unit}")
         marker = "o" if len(times) <= 40 else None
         upper.axhline(0, color=INK, linewidth=0.8)
-        upper.plot(times, means, color=COLOURS["positive"], marker=marker, markersize=3.5)
+        upper.plot(times, means, color=COLORS["positive"], marker=marker, markersize=3.5)
         upper.set_ylabel("mean score")
         width = min((b - a for a, b in pairwise(times)), default=None)
         lower.bar(times, [row["headlines"] for row in rows], width=width or 0.04, color=BARS)
@@ -117,7 +117,7 @@ def label_history(runs: Sequence[Mapping[str, Any]]) -> Chart:
         axes.set_title("Label mix, run by run", pad=24)
         for label, style in zip(LABELS, (":", "--", "-"), strict=True):
             shares = [run["labels"][label] / max(1, sum(run["labels"].values())) for run in runs]
-            axes.plot(places, shares, style, marker="o", markersize=3.5, color=COLOURS[label],
+            axes.plot(places, shares, style, marker="o", markersize=3.5, color=COLORS[label],
                       label=label)  # fmt: skip
         shown = sorted({round(i * (len(runs) - 1) / 4) for i in range(5)})
         starts = [run["started_at"] for run in runs]
@@ -140,14 +140,14 @@ def work(rows: Mapping[str, int]) -> Chart:
     parts = {
         "scored anew": (rows["unique_scored"], BARS),
         "reused": (rows["reused"], OTHER),
-        "not scored": (rows["empty"] + rows["invalid"], COLOURS["neutral"]),
+        "not scored": (rows["empty"] + rows["invalid"], COLORS["neutral"]),
     }
     total = max(1, rows["read"])
 
     def drawing(figure: "Figure") -> None:
         axes = figure.add_subplot(title="Where the rows' scores came from")
         names, values = list(parts), [count for count, _ in parts.values()]
-        axes.barh(names, values, color=[colour for _, colour in parts.values()], height=0.6)
+        axes.barh(names, values, color=[color for _, color in parts.values()], height=0.6)
         for row, value in enumerate(values):
             axes.text(value + total * 0.02, row, f"{value:,} ({value / total:.1%})", va="center")
         axes.set(xlim=(0, total * 1.32), xlabel="rows")

@@ -25,7 +25,7 @@ class ScoredBatch:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tokenised:
+class Tokenized:
     """Texts as token ids, ready to score."""
 
     ids: list[list[int]]
@@ -51,12 +51,12 @@ class Scorer(Protocol):
         """
         ...
 
-    def tokenise(self, texts: Sequence[str]) -> Tokenised:
-        """Return what `score_tokenised` takes; safe in another thread while that runs."""
+    def tokenize(self, texts: Sequence[str]) -> Tokenized:
+        """Return what `score_tokenized` takes; safe in another thread while that runs."""
         ...
 
-    def score_tokenised(self, tokenised: Tokenised) -> Iterator[ScoredBatch]:
-        """Score what `tokenise` gave, as `score` does its texts."""
+    def score_tokenized(self, tokenized: Tokenized) -> Iterator[ScoredBatch]:
+        """Score what `tokenize` gave, as `score` does its texts."""
         ...
 
     def count_tokens(self, texts: Sequence[str]) -> int:

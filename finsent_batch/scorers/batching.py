@@ -14,7 +14,7 @@ import torch
 
 from ..arrays import FloatArray, IntArray
 from ..errors import UnavailableError
-from .base import ScoredBatch, Tokenised
+from .base import ScoredBatch, Tokenized
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ Run = Callable[[IntArray], Iterator[tuple[IntArray, FloatArray]]]
 
 
 def score_with_fallback(
-    tokenised: Tokenised, sizes: Sequence[int], fast: Run, precise: Run | None, margin: float
+    tokenized: Tokenized, sizes: Sequence[int], fast: Run, precise: Run | None, margin: float
 ) -> Iterator[ScoredBatch]:
     """Score all texts, longest first; near-ties come last, from `precise`.
 
@@ -36,12 +36,12 @@ def score_with_fallback(
         return ScoredBatch(
             positions=batch,
             probabilities=probabilities,
-            truncated=tokenised.truncated[batch],
+            truncated=tokenized.truncated[batch],
             tokens=sum(sizes[i] for i in batch),
         )
 
     again: list[IntArray] = []
-    for batch, probabilities in fast(np.arange(len(tokenised.ids), dtype=np.int64)):
+    for batch, probabilities in fast(np.arange(len(tokenized.ids), dtype=np.int64)):
         if precise is None:
             yield answer(batch, probabilities)
             continue

@@ -57,7 +57,7 @@ def check_unexpected(name: str, model: Any, found: dict[str, Any]) -> None:
     if strange:
         raise ConfigError(
             f"{name}: its files hold {listed(strange)}, which {type(model).__name__} does not "
-            "read: the weights are quantised, or another architecture's; name the original model"
+            "read: the weights are quantized, or another architecture's; name the original model"
         )
 
 

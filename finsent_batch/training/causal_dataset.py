@@ -1,4 +1,4 @@
-"""Labelled headlines as prompts with their answers, tokenised for training."""
+"""Labelled headlines as prompts with their answers, tokenized for training."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,9 +31,9 @@ def training_set(
     The prompts are those of scoring, token for token. The loss counts the answer's
     tokens, or with `full-text` every token, as the tutorial did.
     """
-    tokenised = tokens.encode(rows["headline"].to_list())
+    tokenized = tokens.encode(rows["headline"].to_list())
     entries: dict[str, list[Any]] = {"input_ids": [], "labels": [], "length": []}
-    for question, label in zip(tokenised.ids, rows["label"], strict=True):
+    for question, label in zip(tokenized.ids, rows["label"], strict=True):
         answer = answers.ids[LABELS.index(label)]
         ids = [*question, *answer]
         entries["input_ids"].append(ids)
@@ -41,7 +41,7 @@ def training_set(
             list(ids) if loss == "full-text" else [IGNORED] * len(question) + answer
         )
         entries["length"].append(len(ids))
-    return Dataset.from_dict(entries), int(tokenised.truncated.sum())
+    return Dataset.from_dict(entries), int(tokenized.truncated.sum())
 
 
 @dataclass(frozen=True, kw_only=True)

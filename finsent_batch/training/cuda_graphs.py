@@ -100,7 +100,7 @@ class GraphedTrainer(SFTTrainer):
         return self._recordable
 
     def _attach_gradients(self) -> None:
-        """Let gradients add up where the graphs put them, from zero after a step of the optimiser.
+        """Let gradients add up where the graphs put them, from zero after a step of the optimizer.
 
         The Trainer takes them off its parameters instead of zeroing them.
         """

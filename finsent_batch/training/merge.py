@@ -75,7 +75,7 @@ def merge(config: MergeConfig) -> list[Path]:
 def _dense(spec: ModelSpec) -> Any:
     """Return the base as a plain model whose linear layers have the adapter in them.
 
-    Its dtype is that of the base's files, bf16 where these are quantised.
+    Its dtype is that of the base's files, bf16 where these are quantized.
     """
     from ..scorers.causal.linear import DenseLinear
     from ..scorers.causal.load import fold_adapter, load_base
@@ -89,10 +89,10 @@ def _dense(spec: ModelSpec) -> Any:
         if isinstance(module, DenseLinear):
             parent, _, child = name.rpartition(".")
             setattr(model.get_submodule(parent), child, _plain(*module.dense(dtype)))
-    return _unquantised(model, dtype)
+    return _unquantized(model, dtype)
 
 
-def _unquantised(model: Any, dtype: torch.dtype) -> Any:
+def _unquantized(model: Any, dtype: torch.dtype) -> Any:
     """Return a model of the same weights that knows nothing of how they were stored before."""
     from transformers import AutoModelForCausalLM
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import polars as pl
 
 from ..config import LabelledFormat
-from ..labelled.duplicates import duplicate_key, normalised
+from ..labelled.duplicates import duplicate_key, normalized
 from ..labelled.formats import read_labelled
 from ..labelled.mixture import epoch_rows, soft_targets
 from ..labelled.near_duplicates import HeldOut
@@ -76,7 +76,7 @@ def _write_soft(
 ) -> SoftLabels:
     others = LabelledFormat(label_required=False)
     forbidden = [data.splits["valid"]["headline"], data.splits["test"]["headline"]]
-    forbidden += [normalised(read_labelled(file, others))["headline"] for file in config.exclude]
+    forbidden += [normalized(read_labelled(file, others))["headline"] for file in config.exclude]
     soft = open_soft_labels(config.soft_labels, folder, text_column=config.soft_text_column)
     with soft.connection:
         for headlines, targets in soft_rows(

@@ -22,11 +22,11 @@ P = [f"p_{label}" for label in LABELS]
 
 def test_a_limit_on_memory_decides_the_weights():
     whole = hardware.gpu_memory()
-    assert causal_weights("auto", "cuda", quantised=True, size=whole // 4) == "bf16"
+    assert causal_weights("auto", "cuda", quantized=True, size=whole // 4) == "bf16"
     torch.cuda.set_per_process_memory_fraction(0.25)
     try:
         assert hardware.gpu_memory() == pytest.approx(whole / 4, rel=0.01)
-        assert causal_weights("auto", "cuda", quantised=True, size=whole // 4) == "nf4"
+        assert causal_weights("auto", "cuda", quantized=True, size=whole // 4) == "nf4"
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
 

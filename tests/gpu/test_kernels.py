@@ -98,7 +98,7 @@ def test_sum_and_norm_are_transformers_own(width, dtype):
 
 @pytest.mark.skipif(torch.cuda.get_device_capability() < (8, 9), reason="no fp8 products")
 @pytest.mark.parametrize("width", [64, 4096, 5120])
-def test_norms_in_fp8_are_quantised_as_pytorch_does(width):
+def test_norms_in_fp8_are_quantized_as_pytorch_does(width):
     from finsent_batch.scorers.causal.linear import Fp8Linear
     from finsent_batch.scorers.causal.triton_kernels import add_norm, add_norm_fp8, quantize_fp8
 

@@ -15,7 +15,7 @@ import pytest
 
 from finsent_batch.config import ScoreConfig, StoreConfig
 from finsent_batch.pipeline.engines.ray_cluster import load_ray
-from finsent_batch.scorers.base import ScoredBatch, Tokenised
+from finsent_batch.scorers.base import ScoredBatch, Tokenized
 
 from .processes import family, until
 
@@ -61,15 +61,15 @@ class AtOnce:
 
     path = "at once"
 
-    def tokenise(self, texts):
-        return Tokenised(ids=[[len(t)] for t in texts], truncated=np.zeros(len(texts), np.bool_))
+    def tokenize(self, texts):
+        return Tokenized(ids=[[len(t)] for t in texts], truncated=np.zeros(len(texts), np.bool_))
 
-    def score_tokenised(self, tokenised):
-        n = len(tokenised.ids)
+    def score_tokenized(self, tokenized):
+        n = len(tokenized.ids)
         yield ScoredBatch(
             positions=np.arange(n),
             probabilities=np.full((n, 3), 1 / 3, np.float32),
-            truncated=tokenised.truncated,
+            truncated=tokenized.truncated,
             tokens=n,
         )
 

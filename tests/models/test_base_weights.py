@@ -117,9 +117,9 @@ def test_what_this_machine_cannot_do_is_said(run, feed, causal_base, options, co
     assert said in refused(run, code, "--model", causal_base(), *options)
 
 
-def test_4_bits_for_an_adapter_of_an_unquantised_base_are_refused(run, feed, adapter):
+def test_4_bits_for_an_adapter_of_an_unquantized_base_are_refused(run, feed, adapter):
     said = refused(run, 2, "--model", adapter, "--weights", "nf4")
-    assert "trained on a base that was not quantised" in said
+    assert "trained on a base that was not quantized" in said
 
 
 @pytest.mark.parametrize("architectures", [["LlamaModel"], ["LlamaForTokenClassification"]])

@@ -209,7 +209,7 @@ def test_a_store_that_is_something_else(refused, news, table, tmp_path):
 @pytest.mark.parametrize(
     ("toml", "says"),
     [
-        ("colour = 1", ["unknown key 'colour' in the top level"]),
+        ("color = 1", ["unknown key 'color' in the top level"]),
         ("[score]\nmodle = 'x'", ["unknown key 'modle' in [score]", "model"]),
         ("[score]\nlimit = 'many'", ["score.limit = 'many'"]),
         ("memory-limit = 'plenty'", ["memory limit 'plenty' is not a size"]),

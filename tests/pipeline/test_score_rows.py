@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 from finsent_batch.config import ModelConfig, ScoreConfig, StoreConfig
-from finsent_batch.headlines import normalise
+from finsent_batch.headlines import normalize
 from finsent_batch.pipeline.score import score
 
 ODD = [
@@ -57,7 +57,7 @@ def expected_status(form, length):
 def check(summary, frame, texts, length):
     assert frame["row"].to_list() == list(range(len(texts)))
     assert frame["headline"].to_list() == texts
-    forms = normalise(texts)
+    forms = normalize(texts)
     statuses = [expected_status(form, length) for form in forms]
     assert frame["score_status"].to_list() == statuses
     labelled = [status != "empty" for status in statuses]

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from finsent_batch.errors import FinsentError
-from finsent_batch.headlines import headline_key, normalise
+from finsent_batch.headlines import headline_key, normalize
 from finsent_batch.io.base import text_batches
 from finsent_batch.io.columns import choose_text_column
 from finsent_batch.io.csv_reader import stage_csv
@@ -139,8 +139,8 @@ anything = st.text(st.characters(exclude_categories=("Cs",)), max_size=40)
 @settings(max_examples=150, deadline=None)
 @given(st.lists(anything, min_size=1, max_size=10))
 def test_a_normal_form_is_one_line_and_its_own_normal_form(batch):
-    forms = normalise(batch)
-    assert normalise(forms) == forms
+    forms = normalize(batch)
+    assert normalize(forms) == forms
     for form in forms:
         assert form == " ".join(form.split())
         assert not any(unicodedata.category(c) == "Cc" for c in form)

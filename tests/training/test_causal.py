@@ -19,9 +19,9 @@ def split(tmp_path: Path) -> Path:
     return save_split(tmp_path / "split")
 
 
-@pytest.mark.parametrize("quantised", [True, False])
+@pytest.mark.parametrize("quantized", [True, False])
 def test_an_adapter_is_trained_scored_evaluated_and_merged(
-    quantised: bool,
+    quantized: bool,
     run: Callable[..., Result],
     split: Path,
     causal_base: Callable[..., Path],
@@ -30,14 +30,14 @@ def test_an_adapter_is_trained_scored_evaluated_and_merged(
     base = causal_base()
     # Named from here, but found from anywhere.
     given = arguments(split, Path(os.path.relpath(base, tmp_path)), tmp_path / "adapter")
-    if not quantised:
+    if not quantized:
         given += ["--quantisation", "none"]
     done = run(*given)
     assert done.code == 0, done.err
     card = json.loads((tmp_path / "adapter" / "finsent.json").read_text())
     assert card["family"] == "label_tokens"
     assert card["base"]["id"] == str(base.resolve())
-    assert card["quantisation"] == ("nf4" if quantised else None)
+    assert card["quantisation"] == ("nf4" if quantized else None)
     assert card["training"]["hyperparameters"]["lora_r"] == 4
     assert card["temperature"] > 0
     assert {"valid/split", "test/split"} <= set(card["metrics"])

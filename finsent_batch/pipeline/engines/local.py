@@ -9,12 +9,12 @@ import pyarrow as pa
 
 from ...failpoints import failpoint
 from ...progress import Progress
-from ...scorers.base import ScoredBatch, Scorer, Tokenised
+from ...scorers.base import ScoredBatch, Scorer, Tokenized
 from ...store.store import Store
 from ..plan import Plan, pending_chunks
 from .base import CommitSettings, EngineResult, commit_scores
 
-# Headlines tokenised and sorted at a time. The plan has sorted all of them by
+# Headlines tokenized and sorted at a time. The plan has sorted all of them by
 # characters already; this sorts by tokens within a chunk.
 CHUNK_HEADLINES = 8_192
 
@@ -30,10 +30,10 @@ def run_local(
 ) -> EngineResult:
     """Score what the plan left pending; return early, with all committed, when `stop()` is true."""
     total = EngineResult(path=scorer.path)
-    with ThreadPoolExecutor(1, thread_name_prefix="tokenise") as background:
+    with ThreadPoolExecutor(1, thread_name_prefix="tokenize") as background:
         chunks = pending_chunks(store, CHUNK_HEADLINES)
-        for start, tokenised in _tokenised_ahead(chunks, scorer, background):
-            for group in _timed_groups(scorer.score_tokenised(tokenised), commit, stop):
+        for start, tokenized in _tokenized_ahead(chunks, scorer, background):
+            for group in _timed_groups(scorer.score_tokenized(tokenized), commit, stop):
                 positions = start + np.concatenate([batch.positions for batch in group])
                 commit_scores(store, positions, group, commit, total)
                 progress("score", total.headlines + total.invalid, plan.pending)
@@ -42,16 +42,16 @@ def run_local(
     return total
 
 
-def _tokenised_ahead(
+def _tokenized_ahead(
     chunks: Iterator[tuple[int, pa.ChunkedArray]], scorer: Scorer, background: Executor
-) -> Iterator[tuple[int, Tokenised]]:
+) -> Iterator[tuple[int, Tokenized]]:
     """Yield each chunk's start and tokens, while the next one's are made in the background.
 
     The store is read in this thread only.
     """
-    ahead: tuple[int, Future[Tokenised]] | None = None
+    ahead: tuple[int, Future[Tokenized]] | None = None
     for start, headlines in chunks:
-        begun = background.submit(scorer.tokenise, headlines.to_pylist())
+        begun = background.submit(scorer.tokenize, headlines.to_pylist())
         if ahead is not None:
             yield ahead[0], ahead[1].result()
         ahead = start, begun

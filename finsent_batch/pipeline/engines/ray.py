@@ -120,7 +120,7 @@ def _dataset(blocks: _Blocks, assignment: ActorConfig, actors: int) -> Any:
     pool = ray.data.ActorPoolStrategy(
         # The run begins with the first that is ready, and goes on with whichever are left.
         size=min(actors, len(blocks)),
-        # One block is scored, the next is tokenised, none waits behind them.
+        # One block is scored, the next is tokenized, none waits behind them.
         max_concurrent_calls_per_actor=2,
         max_tasks_in_flight_per_actor=2,
         enable_true_multi_threading=True,

@@ -116,7 +116,7 @@ def reports_of(table: pa.Table) -> list[BlockResult]:
 class ScoringActor:
     """One loaded model, wherever Ray put it, called with a block at a time.
 
-    Two calls may run at once: one block is tokenised while the other is scored. A
+    Two calls may run at once: one block is tokenized while the other is scored. A
     model that cannot be loaded is told in the answer to the first block, because an
     actor that fails to start is started again.
     """
@@ -175,10 +175,10 @@ class ScoringActor:
         truncated = np.empty(len(headlines), dtype=np.bool_)
         tokens = 0
         try:
-            tokenised = self._scorer.tokenise(headlines)
+            tokenized = self._scorer.tokenize(headlines)
             with self._turn:
                 self._take_share()
-                for batch in self._scorer.score_tokenised(tokenised):
+                for batch in self._scorer.score_tokenized(tokenized):
                     probabilities[batch.positions] = batch.probabilities
                     truncated[batch.positions] = batch.truncated
                     tokens += batch.tokens

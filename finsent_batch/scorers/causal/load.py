@@ -17,7 +17,7 @@ from transformers.utils import logging as transformers_logging
 from ...errors import BadDataError, UnavailableError
 from ...hardware import main_memory
 from ...models.base_weights import WEIGHTS_FROM_DISK
-from ...models.config_file import DEQUANTISED, ConfigFile
+from ...models.config_file import DEQUANTIZED, ConfigFile
 from ...models.spec import ModelSpec
 from ...optional_imports import load_bitsandbytes
 from ..guard import loading
@@ -30,7 +30,7 @@ transformers_logging.disable_progress_bar()
 
 
 def nf4_config(compute: torch.dtype) -> BitsAndBytesConfig:
-    """Return the quantisation of QLoRA: NF4, its scales quantised again."""
+    """Return the quantisation of QLoRA: NF4, its scales quantized again."""
     return BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
@@ -51,7 +51,7 @@ def compute_dtype(device: str, weights: str) -> torch.dtype:
 def load_base(folder: Path, *, nf4: bool, device: str, compute: torch.dtype) -> Any:
     """Load a causal model in evaluation mode, its layers' weights in NF4 or as they are stored.
 
-    Quantising starts from the stored dtype, so that training and scoring get the
+    Quantizing starts from the stored dtype, so that training and scoring get the
     same 4-bit weights.
 
     Raises:
@@ -60,7 +60,7 @@ def load_base(folder: Path, *, nf4: bool, device: str, compute: torch.dtype) -> 
         UnavailableError: 4 bits without bitsandbytes.
     """
     config = ConfigFile(folder)
-    dequantised = config.quantisation in DEQUANTISED
+    dequantized = config.quantisation in DEQUANTIZED
     if nf4 or "bitsandbytes" in (config.quantisation or ""):
         load_bitsandbytes()
     check_known(str(folder), folder, MODEL_FOR_CAUSAL_LM_MAPPING)
@@ -71,7 +71,7 @@ def load_base(folder: Path, *, nf4: bool, device: str, compute: torch.dtype) -> 
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,  # looked at below
                 # What a quantisation is undone to; else as stored.
-                dtype=compute if dequantised else "auto",
+                dtype=compute if dequantized else "auto",
                 device_map={"": device},
                 **_quantisation(config, nf4=nf4, compute=compute),
                 **WEIGHTS_FROM_DISK,
@@ -87,7 +87,7 @@ def load_base(folder: Path, *, nf4: bool, device: str, compute: torch.dtype) -> 
 
 
 def _quantisation(config: ConfigFile, *, nf4: bool, compute: torch.dtype) -> dict[str, Any]:
-    """Return what tells transformers to quantise, or to undo the quantisation of the files."""
+    """Return what tells transformers to quantize, or to undo the quantisation of the files."""
     if config.quantisation == "fp8":
         return {"quantization_config": FineGrainedFP8Config(dequantize=True)}
     if config.quantisation == "mxfp4":

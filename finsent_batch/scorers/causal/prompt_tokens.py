@@ -14,7 +14,7 @@ from ...labels import LABELS
 from ...models.base_weights import FROM_DISK
 from ...models.prompts import Prompt
 from ...models.spec import ModelSpec
-from ..base import Tokenised
+from ..base import Tokenized
 from ..guard import loading
 from .text_ids import PROBES, TextIds
 
@@ -53,7 +53,7 @@ class PromptTokens:
                 "use a model with larger max_position_embeddings"
             )
 
-    def encode(self, texts: Sequence[str]) -> Tokenised:
+    def encode(self, texts: Sequence[str]) -> Tokenized:
         """Return each text's prompt as ids; what is too long is cut at the headline's end."""
         most = self.max_length * _LONGEST_PIECE
         ids = self._tokenizer.encode([self._ask(text[:most]) for text in texts])
@@ -62,7 +62,7 @@ class PromptTokens:
             if len(row) > self.max_length:
                 cut[i] = True
                 ids[i] = self._longest(texts[i][:most])
-        return Tokenised(ids=ids, truncated=cut)
+        return Tokenized(ids=ids, truncated=cut)
 
     def _longest(self, headline: str) -> list[int]:
         """Return the prompt of as much of the headline's beginning as fits.
@@ -114,7 +114,7 @@ class PromptTokens:
             raise ConfigError(
                 f"the label word {answer!r} merges with the end of the prompt into {last!r}: end "
                 'the prompt template differently, or set seam = "tokens" in it if the model was '
-                "trained with prompt and answer tokenised apart"
+                "trained with prompt and answer tokenized apart"
             )
         return added
 

@@ -12,7 +12,7 @@ import torch
 from ...arrays import FloatArray, IntArray
 from ...hardware import gpu_memory
 from ...models.spec import ModelSpec
-from ..base import ScoredBatch, Tokenised
+from ..base import ScoredBatch, Tokenized
 from ..batching import NEAR_TIE, TokenBudget, batches_within_memory, score_with_fallback
 from .choice import PackingDiffersError, make_decoder
 from .decoders import Decoder
@@ -73,23 +73,23 @@ class LabelTokenScorer:
         """Return the tokens that scoring `texts` would read, a shared prefix apart."""
         return sum(self._decoder.size(row) for row in self._tokens.encode(texts).ids)
 
-    def tokenise(self, texts: Sequence[str]) -> Tokenised:
-        """Return the texts' prompts as ids; see `Scorer.tokenise`."""
+    def tokenize(self, texts: Sequence[str]) -> Tokenized:
+        """Return the texts' prompts as ids; see `Scorer.tokenize`."""
         return self._tokens.encode(texts)
 
     def score(self, texts: Sequence[str]) -> Iterator[ScoredBatch]:
         """Score texts, longest first; see `Scorer.score`."""
-        yield from self.score_tokenised(self.tokenise(texts))
+        yield from self.score_tokenized(self.tokenize(texts))
 
-    def score_tokenised(self, tokenised: Tokenised) -> Iterator[ScoredBatch]:
-        """Score what `tokenise` gave; fp8 answers that are near-ties come last, from bf16."""
-        ids = tokenised.ids
+    def score_tokenized(self, tokenized: Tokenized) -> Iterator[ScoredBatch]:
+        """Score what `tokenize` gave; fp8 answers that are near-ties come last, from bf16."""
+        ids = tokenized.ids
         sizes = [self._decoder.size(row) for row in ids]
         fast = partial(self._run, self._decoder, ids, sizes)
         if self._finer is None:
-            return score_with_fallback(tokenised, sizes, fast, None, 0)
+            return score_with_fallback(tokenized, sizes, fast, None, 0)
         precise = partial(self._run, self._finer, ids, sizes)
-        return score_with_fallback(tokenised, sizes, fast, precise, NEAR_TIE[self.weights])
+        return score_with_fallback(tokenized, sizes, fast, precise, NEAR_TIE[self.weights])
 
     def _run(
         self, decoder: Decoder, ids: list[list[int]], sizes: list[int], chosen: IntArray

@@ -43,7 +43,7 @@ class TextIds:
         return [row[: len(row) - self._trailing] for row in found] if self._trailing else found
 
     def alone(self, word: str) -> list[int]:
-        """Return a word's own ids, as it is tokenised with nothing around it."""
+        """Return a word's own ids, as it is tokenized with nothing around it."""
         return self._ids([word], special=False)[0]
 
     def pieces(self, ids: Sequence[int]) -> list[str]:

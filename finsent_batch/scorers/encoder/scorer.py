@@ -17,7 +17,7 @@ import torch
 from ...arrays import FloatArray, IntArray
 from ...hardware import available_cores
 from ...models.spec import ModelSpec
-from ..base import ScoredBatch, Tokenised
+from ..base import ScoredBatch, Tokenized
 from ..batching import (
     TokenBudget,
     batches_within_memory,
@@ -77,7 +77,7 @@ class EncoderScorer:
     def _take_int8(self, near_tie: float | None) -> None:
         """Settle below which margin int8's answers go to fp32: all of them where it is too wide."""
         if near_tie is None:
-            ids = self.tokenise(probe_headlines()).ids
+            ids = self.tokenize(probe_headlines()).ids
             fast, full = (self._all(forward, ids) for forward in (self._fast, self._full))
             near_tie = measured_bound(fast, full)
         self.near_tie = near_tie
@@ -102,20 +102,20 @@ class EncoderScorer:
 
     def score(self, texts: Sequence[str]) -> Iterator[ScoredBatch]:
         """Score texts, longest first; see `Scorer.score`."""
-        yield from self.score_tokenised(self.tokenise(texts))
+        yield from self.score_tokenized(self.tokenize(texts))
 
-    def tokenise(self, texts: Sequence[str]) -> Tokenised:
-        """Return the texts as ids; see `Scorer.tokenise`."""
+    def tokenize(self, texts: Sequence[str]) -> Tokenized:
+        """Return the texts as ids; see `Scorer.tokenize`."""
         return self._tokens.encode(texts)
 
-    def score_tokenised(self, tokenised: Tokenised) -> Iterator[ScoredBatch]:
-        """Score what `tokenise` gave; int8 answers that are near-ties come last, from fp32."""
-        sizes = [len(row) for row in tokenised.ids]
-        fast = partial(self._run, self._fast, tokenised.ids, sizes)
+    def score_tokenized(self, tokenized: Tokenized) -> Iterator[ScoredBatch]:
+        """Score what `tokenize` gave; int8 answers that are near-ties come last, from fp32."""
+        sizes = [len(row) for row in tokenized.ids]
+        fast = partial(self._run, self._fast, tokenized.ids, sizes)
         if self._fast is self._full:
-            return score_with_fallback(tokenised, sizes, fast, None, 0)
-        precise = partial(self._run, self._full, tokenised.ids, sizes)
-        return score_with_fallback(tokenised, sizes, fast, precise, self.near_tie or 0)
+            return score_with_fallback(tokenized, sizes, fast, None, 0)
+        precise = partial(self._run, self._full, tokenized.ids, sizes)
+        return score_with_fallback(tokenized, sizes, fast, precise, self.near_tie or 0)
 
     def _run(
         self, forward: Forward, ids: list[list[int]], sizes: list[int], chosen: IntArray

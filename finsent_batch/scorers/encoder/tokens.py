@@ -8,7 +8,7 @@ from tokenizers import Tokenizer
 
 from ...models.base_weights import FROM_DISK
 from ...models.spec import ModelSpec
-from ..base import Tokenised
+from ..base import Tokenized
 from ..guard import loading
 
 PROBES = (
@@ -50,21 +50,21 @@ class TextTokens:
             side = getattr(self.whole, "truncation_side", "right")
             self._backend.enable_truncation(tokens, direction=side)
 
-    def encode(self, texts: Sequence[str]) -> Tokenised:
+    def encode(self, texts: Sequence[str]) -> Tokenized:
         """Return the texts as ids, and which of them were cut."""
         if self._backend is not None:
             encoded = self._backend.encode_batch_fast(list(texts))
             cut = np.fromiter((bool(e.overflowing) for e in encoded), np.bool_, len(encoded))
-            return Tokenised(ids=[e.ids for e in encoded], truncated=cut)
+            return Tokenized(ids=[e.ids for e in encoded], truncated=cut)
         if not texts:
-            return Tokenised(ids=[], truncated=np.zeros(0, np.bool_))
+            return Tokenized(ids=[], truncated=np.zeros(0, np.bool_))
         found = self.whole(list(texts))["input_ids"]
         cut = np.fromiter((len(row) > self.max_length for row in found), np.bool_, len(found))
         for i in np.flatnonzero(cut).tolist():
             found[i] = self.whole(texts[i], truncation=True, max_length=self.max_length)[
                 "input_ids"
             ]
-        return Tokenised(ids=[list(row) for row in found], truncated=cut)
+        return Tokenized(ids=[list(row) for row in found], truncated=cut)
 
     def _usable_backend(self) -> Any:
         backend = getattr(self.whole, "backend_tokenizer", None)

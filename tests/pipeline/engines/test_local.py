@@ -1,4 +1,4 @@
-"""Scoring and tokenising side by side: one chunk is scored while the next is tokenised."""
+"""Scoring and tokenizing side by side: one chunk is scored while the next is tokenized."""
 
 import threading
 
@@ -18,22 +18,22 @@ CHUNK, ROWS = 20, 70
 
 
 class Watched(EncoderScorer):
-    """The real scorer, with something to do as each chunk is tokenised and scored."""
+    """The real scorer, with something to do as each chunk is tokenized and scored."""
 
-    def __init__(self, *arguments, on_tokenise, on_score, **options):
+    def __init__(self, *arguments, on_tokenize, on_score, **options):
         super().__init__(*arguments, **options)
-        self.on_tokenise, self.on_score = on_tokenise, on_score
-        self.chunks_tokenised = self.chunks_scored = 0
+        self.on_tokenize, self.on_score = on_tokenize, on_score
+        self.chunks_tokenized = self.chunks_scored = 0
 
-    def tokenise(self, texts):
-        self.on_tokenise(self.chunks_tokenised)
-        self.chunks_tokenised += 1
-        return super().tokenise(texts)
+    def tokenize(self, texts):
+        self.on_tokenize(self.chunks_tokenized)
+        self.chunks_tokenized += 1
+        return super().tokenize(texts)
 
-    def score_tokenised(self, tokenised):
+    def score_tokenized(self, tokenized):
         self.on_score(self.chunks_scored)
         self.chunks_scored += 1
-        yield from super().score_tokenised(tokenised)
+        yield from super().score_tokenized(tokenized)
 
 
 @pytest.fixture
@@ -43,10 +43,10 @@ def score(tmp_path, tiny_model, wordy, monkeypatch):
     file = tmp_path / "feed.parquet"
     pl.DataFrame({"headline": wordy(ROWS)}).write_parquet(file)
 
-    def call(on_tokenise=lambda chunk: None, on_score=lambda chunk: None, stop=None):
+    def call(on_tokenize=lambda chunk: None, on_score=lambda chunk: None, stop=None):
         def load(model, **_):
             how = {"device": model.device, "weights": model.weights}
-            return Watched(model.spec, **how, on_tokenise=on_tokenise, on_score=on_score)
+            return Watched(model.spec, **how, on_tokenize=on_tokenize, on_score=on_score)
 
         monkeypatch.setattr(scoring_stage, "load_scorer", load)
         config = ScoreConfig(
@@ -58,7 +58,7 @@ def score(tmp_path, tiny_model, wordy, monkeypatch):
         return scoring.score(config, stop=stop)
 
     yield call
-    left = [t.name for t in threading.enumerate() if t.name.startswith("tokenise")]
+    left = [t.name for t in threading.enumerate() if t.name.startswith("tokenize")]
     assert left == [], "no thread outlives its run"
 
 
@@ -67,11 +67,11 @@ def committed(folder):
         return store.execute("SELECT count(*), count(DISTINCT headline_key) FROM scores").fetchone()
 
 
-def test_the_next_chunk_is_tokenised_while_one_is_scored(score, tmp_path):
+def test_the_next_chunk_is_tokenized_while_one_is_scored(score, tmp_path):
     begun = [threading.Event() for _ in range(4)]
     main = threading.current_thread()
 
-    def on_tokenise(chunk):
+    def on_tokenize(chunk):
         assert threading.current_thread() is not main
         begun[chunk].set()
 
@@ -81,7 +81,7 @@ def test_the_next_chunk_is_tokenised_while_one_is_scored(score, tmp_path):
         assert chunk == 3 or begun[chunk + 1].wait(timeout=60)
         assert chunk > 1 or not begun[chunk + 2].is_set(), "one chunk ahead, not all"
 
-    assert score(on_tokenise, on_score).rows["unique_scored"] == ROWS
+    assert score(on_tokenize, on_score).rows["unique_scored"] == ROWS
     assert committed(tmp_path) == (ROWS, ROWS)
 
 
@@ -99,7 +99,7 @@ def test_a_stop_ends_the_run_within_the_chunk(score, tmp_path):
     assert score().rows["unique_scored"] == ROWS - count
 
 
-@pytest.mark.parametrize("where", ["on_tokenise", "on_score"])
+@pytest.mark.parametrize("where", ["on_tokenize", "on_score"])
 @pytest.mark.parametrize("chunk", [0, 2])
 def test_an_error_ends_the_run_and_keeps_what_was_committed(score, tmp_path, where, chunk):
     def fail(number):

@@ -73,7 +73,7 @@ class Buggy(ScoringActor):
 
     def load(self, assignment):
         scorer = AtOnce()
-        scorer.score_tokenised = lambda _: 1 / 0
+        scorer.score_tokenized = lambda _: 1 / 0
         return scorer
 
 
@@ -83,7 +83,7 @@ def test_a_bug_on_an_actor_is_shown_whole(cluster, on_ray, monkeypatch):
     config = on_ray(50, ray_address=cluster)
     with pytest.raises(RuntimeError, match=rf"on node {socket.gethostname()}: Traceback") as error:
         score(config)
-    assert "score_tokenised = lambda" in str(error.value)
+    assert "score_tokenized = lambda" in str(error.value)
     assert "ZeroDivisionError" in str(error.value)
     assert not ray_threads()
 

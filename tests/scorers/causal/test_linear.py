@@ -109,7 +109,7 @@ def test_4_bit_weights_kept_or_unpacked_once_give_the_same_bits(
     assert torch.equal(kept, unpacked)
 
 
-def test_training_and_scoring_quantise_alike(causal_base, bitsandbytes):
+def test_training_and_scoring_quantize_alike(causal_base, bitsandbytes):
     base = causal_base("llama", dtype="bfloat16")
     ours = load_base(base, nf4=True, device="cpu", compute=torch.float32)
     theirs = AutoModelForCausalLM.from_pretrained(
@@ -143,7 +143,7 @@ from finsent_batch.models.weight_files import FileHashes
 from finsent_batch.scorers.load import load_scorer
 model, weights = sys.argv[1:]
 config = ModelConfig(model=model, device="cpu", weights=weights)
-load_scorer(open_model(model, quantise=weights == "nf4").resolve(config, FileHashes()))
+load_scorer(open_model(model, quantize=weights == "nf4").resolve(config, FileHashes()))
 print("bitsandbytes" in sys.modules, "kernels" in sys.modules)
 """
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from finsent_batch.headlines import normalise
+from finsent_batch.headlines import normalize
 from finsent_batch.models.directory import open_model
 from finsent_batch.scorers.causal.scorer import LabelTokenScorer
 
@@ -23,7 +23,7 @@ def base(data: Path) -> Path:
 def test_packed_and_padded_give_the_same_labels(data: Path, base: Path) -> None:
     lines = (data / "phrasebank/Sentences_50Agree.txt").read_text("latin-1").splitlines()
     step = len(lines) // HEADLINES
-    texts = normalise([line.rpartition("@")[0] for line in lines[::step]][:HEADLINES])
+    texts = normalize([line.rpartition("@")[0] for line in lines[::step]][:HEADLINES])
     spec = open_model(str(base))
     found = []
     for packed in (True, False):
