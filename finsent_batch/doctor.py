@@ -192,7 +192,7 @@ def _one_headline(model: ResolvedModel) -> str:
         raise ConfigError(
             f"{model.spec.name} gives no numbers for a headline: its weights are damaged"
         )
-    return scorer.path
+    return scorer.batching
 
 
 def _rates(config: StoreConfig, model: str) -> Iterator[Check]:

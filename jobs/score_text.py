@@ -34,7 +34,7 @@ def describe(summary: "Summary") -> str:
     rate = f", {summary.headlines_per_second:,.0f} headlines/s" if rows["unique_scored"] else ""
     actors = summary.actors
     engine = f"ray with {counted(actors, 'actor')}" if actors else None
-    how = ", ".join(filter(None, (summary.weights, summary.path, engine)))
+    how = ", ".join(filter(None, (summary.weights, summary.batching, engine)))
     lines.append(
         f"{summary.seconds['total']:.1f} s on {summary.device} ({how}){rate}; "
         f"model {summary.model}{' (promoted)' if summary.promoted else ''}, run {summary.run_id}"

@@ -82,7 +82,7 @@ def _convert_file(source: Path, target: Path) -> Path:
 
 
 def _write_index(source: Path, output: Path) -> None:
-    index = read_json(source)
+    index = {"metadata": {}} | read_json(source)  # transformers fails without it
     index["weight_map"] = {
         name: _renamed(str(file)) for name, file in (index.get("weight_map") or {}).items()
     }

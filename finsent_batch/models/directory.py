@@ -13,7 +13,6 @@ from typing import Any, Final
 from ..config import DEFAULT_MODEL, ModelConfig
 from ..errors import ConfigError, MissingInputError, UsageError
 from ..labels import LABELS
-from .base_weights import weight_files
 from .config_file import ConfigFile, tokenizer_limit
 from .foreign import (
     CAUSAL_MAX_LENGTH,
@@ -214,7 +213,6 @@ def _open_whole(name: str, folder: Path, given: Given, *, quantize: bool) -> Mod
     if not (folder / "config.json").exists():
         raise MissingInputError(f"{name} is not a model directory: it has no config.json")
     config = ConfigFile(folder, name)
-    weight_files(folder)
     family = family_by_name(name, folder, config)
     if given.base is not None:
         raise UsageError(f"--base is for an adapter: {name} is a whole model")

@@ -45,7 +45,7 @@ def score_pending(run: ScoreRun, plan: Plan, progress: Progress) -> None:
     summary = run.summary
     summary.engine = choose_engine(run.config.engine, run.model.device, run.config.ray_address)
     scored = (_on_ray if summary.engine == "ray" else _here)(run, plan, commit, progress)
-    summary.path = scored.path
+    summary.batching = scored.batching
     summary.actors = scored.actors
     summary.peak_vram_mb = scored.peak_vram_mb
     summary.rows["unique_scored"] = scored.headlines
@@ -85,7 +85,7 @@ def _here(run: ScoreRun, plan: Plan, commit: CommitSettings, progress: Progress)
         run.scorer = _load(run)
     scorer = run.scorer
     run.stop.check()
-    run.summary.path = scorer.path
+    run.summary.batching = scorer.batching
     with timed(run.summary, "score"):
         return run_local(run.store, scorer, plan, commit, progress=progress, stop=run.stop)
 

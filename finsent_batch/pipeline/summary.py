@@ -45,7 +45,7 @@ class Summary:
     """Who ran the model: `local` or `ray`; None when nothing had to be scored."""
     actors: int | None = None
     """How many actors on Ray gave scores; None for the local engine."""
-    path: str | None = None
+    batching: str | None = None
     """How the scorer ran its batches; None when it was not needed."""
     files: dict[str, int] = field(default_factory=lambda: {"read": 0, "left_out": 0})
     """Inputs read; files of the folder that no suffix of ours says to read."""
@@ -84,8 +84,8 @@ class Summary:
     warnings: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the summary as plain JSON values."""
-        return asdict(self)
+        """Return the summary as plain JSON values; `batching` keeps the key it always had."""
+        return {"path" if name == "batching" else name: v for name, v in asdict(self).items()}
 
     def to_json(self) -> str:
         """Return the summary as one line of JSON."""

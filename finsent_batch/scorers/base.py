@@ -39,7 +39,7 @@ class Scorer(Protocol):
     device: str
     weights: str
     """The arithmetic in use: `fp32`, `bf16`, `int8`, `fp8` or `nf4`."""
-    path: str
+    batching: str
     """How batches are run, named in the summary."""
     near_tie: float | None
     """The margin below which int8's answers are scored again in fp32; None in other arithmetic."""

@@ -115,7 +115,7 @@ def tiny_adapter(folder, base):
     lora = LoraConfig(
         task_type="SEQ_CLS", r=2, target_modules=["query"], modules_to_save=["classifier"]
     )
-    get_peft_model(new_classifier(base, "mean"), lora).half().save_pretrained(folder)
+    get_peft_model(new_classifier(base, "mean")[0], lora).half().save_pretrained(folder)
     AutoTokenizer.from_pretrained(base).save_pretrained(folder)
     rewritten(folder / "adapter_config.json", base_model_name_or_path="tiny")
     card = json.loads((mini(folder.parent / "mini") / "finsent.json").read_text())

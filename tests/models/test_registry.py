@@ -175,7 +175,8 @@ def test_without_a_store_or_a_promotion_it_is_mini(tmp_path):
     duckdb.connect(store.path).close()
     assert resolve_promoted_model(ModelConfig(), store).model == "mini"
     with Store.open(store) as opened:
-        opened.connection.execute("DROP TABLE promotions")
+        # A store from before there were promotions.
+        opened.connection.execute("DROP TABLE promotions; UPDATE store_info SET schema_version = 1")
     assert resolve_promoted_model(ModelConfig(), store).model == "mini"
     assert resolve_promoted_model(ModelConfig(model="x"), store).model == "x"
 

@@ -239,14 +239,19 @@ def test_a_model_in_pickle_only(refused, news, model):
 
 
 @pytest.mark.parametrize(
-    "labels", [["LABEL_0", "LABEL_1", "LABEL_2"], ["positive", "negative"], ["positive"] * 3, []]
+    ("labels", "says"),
+    [
+        (["LABEL_0", "LABEL_1", "LABEL_2"], ["its labels are LABEL_0, LABEL_1", "id2label"]),
+        (["positive", "negative"], ["it has 2 labels (positive, negative)", "name a model with"]),
+        (["positive"] * 3, ["its labels are positive, positive, positive", "id2label"]),
+        ([], ["its labels are none", "id2label"]),
+    ],
 )
-def test_a_model_with_other_labels(refused, news, model, labels):
+def test_a_model_with_other_labels(refused, news, model, labels, says):
     config = json.loads((model / "config.json").read_text())
     config["id2label"] = {str(i): label for i, label in enumerate(labels)}
     (model / "config.json").write_text(json.dumps(config))
-    named = ", ".join(labels) or "none"
-    refused(78, news, "--model", "model", says=[f"its labels are {named}", "id2label"])
+    refused(78, news, "--model", "model", says=says)
 
 
 def test_a_model_of_another_kind(refused, news, model):

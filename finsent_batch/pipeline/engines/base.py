@@ -30,7 +30,7 @@ class EngineResult:
     headlines: int = 0
     invalid: int = 0
     tokens: int = 0
-    path: str | None = None
+    batching: str | None = None
     """How batches were run, as the scorer names it."""
     load_seconds: float = 0.0
     """Time until the first model was loaded, where the engine loads it."""

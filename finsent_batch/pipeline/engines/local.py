@@ -29,7 +29,7 @@ def run_local(
     stop: Callable[[], bool],
 ) -> EngineResult:
     """Score what the plan left pending; return early, with all committed, when `stop()` is true."""
-    total = EngineResult(path=scorer.path)
+    total = EngineResult(batching=scorer.batching)
     with ThreadPoolExecutor(1, thread_name_prefix="tokenize") as background:
         chunks = pending_chunks(store, CHUNK_HEADLINES)
         for start, tokenized in _tokenized_ahead(chunks, scorer, background):

@@ -174,6 +174,6 @@ def _commit_reports(
         [report.start + scored.positions for report, scored in zip(reports, group, strict=True)]
     )
     commit_scores(store, positions, group, commit, total)
-    total.path = reports[-1].path
+    total.batching = reports[-1].batching
     vram = max(report.vram_mb for report in reports)
     total.peak_vram_mb = max(vram, total.peak_vram_mb or 0.0) or None

@@ -47,7 +47,7 @@ class BlockResult:
     """Position of the block's first headline in the plan."""
     scored: ScoredBatch | None
     """The whole block's answers, in the order of its headlines; None with a `failure`."""
-    path: str
+    batching: str
     ready_at: float
     """When the actor had its model, by the monotonic clock of the process that reads this; a
     little late at worst."""
@@ -69,7 +69,7 @@ _SCHEMA = pa.schema(
         ("probabilities", pa.large_list(pa.float32())),
         ("truncated", pa.large_list(pa.bool_())),
         ("tokens", pa.int64()),
-        ("path", pa.string()),
+        ("batching", pa.string()),
         ("ready_seconds", pa.float64()),
         ("actor", pa.string()),
         ("vram_mb", pa.float64()),
@@ -101,7 +101,7 @@ def reports_of(table: pa.Table) -> list[BlockResult]:
                 truncated=row["truncated"].values.to_numpy(zero_copy_only=False),
                 tokens=row["tokens"].as_py(),
             )
-            names = ("start", "path", "actor", "vram_mb", "failure", "again", "bug")
+            names = ("start", "batching", "actor", "vram_mb", "failure", "again", "bug")
             told = {name: row[name].as_py() for name in names}
             reports.append(
                 BlockResult(
@@ -215,7 +215,7 @@ class ScoringActor:
             "probabilities": [] if probabilities is None else probabilities.ravel(),
             "truncated": [] if truncated is None else truncated,
             "tokens": tokens,
-            "path": "" if failure or bug else self._scorer.path,
+            "batching": "" if failure or bug else self._scorer.batching,
             "ready_seconds": time.monotonic() - self._ready,
             "actor": f"{platform.node()}:{os.getpid()}",
             "vram_mb": round(vram, 1),

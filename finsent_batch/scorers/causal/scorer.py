@@ -52,13 +52,13 @@ class LabelTokenScorer:
         self._budget = TokenBudget(max_batch_tokens or _default_budget(device), device)
         self._temperature = spec.temperature
         self._decoder = self._load(spec, weights, packed)
-        self.path = self._decoder.name
+        self.batching = self._decoder.name
         self.near_tie: float | None = None
         self._finer: Decoder | None = None
         if weights == "fp8" and near_ties:
             # From the weights that fp8 was rounded from; 4 bits of them where that is no loss.
             self._finer = self._load(spec, spec.quantisation or "bf16", packed)
-            self.path += ", near-ties again in bf16"
+            self.batching += ", near-ties again in bf16"
 
     def _load(self, spec: ModelSpec, weights: str, packed: bool | None) -> Decoder:
         model = load_causal(spec, device=self.device, weights=weights)

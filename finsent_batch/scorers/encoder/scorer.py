@@ -69,7 +69,7 @@ class EncoderScorer:
         self._temperature = spec.temperature
         self._full: Forward = partial(_plain_forward, model)
         self._fast: Forward = Int8Bert(model) if weights == "int8" else self._full
-        self.path = "padded" if self._paddable else "texts of one length together"
+        self.batching = "padded" if self._paddable else "texts of one length together"
         self.near_tie: float | None = None
         if weights == "int8":
             self._take_int8(near_tie or known_bound(spec))
@@ -83,9 +83,9 @@ class EncoderScorer:
         self.near_tie = near_tie
         if near_tie >= NEVER:
             self._fast = self._full
-            self.path += ", fp32: int8 would change too many labels"
+            self.batching += ", fp32: int8 would change too many labels"
         else:
-            self.path += ", near-ties again in fp32"
+            self.batching += ", near-ties again in fp32"
 
     def _all(self, forward: Forward, ids: list[list[int]]) -> FloatArray:
         """Return the probabilities of all texts, (n, 3)."""

@@ -101,7 +101,7 @@ def test_a_block_that_comes_twice_is_committed_once(run, wordy, tiny_model, tmp_
         for start, count in [blocks[0], *blocks, blocks[-1]]:
             probabilities = np.full((count, 3), 1 / 3, np.float32)
             yield BlockResult(
-                start=start, path="packed", ready_at=0.0, actor="a", vram_mb=0.0,
+                start=start, batching="packed", ready_at=0.0, actor="a", vram_mb=0.0,
                 failure=None, again=False, bug=None,
                 scored=ScoredBatch(positions=np.arange(count), probabilities=probabilities,
                                    truncated=np.zeros(count, np.bool_), tokens=count),

@@ -28,7 +28,7 @@ def test_packed_and_padded_give_the_same_labels(data: Path, base: Path) -> None:
     found = []
     for packed in (True, False):
         scorer = LabelTokenScorer(spec, device="cpu", weights="fp32", packed=packed)
-        assert scorer.path == ("packed" if packed else "padded")
+        assert scorer.batching == ("packed" if packed else "padded")
         probabilities = np.full((len(texts), 3), np.nan, dtype=np.float32)
         for batch in scorer.score(texts):
             probabilities[batch.positions] = batch.probabilities

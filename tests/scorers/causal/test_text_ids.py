@@ -78,5 +78,5 @@ def test_a_packed_path_that_answers_otherwise_is_not_taken(causal_base, monkeypa
     run_batch = PackedDecoder.logits
     monkeypatch.setattr(PackedDecoder, "logits", lambda *given: run_batch(*given) * 1.5)
     spec = open_model(str(causal_base()))
-    assert LabelTokenScorer(spec, device="cpu", weights="fp32").path == "padded"
+    assert LabelTokenScorer(spec, device="cpu", weights="fp32").batching == "padded"
     assert ours(causal_base()) == pytest.approx(causal_answers(causal_base()), abs=1e-4)

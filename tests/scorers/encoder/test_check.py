@@ -62,7 +62,7 @@ def test_a_decoder_without_a_padding_token_is_scored(tmp_path, causal_base, kind
     folder = decoder(tmp_path / kind, kind, causal_base, **options)
     assert ours(folder) == pytest.approx(classifier_answers(folder), abs=1e-4)
     scorer = EncoderScorer(open_model(str(folder)), device="cpu", weights="fp32")
-    assert scorer.path == "texts of one length together"
+    assert scorer.batching == "texts of one length together"
 
 
 def test_fewer_positions_than_the_files_say_cut_the_text(model, caplog):

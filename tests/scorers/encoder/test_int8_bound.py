@@ -63,7 +63,7 @@ def test_a_model_that_int8_does_not_keep_runs_in_fp32(tiny_model, wordy, monkeyp
     monkeypatch.setattr(scorers, "measured_bound", lambda *_: NEVER)
     spec = open_model(str(tiny_model))
     found = EncoderScorer(spec, device="cpu", weights="int8")
-    assert "int8 would change too many labels" in found.path
+    assert "int8 would change too many labels" in found.batching
     fp32 = EncoderScorer(spec, device="cpu", weights="fp32")
     texts = wordy(50)
     for one, other in zip(found.score(texts), fp32.score(texts), strict=True):
