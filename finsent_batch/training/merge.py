@@ -55,10 +55,16 @@ def merge(config: MergeConfig) -> list[Path]:
     quiet_bitsandbytes()
     if output.is_dir():
         check_folder(output)
-    old = model_files(output) if output.is_dir() else []
+    old = {file.name for file in model_files(output)} if output.is_dir() else set()
+
+    def is_old(entry: Path) -> bool:
+        return entry.name in old
+
     dense = _dense(spec)
     try:
-        with replacing_folder(output, index=MANIFEST_FILE, obsolete=old.__contains__) as folder:
+        with replacing_folder(
+            output, index=MANIFEST_FILE, obsolete=lambda entry: entry.name in old
+        ) as folder:
             dense.save_pretrained(folder)
             share_weights(folder / "config.json")
             _copy_tokenizer(spec, folder)

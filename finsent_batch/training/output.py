@@ -66,8 +66,12 @@ def publish_model(output: Path, staged: Path, card: dict[str, Any], log: Any) ->
     Raises:
         CannotCreateError, StorageError, TryAgainError: see `replacing_folder`.
     """
-    obsolete = model_files(output)
-    with replacing_folder(output, index=MANIFEST_FILE, obsolete=obsolete.__contains__) as folder:
+    old = {file.name for file in model_files(output)}
+
+    def is_old(entry: Path) -> bool:
+        return entry.name in old
+
+    with replacing_folder(output, index=MANIFEST_FILE, obsolete=is_old) as folder:
         for file in staged.iterdir():
             if file.name != "README.md":  # peft's
                 file.replace(folder / file.name)
