@@ -18,7 +18,7 @@ from ..errors import (
     UsageError,
 )
 from ..hardware import main_memory
-from ..io.columns import choose_text_column
+from ..io.columns import RowSchema, choose_text_column
 from ..io.paths import suffix_of
 from ..io.sql import quote_identifier
 from ..labels import LABELS
@@ -88,7 +88,7 @@ def open_table(file: Path, text_column: str | None) -> ScoredTable:
                 "finsent-batch score wrote"
             )
     try:
-        text = choose_text_column(schema, text_column, file)
+        text = choose_text_column(RowSchema(arrow=schema), text_column, file)
     except BadDataError as error:
         raise BadDataError(str(error).replace("--text-column", "--soft-text-column")) from None
     return ScoredTable(file=file, text_column=text, columns=tuple(schema.names), rows=rows)

@@ -52,8 +52,12 @@ def test_what_others_handle_passes_through(raised):
         raise raised
 
 
-def test_the_traceback_is_in_the_log(caplog):
-    with caplog.at_level(logging.DEBUG), pytest.raises(ConfigError), loading("model m"):
+def test_the_traceback_is_in_the_log(caplog, monkeypatch):
+    # A command that ran in this process before has set up the library's logger for itself.
+    ours = logging.getLogger("finsent_batch")
+    monkeypatch.setattr(ours, "propagate", True)
+    caplog.set_level(logging.DEBUG, logger=ours.name)
+    with pytest.raises(ConfigError), loading("model m"):
         raise ValueError("deep inside")
     assert "ValueError: deep inside" in caplog.text
     assert "Traceback" in caplog.text

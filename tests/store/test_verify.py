@@ -35,8 +35,8 @@ def score_row(number, **changes):
 def fill(config, *rows):
     """Make a store with a run, a model and the given scores."""
     with Store.open(config) as store:
-        store.insert("runs", {"run_id": "run", "status": "done", "started_at": NOON})
-        store.insert("models", {"model_fingerprint": "f"})
+        store.upsert("runs", {"run_id": "run", "status": "done", "started_at": NOON})
+        store.upsert("models", {"model_fingerprint": "f"})
         for row in rows:
             store.insert("scores", row)
 
@@ -87,7 +87,7 @@ def test_verify_meets_a_damaged_block(config):
 def test_store_verify_job(run, config):
     fill(config, score_row(1))
     done = run("--store", config.path, "store", "verify")
-    assert (done.code, done.out) == (0, f"{config.path}: sound, 1 scores\n")
+    assert (done.code, done.out) == (0, f"{config.path}: sound, 1 score\n")
     fill(config, score_row(1))
     done = run("--store", config.path, "store", "verify")
     assert done.code == 65
