@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from datetime import datetime
 
 import duckdb
 import pytest
@@ -18,38 +17,7 @@ from finsent_batch.errors import (
 from finsent_batch.store.schema import SCHEMA_VERSION
 from finsent_batch.store.store import Store
 
-NOON = datetime(2024, 6, 1, 12)
-
-
-@pytest.fixture
-def config(tmp_path):
-    return StoreConfig(path=tmp_path / "s.duckdb")
-
-
-def score_row(number, **changes):
-    """A row of `scores` that is as it should be, but for `changes`."""
-    row = {
-        "headline_key": f"{number:032x}",
-        "model_fingerprint": "f",
-        "headline": f"Headline {number}",
-        "p_negative": 0.2,
-        "p_neutral": 0.3,
-        "p_positive": 0.5,
-        "truncated": False,
-        "run_id": "run",
-        "scored_at": NOON,
-    }
-    return row | changes
-
-
-def fill(config, *rows):
-    """Make a store with a run, a model and the given scores."""
-    with Store.open(config) as store:
-        store.insert("runs", {"run_id": "run", "status": "done", "started_at": NOON})
-        store.insert("models", {"model_fingerprint": "f"})
-        for row in rows:
-            store.insert("scores", row)
-
+from ..helpers.store_rows import NOON, fill, score_row
 
 # ---- what it is
 

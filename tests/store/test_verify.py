@@ -1,44 +1,11 @@
 """`store verify`: what it finds in a store that does not hold together."""
 
-from datetime import datetime
-
 import pytest
 
-from finsent_batch.config import StoreConfig
 from finsent_batch.store.store import Store
 from finsent_batch.store.verify import verify
 
-NOON = datetime(2024, 6, 1, 12)
-
-
-@pytest.fixture
-def config(tmp_path):
-    return StoreConfig(path=tmp_path / "s.duckdb")
-
-
-def score_row(number, **changes):
-    """A row of `scores` that is as it should be, but for `changes`."""
-    row = {
-        "headline_key": f"{number:032x}",
-        "model_fingerprint": "f",
-        "headline": f"Headline {number}",
-        "p_negative": 0.2,
-        "p_neutral": 0.3,
-        "p_positive": 0.5,
-        "truncated": False,
-        "run_id": "run",
-        "scored_at": NOON,
-    }
-    return row | changes
-
-
-def fill(config, *rows):
-    """Make a store with a run, a model and the given scores."""
-    with Store.open(config) as store:
-        store.upsert("runs", {"run_id": "run", "status": "done", "started_at": NOON})
-        store.upsert("models", {"model_fingerprint": "f"})
-        for row in rows:
-            store.insert("scores", row)
+from ..helpers.store_rows import fill, score_row
 
 
 def findings(config):
