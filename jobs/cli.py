@@ -24,6 +24,7 @@ from .config_file import load_config_file, settings_of
 from .config_show import config
 from .doctor import doctor
 from .evaluate import evaluate
+from .global_options import global_options_first
 from .merge import merge
 from .models import models
 from .options import FiniteFloat, Globals
@@ -48,6 +49,9 @@ def _pipe_may_close() -> Iterator[None]:
 
 
 class _Cli(click.Group):
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, global_options_first(self, args))
+
     # click.Command.main would turn a closed pipe into exit code 1.
     def make_context(self, *args: Any, **extra: Any) -> click.Context:
         with _pipe_may_close():
@@ -118,6 +122,8 @@ def cli(
     \b
     finsent-batch score news.parquet
     finsent-batch query label_mix
+
+    The options below may stand before the command or anywhere behind it.
 
     Every option can also be set by an environment variable: FINSENT_STORE for
     --store, FINSENT_SCORE_MODEL for --model of score. The command line wins over
@@ -201,16 +207,12 @@ def _say_at_start(message: str) -> None:
 
 
 def _place_of(error: click.ClickException) -> str:
-    """Return where an option goes that all commands share, or which variable a value is from."""
+    """Return which variable a value is from that no option takes."""
     if isinstance(error, click.BadParameter) and error.ctx is not None and error.param is not None:
         source = error.ctx.get_parameter_source(str(error.param.name))
         if source is ParameterSource.ENVIRONMENT:
             return f" (from {error.param.envvar})"
-    if not isinstance(error, click.NoSuchOption):
-        return ""
-    if not any(error.option_name in parameter.opts for parameter in cli.params):
-        return ""
-    return f": {error.option_name} goes before the command"
+    return ""
 
 
 def _run_of(error: FinsentError) -> dict[str, str]:

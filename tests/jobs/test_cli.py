@@ -10,6 +10,7 @@ import click
 import polars as pl
 import pytest
 from finsent_batch.jobs.cli import cli
+from finsent_batch.jobs.global_options import global_options_first
 
 from finsent_batch.version import __version__
 
@@ -119,7 +120,6 @@ def test_version(run):
         (["score"], "Missing argument 'INPUT'"),
         (["score", "x.csv", "--device", "tpu"], "'tpu' is not one of 'auto', 'cpu', 'cuda'"),
         (["score", "x.csv", "--nothing"], "No such option '--nothing'"),
-        (["score", "x.csv", "--store", "s.duckdb"], "--store goes before the command; see"),
         (["score", ""], "the input's name is empty"),
         (["score", "x.csv", "-o", ""], "'-o' / '--output': the name is empty"),
         (["--log-format", "xml", "runs"], "'xml' is not one of 'text', 'json'"),
@@ -130,6 +130,35 @@ def test_a_command_line_that_cannot_be_meant(run, arguments, message):
     assert done.code == 2
     assert message in done.err
     assert done.out == ""
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("score x.csv --store s.duckdb", "--store s.duckdb score x.csv"),
+        ("score x.csv --store=s.duckdb -v", "--store=s.duckdb -v score x.csv"),
+        ("score x.csv -qo out.csv -v", "-q -v score x.csv -o out.csv"),
+        ("score x.csv -ovv", "score x.csv -ovv"),
+        ("score x.csv -o -q", "score x.csv -o -q"),
+        ("query --sql --store -q", "-q query --sql --store"),
+        ("store compact --keep-runs 3 --store s", "--store s store compact --keep-runs 3"),
+        ("score -- --store", "score -- --store"),
+        ("score - -vv", "-v -v score -"),
+        ("--store", "--store"),
+        ("score --help", "score --help"),
+        ("score x.csv --nothing -q", "-q score x.csv --nothing"),
+    ],
+)
+def test_global_options_are_brought_to_the_front(given, meant):
+    assert global_options_first(cli, given.split()) == meant.split()
+
+
+def test_global_options_may_stand_anywhere(run):
+    (Path.cwd() / "s.toml").write_text('[runs]\nlimit = "x"\n', "utf-8")
+    assert "s.toml" in run("runs", "--config", "s.toml").err
+    assert run("config", "--store", "there.duckdb", "show").out.count("there.duckdb") == 1
+    assert run("config", "show", "--store", "there.duckdb").out.count("there.duckdb") == 1
+    assert "s2.duckdb" in run("runs", "--store", "s2.duckdb").err
 
 
 def test_an_expected_failure_is_one_line_on_stderr(run):
