@@ -59,7 +59,7 @@ def on_ray(wordy, tmp_path):
 class AtOnce:
     """A scorer without a model that answers at once."""
 
-    path = "at once"
+    batching = "at once"
 
     def tokenize(self, texts):
         return Tokenized(ids=[[len(t)] for t in texts], truncated=np.zeros(len(texts), np.bool_))
