@@ -11,6 +11,7 @@ from pathlib import Path
 from ..config import ScoreConfig
 from ..errors import BadDataError, MissingInputError, UsageError
 from .duckdb_files import table_names
+from .lake.tables import check_no_lake_table, lake_table
 from .object_store import SCHEME, Copied, fetch
 from .paths import (
     _OUTPUT_MARK,
@@ -58,6 +59,7 @@ def resolve_pairs(config: ScoreConfig, left_out: list[str] | None = None) -> lis
     Raises:
         MissingInputError: nothing is there.
         UsageError: an unknown suffix, or options that contradict each other.
+        BadDataError: files of a lakehouse table are named, not the table.
         CannotCreateError: a link leads an output out of its folder.
     """
     if config.append:
@@ -69,7 +71,10 @@ def resolve_pairs(config: ScoreConfig, left_out: list[str] | None = None) -> lis
             f"{config.input}: inputs are files and folders of this machine, or s3:// addresses"
         )
     path = Path(config.input).expanduser()
+    if lake_table(path) is not None:
+        return [_single(config, path if path.name not in ("", "..") else path.resolve())]
     if path.is_dir():
+        check_no_lake_table(*path.absolute().parents)
         base, found = path, list(walk(path))
         files = [f for f in found if is_input(f) and f.is_file()]
         folder = config.output or _beside(path)
@@ -79,6 +84,7 @@ def resolve_pairs(config: ScoreConfig, left_out: list[str] | None = None) -> lis
         found = [Path(p) for p in glob.glob(str(path), recursive=True)]  # noqa: PTH207 - absolute too
         found = [f for f in found if f.is_file()]
         files = visited_once(f for f in found if is_input(f))
+        check_no_lake_table(*{p for file in files for p in file.absolute().parents})
         base = Path(os.path.commonpath([f.parent for f in files])) if files else path.parent
         folder = config.output or base
     # A pipe of an input's name would never end, and is no more an input than a name unknown.
@@ -112,6 +118,21 @@ def _beside(folder: Path) -> Path:
 
 def _single(config: ScoreConfig, path: Path) -> FilePair:
     suffix = suffix_of(path)
+    if not path.is_dir():  # a lakehouse table is a folder
+        _check_file(config, path, suffix)
+    if suffix != ".duckdb" and config.table is not None:
+        raise UsageError(f"--table goes with a .duckdb input; {path} is one table by itself")
+    stem = path.name if path.is_dir() else stem_of(path)
+    output = config.output
+    if output is None:
+        output = path if suffix == ".duckdb" else path.with_name(stem + ".scored.parquet")
+    elif output.is_dir():
+        output = output / f"{config.table or stem}.scored.parquet"
+    check_inside(output, output.parent)
+    return _checked(config, path, output, config.output_table)
+
+
+def _check_file(config: ScoreConfig, path: Path, suffix: str) -> None:
     if format_of(path) is None and suffix != ".duckdb":
         raise UsageError(
             f"{path}: unknown suffix {suffix!r}; inputs are {COMMON_SUFFIXES}, .duckdb, or a "
@@ -123,15 +144,6 @@ def _single(config: ScoreConfig, path: Path) -> FilePair:
         raise UsageError(f"{path} is not a regular file: write its content to one and score that")
     if suffix == ".duckdb" and config.table is None:
         raise UsageError(f"{path}: name a table with --table; it has: {table_names(path)}")
-    if suffix != ".duckdb" and config.table is not None:
-        raise UsageError(f"--table goes with a .duckdb input; {path} is one table by itself")
-    output = config.output
-    if output is None:
-        output = path if suffix == ".duckdb" else path.with_name(stem_of(path) + ".scored.parquet")
-    elif output.is_dir():
-        output = output / f"{config.table or stem_of(path)}.scored.parquet"
-    check_inside(output, output.parent)
-    return _checked(config, path, output, config.output_table)
 
 
 def _checked(config: ScoreConfig, path: Path, output: Path, output_table: str | None) -> FilePair:

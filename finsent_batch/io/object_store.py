@@ -24,6 +24,7 @@ from ..errors import (
     first_line,
 )
 from .duckdb_errors import is_disk_full
+from .lake.tables import check_no_lake_objects
 from .paths import COMMON_SUFFIXES, is_input, is_left_out
 
 logger = logging.getLogger(__name__)
@@ -101,11 +102,7 @@ def _objects(store: Any, path: str, address: str, left_out: list[str] | None) ->
         ) from None
     keys = {o.path for o in there}
     objects = [o for o in wanted if _has_place(o.path, path, keys)]
-    if any("_delta_log" in Path(o.path).parts for o in there):
-        raise BadDataError(
-            f"{address} is a Delta table (_delta_log says which of its files count): write the "
-            "rows that count to a Parquet file, and score that"
-        )
+    check_no_lake_objects(address, keys)
     if left_out is not None:
         left_out += [SCHEME + o.path for o in there if is_left_out(Path(o.path))]
         left_out += [SCHEME + o.path for o in wanted if o not in objects]

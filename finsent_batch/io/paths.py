@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePath
 from typing import Final
 
-from ..errors import BadDataError, CannotCreateError, MissingInputError, UsageError
+from ..errors import CannotCreateError, MissingInputError, UsageError
+from .lake.tables import check_no_lake_table
 
 COMPRESSIONS: Final = (".gz", ".bz2", ".xz", ".zst")
 _TEXT_FORMATS: Final = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
@@ -123,30 +124,13 @@ def walk(folder: Path) -> Iterator[Path]:
         MissingInputError: an input is a broken link.
     """
     for parent, folders, names in os.walk(folder):
-        _check_no_table(Path(parent), folders)
+        check_no_lake_table(Path(parent))
         folders[:] = sorted(f for f in folders if not f.startswith((".", "_")))
         for name in sorted(names):
             file = Path(parent) / name
             if is_input(file) and not file.exists():
                 raise MissingInputError(f"{file} is a broken link: correct or remove it")
             yield file
-
-
-def _check_no_table(folder: Path, folders: list[str]) -> None:
-    """Refuse a table of which only a log says which files count."""
-    kind = "delta" if "_delta_log" in folders else "hudi" if ".hoodie" in folders else None
-    if "metadata" in folders and any((folder / "metadata").glob("*.metadata.json")):
-        kind = "iceberg"
-    if kind is None:
-        return
-    log = {"delta": "_delta_log", "hudi": ".hoodie", "iceberg": "metadata"}[kind]
-    advice = "write the rows that count to a Parquet file, and score that"
-    if kind != "hudi":
-        scan = f"COPY (FROM {kind}_scan('{folder}')) TO 'news.parquet'"
-        advice += f': duckdb -c "INSTALL {kind}; LOAD {kind}; {scan}"'
-    raise BadDataError(
-        f"{folder} is a table ({log} says which of its files count, others are old): {advice}"
-    )
 
 
 def visited_once(files: Iterable[Path]) -> list[Path]:

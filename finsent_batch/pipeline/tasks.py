@@ -13,6 +13,7 @@ from ..io.csv_sink import CsvSink
 from ..io.duckdb_append import AppendingSink
 from ..io.duckdb_table import DuckDBSink, DuckDBSource
 from ..io.inputs import FilePair
+from ..io.lake.tables import LakeTable, lake_table, stage_lake_table
 from ..io.parquet import ParquetSink, ParquetSource
 from ..io.partitions import PartitionedSource, partition_values
 from ..io.paths import format_of, suffix_of
@@ -31,10 +32,13 @@ logger = logging.getLogger(__name__)
 def open_source(
     store: Store, pair: FilePair, config: ScoreConfig
 ) -> tuple[Source, StagedText | None]:
-    """Open one input; a text file is parsed here, and what was set aside is returned beside it."""
+    """Open one input; what has to be staged is, and what was set aside is returned beside it."""
     if pair.table is not None:
         source = DuckDBSource(store.connection, pair.input, pair.table, limit=config.limit)
         return source, None
+    lake = lake_table(pair.input)
+    if lake is not None:
+        return _open_lake_table(store, lake, pair, config)
     kind = format_of(pair.input)
     if kind == "parquet":
         return ParquetSource(pair.input, identity=pair.address, limit=config.limit), None
@@ -54,6 +58,17 @@ def open_source(
             )
     source_file = ParquetSource(staged.file, identity=pair.named, limit=config.limit, origin=origin)
     return source_file, staged
+
+
+def _open_lake_table(
+    store: Store, table: LakeTable, pair: FilePair, config: ScoreConfig
+) -> tuple[Source, StagedText]:
+    folder = store.work_folder()
+    file = folder / f"{len(list(folder.iterdir()))}.parquet"
+    with Watched(table.log) as origin:
+        notes = stage_lake_table(table, file)
+    source = ParquetSource(file, identity=pair.named, limit=config.limit, origin=origin)
+    return source, StagedText(file=file, bad_rows=(), notes=notes)
 
 
 def choose_columns(source: Source, config: ScoreConfig, named: str) -> NewsColumns:

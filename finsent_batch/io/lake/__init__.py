@@ -1,0 +1,1 @@
+"""Lakehouse tables: folders of which only a log says which files count."""
