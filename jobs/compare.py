@@ -16,7 +16,8 @@ from .options import (
     model_run_options,
     take_format,
 )
-from .terminal import print_table, progress_bar, say
+from .tables.formats import print_table
+from .terminal import progress_bar, say
 
 if TYPE_CHECKING:
     from finsent_batch.evaluation.compare import Comparison

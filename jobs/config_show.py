@@ -4,7 +4,7 @@ import click
 from click.core import ParameterSource
 
 from .config_file import commands_of, settings_of
-from .terminal import print_table
+from .tables.formats import chosen_format, format_option, print_rows
 
 _WORDS = {
     ParameterSource.COMMANDLINE: "command line",
@@ -21,8 +21,9 @@ def config() -> None:
 
 @config.command()
 @click.argument("command", required=False)
+@format_option
 @click.pass_context
-def show(ctx: click.Context, command: str | None) -> None:
+def show(ctx: click.Context, command: str | None, format_: str | None) -> None:
     """Print each option's value and where it came from; COMMAND limits it to one command.
 
     \b
@@ -38,7 +39,7 @@ def show(ctx: click.Context, command: str | None) -> None:
     for name, found in commands_of(root.command).items():
         if command in (None, name):
             rows += _values_of(name, found, f"{name}.", root)
-    print_table(["option", "value", "from"], rows)
+    print_rows(["option", "value", "from"], rows, chosen_format(format_))
 
 
 def _values_of(

@@ -8,7 +8,8 @@ import click
 from finsent_batch.config import BASE, EvaluateConfig
 
 from .options import Globals, file_path, labelled_options, model_config, model_options, take_format
-from .terminal import print_table, progress_bar, say
+from .tables.formats import print_table
+from .terminal import progress_bar, say
 
 if TYPE_CHECKING:
     from finsent_batch.evaluation.evaluate import Evaluation

@@ -15,12 +15,14 @@ from .options import (
     model_run_options,
     take_format,
 )
-from .terminal import print_table, progress_bar, say
+from .tables.formats import chosen_format, format_option, print_rows
+from .terminal import progress_bar, say
 
 
 @click.group(invoke_without_command=True)
+@format_option
 @click.pass_context
-def models(ctx: click.Context) -> None:
+def models(ctx: click.Context, format_: str | None) -> None:
     """List the embedded model and every model with scores in the store; promote one.
 
     \b
@@ -31,7 +33,9 @@ def models(ctx: click.Context) -> None:
         from finsent_batch.models.registry import list_models
 
         rows = list_models(ctx.obj.store)
-        print_table(list(rows[0]), [list(row.values()) for row in rows])
+        values = [list(row.values()) for row in rows]
+        dispensable = ("base", "weights", "family", "scores", "last_scored")
+        print_rows(list(rows[0]), values, chosen_format(format_), dispensable=dispensable)
 
 
 @models.command()
@@ -101,13 +105,14 @@ def rollback(obj: Globals) -> None:
 @models.command()
 @click.argument("model")
 @model_run_options
+@format_option
 @click.option(
     "--write",
     is_flag=True,
     default=False,
     help="Keep --base, --prompt and --quantisation in the model's directory, as finsent.json.",
 )
-def describe(model: str, write: bool, **options: Any) -> None:
+def describe(model: str, write: bool, format_: str | None, **options: Any) -> None:
     """Say what MODEL is: family, base, prompt, and the tokens where headline and answer begin.
 
     \b
@@ -118,9 +123,10 @@ def describe(model: str, write: bool, **options: Any) -> None:
     from finsent_batch.evaluation.describe import describe as run_describe
 
     config = model_config(model, options)
-    print_table(["what", "found"], [list(fact) for fact in run_describe(config)])
+    facts = [list(fact) for fact in run_describe(config)]
+    print_rows(["what", "found"], facts, chosen_format(format_), wraps=True)
     if write:
-        say(f"wrote {adopt(config)}")
+        say(f"wrote {adopt(config)}", err=True)
 
 
 @models.command()

@@ -8,7 +8,8 @@ import click
 from finsent_batch.config import PrepareConfig
 
 from .options import FiniteFloat, file_path, labelled_options, take_format
-from .terminal import print_table, say
+from .tables.formats import print_table
+from .terminal import say
 
 
 @click.command()

@@ -10,7 +10,8 @@ from click.core import ParameterSource
 from finsent_batch.errors import ParameterError
 
 from .options import Globals, file_path, parse_pairs
-from .terminal import print_table, say
+from .tables.formats import print_table
+from .terminal import say
 
 if TYPE_CHECKING:
     import polars as pl

@@ -1,4 +1,4 @@
-"""Terminal output: log lines, a progress bar, tables."""
+"""Terminal output: log lines, a progress bar."""
 
 import json
 import logging
@@ -7,13 +7,13 @@ import signal
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
 
-from finsent_batch.visible import visible, visible_json, visible_line
+from finsent_batch.visible import visible, visible_json
 
 if TYPE_CHECKING:
     from finsent_batch.progress import StopRequest
@@ -141,46 +141,3 @@ def progress_bar(*, quiet: bool) -> Iterator[Callable[..., None]]:
 def say(text: str, *, err: bool = False) -> None:
     """Print a line for people, with what others could have put into it made visible."""
     click.echo(visible(text), err=err)
-
-
-def print_table(
-    columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None
-) -> None:
-    """Print rows as a table on stdout; numbers to the right, NULL as a dash."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    rows = [list(row) for row in rows]
-    table = Table(
-        title=title and Text(visible_line(title)), title_justify="left", header_style="bold"
-    )
-    for i, name in enumerate(columns):
-        numeric = all(isinstance(row[i], int | float) for row in rows if row[i] is not None)
-        table.add_column(
-            Text(visible_line(name)),
-            justify="right" if numeric and rows else "left",
-            overflow="fold",
-        )
-    for row in rows:
-        table.add_row(*(Text(cell(value)) for value in row))
-    wide = None if sys.stdout.isatty() else 140
-    console = Console(width=wide, soft_wrap=False)
-    # rich would end the process with exit code 1 when the pipe to `head` closes.
-    console.on_broken_pipe = _raise_again  # type: ignore[method-assign]
-    console.print(table)
-
-
-def _raise_again() -> None:
-    raise  # the BrokenPipeError that rich is handling
-
-
-def cell(value: object) -> str:
-    """Return a value as a table shows it."""
-    if value is None:
-        return "–"
-    if isinstance(value, float):
-        return f"{value:.4g}" if abs(value) < 1000 else f"{value:,.0f}"
-    if isinstance(value, int) and not isinstance(value, bool):
-        return f"{value:,}"
-    return visible_line(str(value))

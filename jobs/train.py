@@ -17,7 +17,8 @@ from finsent_batch.train_config import (
 )
 
 from .options import FiniteFloat, Globals, file_path
-from .terminal import print_table, progress_bar, say, stop_on_signals
+from .tables.formats import print_table
+from .terminal import progress_bar, say, stop_on_signals
 
 Command = Callable[..., Any]
 
@@ -193,7 +194,8 @@ def train(
 
     if show_config:
         settings = asdict(resolved(config))
-        print_table(["setting", "value"], [[k, _shown(v)] for k, v in settings.items()])
+        rows = [[k, _shown(v)] for k, v in settings.items()]
+        print_table(["setting", "value"], rows, wraps=True)
         return
     from finsent_batch.progress import StopRequest
     from finsent_batch.training.train import train as run_train

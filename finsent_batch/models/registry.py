@@ -119,7 +119,7 @@ def _row(
         "weights": weights,
         "fingerprint": fingerprint,
         "scores": scores,
-        "last scored": last,
+        "last_scored": last,
     }
 
 

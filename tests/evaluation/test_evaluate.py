@@ -11,6 +11,7 @@ from finsent_batch.labels import LABELS
 
 from ..conftest import Result
 from ..helpers.causal_models import save_adapter
+from ..helpers.tables import read_table
 
 Run = Callable[..., Result]
 
@@ -40,19 +41,12 @@ def evaluate(run: Run, *more: object) -> Result:
     return run("evaluate", "--model", "adapter", *options, *more)
 
 
-def table(out: str) -> list[dict[str, str]]:
-    """Return the first table printed, a dict a row."""
-    lines = out.split("└")[0].replace("┃", "│").splitlines()
-    cells = [[c.strip() for c in line.split("│")[1:-1]] for line in lines if "│" in line]
-    return [dict(zip(cells[0], row, strict=True)) for row in cells[1:]]
-
-
 def test_base_and_tuned_stand_side_by_side_as_in_the_tutorial(
     run: Run, adapter: Path, rows: pl.DataFrame, causal_base: Callable[..., Path], tmp_path: Path
 ) -> None:
     done = evaluate(run)
     assert done.code == 0, done.err
-    shown = table(done.out)
+    shown = read_table(done.out)
     assert [row["model"] for row in shown] == ["base", "tuned"]
     assert list(shown[0])[:5] == ["model", "accuracy", "negative", "neutral", "positive"]
     predictions = pl.read_parquet(tmp_path / "report" / "predictions.parquet")
@@ -94,7 +88,7 @@ def test_gates_on_an_adapter_and_its_base_exit_with_3(
     truth("sentiment")
     done = evaluate(run, "--gate", "accuracy>=0.80", "--gate", "no-regression")
     assert done.code == 0, done.err
-    assert table(done.out)[1]["accuracy"] == "1"
+    assert float(read_table(done.out)[1]["accuracy"]) == 1
     truth("against_sentiment")
     done = evaluate(run, "--gate", "no-regression")
     assert done.code == 3
@@ -111,4 +105,4 @@ def test_two_models_of_one_name_are_told_apart(
     more = ("--against", "tiny", "--data", "test.parquet", "-o", "report")
     done = run("evaluate", "--model", "tiny", *more)
     assert done.code == 0, done.err
-    assert [row["model"] for row in table(done.out)] == ["tiny (again)", "tiny"]
+    assert [row["model"] for row in read_table(done.out)] == ["tiny (again)", "tiny"]

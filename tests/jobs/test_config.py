@@ -1,5 +1,6 @@
 """Settings: command line over environment over TOML file over default, and typed TOML."""
 
+import csv
 import dataclasses
 import re
 
@@ -9,12 +10,14 @@ from finsent_batch import config as settings
 from finsent_batch import train_config
 from finsent_batch.training.train import resolved
 
+from ..helpers.tables import read_table
+
 
 def shown(done):
     """The rows of `config show`: option to (value, where it came from)."""
     assert done.code == 0, done.err
-    cells = [[c.strip() for c in ln.split("│")[1:-1]] for ln in done.out.splitlines() if "│" in ln]
-    return {option: (value, source) for option, value, source in cells}
+    rows = csv.reader(done.out.splitlines()[1:])
+    return {option: (value, source) for option, value, source in rows}
 
 
 @pytest.fixture
@@ -78,7 +81,7 @@ def test_a_command_of_a_group_has_its_table(run, toml, monkeypatch):
     assert rows["store"] == ("a.duckdb", "config file")
     done = run("--config", toml("[models.promot]\n"), "config", "show")
     assert done.code == 78
-    assert "unknown key 'promot' in [models]; known: convert, describe, promote" in done.err
+    assert "unknown key 'promot' in [models]; known: convert, describe, format, promote" in done.err
 
 
 def test_a_variable_that_an_option_refuses_is_shown_with_the_reason(run, monkeypatch):
@@ -110,8 +113,7 @@ def test_defaults_of_the_command_line_are_those_of_the_library(run):
 def test_settings_of_a_preset_are_those_of_the_library(run, preset):
     done = run("train", "--data", "d", "-o", "m", "--preset", preset, "--show-config")
     assert done.code == 0, done.err
-    cells = [line.split("│")[1:3] for line in done.out.splitlines() if "│" in line]
-    found = {name.strip(): value.strip() for name, value in cells}
+    found = {row["setting"]: row["value"] for row in read_table(done.out)}
     # What `auto` leaves to the machine is decided; test_train_settings.py says how.
     config = resolved(train_config.TrainConfig.for_preset(preset, data=("d",), output="m"))
     for field in dataclasses.fields(config):

@@ -67,8 +67,8 @@ def test_json(run):
 def test_table(run):
     done = run("query", "label_mix", "--from", "news.parquet", "--format", "table")
     assert done.code == 0
-    assert "mean_confidence" in done.out.splitlines()[1]
-    assert len(done.out.splitlines()) == 6
+    assert "mean_confidence" in done.out.splitlines()[0]
+    assert len(done.out.splitlines()) == 4
 
 
 def test_parquet_on_stdout(tmp_path):

@@ -13,6 +13,7 @@ from finsent_batch.training.manifest import hyperparameters
 
 from ..conftest import Result
 from ..helpers.qlora import arguments, save_split
+from ..helpers.tables import read_table
 
 Run = Callable[..., Result]
 OTHERS = {
@@ -34,8 +35,7 @@ OTHERS = {
 
 def shown(done: Result) -> dict[str, str]:
     assert done.code == 0, done.err
-    rows = dict(line.split("│")[1:3] for line in done.out.splitlines() if "│" in line)
-    return {name.strip(): value.strip() for name, value in rows.items()}
+    return {row["setting"]: row["value"] for row in read_table(done.out)}
 
 
 def show(run: Run, *more: object) -> dict[str, str]:
