@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from .query_api import query as query
     from .query_api import query_sql as query_sql
     from .reports.run_report import report as report
+    from .sql_functions import register as register
     from .train_config import TrainConfig as TrainConfig
     from .training.merge import merge as merge
     from .training.train import train as train
@@ -66,6 +67,7 @@ _EXPORTS = {
     "promote": "evaluation.promote",
     "query": "query_api",
     "query_sql": "query_api",
+    "register": "sql_functions",
     "report": "reports.run_report",
     "score": "pipeline.score",
     "score_frame": "api",

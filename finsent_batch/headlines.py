@@ -10,6 +10,7 @@ SHA-256 over the UTF-8 bytes of the normal form, as a DuckDB UUID.
 """
 
 from collections.abc import Sequence
+from typing import Final
 from uuid import UUID
 
 import duckdb
@@ -44,6 +45,22 @@ def normalize_sql(column: str) -> str:
 def key_sql(normal_form: str) -> str:
     """Return the SQL expression of the 128-bit key of a normal form, type UUID."""
     return f"CAST(left(sha256({normal_form}), 32) AS UUID)"
+
+
+def key_halves_sql(normal_form: str) -> tuple[str, str]:
+    """Return the SQL expressions of the first and the last 64 bits of a key, type UBIGINT."""
+    digits = f"sha256({normal_form})"
+    return (
+        f"CAST('0x' || left({digits}, 16) AS UBIGINT)",
+        f"CAST('0x' || substr({digits}, 17, 16) AS UBIGINT)",
+    )
+
+
+KEY_MACROS: Final = {
+    "finsent_normal_form(text)": normalize_sql("CAST(text AS VARCHAR)"),
+    "finsent_key(text)": key_sql(f"nullif({normalize_sql('CAST(text AS VARCHAR)')}, '')"),
+}
+"""SQL macros of normal form and key, each without the other: a catalog may be attached anywhere."""
 
 
 def normalize(texts: Sequence[str | None]) -> list[str]:

@@ -5,6 +5,9 @@ from typing import Final
 LABELS: Final = ("negative", "neutral", "positive")
 """Order of the columns of every logits or probabilities array: shape (n, 3)."""
 
+PROBABILITY_COLUMNS: Final = tuple(f"p_{label}" for label in LABELS)
+"""The columns of tables that hold such an array."""
+
 NEGATIVE, NEUTRAL, POSITIVE = range(3)
 
 # Ties go to the first label in order, as numpy's argmax has it.

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 FLOORS = (
     {"jobs"},
     {"__init__"},
-    {"api", "doctor", "query_api"},
+    {"api", "doctor", "query_api", "sql_functions"},
     {"pipeline", "training", "evaluation"},
     {"scorers", "reports"},
     {"models", "queries"},

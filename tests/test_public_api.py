@@ -22,7 +22,7 @@ from finsent_batch.version import __version__
 ROOT = Path(__file__).parent.parent
 FUNCTIONS = (
     *("score", "score_frame", "prepare", "train", "evaluate", "compare", "promote", "merge"),
-    *("report", "query", "query_sql", "diagnose"),
+    *("report", "query", "query_sql", "register", "diagnose"),
 )
 SETTINGS = (
     *("ScoreConfig", "ModelConfig", "StoreConfig", "PrepareConfig", "TrainConfig", "MergeConfig"),

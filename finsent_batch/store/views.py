@@ -6,6 +6,9 @@
 | `daily_sentiment` | a day of news |
 | `headline_scores` | a headline as one model scored it |
 | `evaluated_headlines` | a labelled headline with the prediction of an evaluated model |
+
+Beside them are the macros `finsent_normal_form(text)` and `finsent_key(text)`, which join any table
+to its scores.
 """
 
 import logging
@@ -15,6 +18,7 @@ from typing import Final
 import duckdb
 
 from ..errors import FinsentError, first_line
+from ..headlines import KEY_MACROS
 from ..io.sql import quote_literal, read_sql
 from .publications import latest_publications
 from .published_tables import describe, literal_path
@@ -62,6 +66,8 @@ def refresh_views(store: Store) -> None:
     with store.transaction() as connection:
         for name, sql in views.items():
             connection.execute(f"CREATE OR REPLACE VIEW {name} AS {sql}")
+        for signature, body in KEY_MACROS.items():
+            connection.execute(f"CREATE OR REPLACE MACRO {signature} AS {body}")
         connection.execute(read_sql("store/views/comments"))
 
 
