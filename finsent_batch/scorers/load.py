@@ -15,8 +15,7 @@ def load_scorer(model: ResolvedModel, *, near_tie: float | None = None) -> Score
         FinsentError: it cannot be loaded or does not fit together.
     """
     try:
-        with quiet_libraries():
-            return _load(model, near_tie)
+        return _load(model, near_tie)
     finally:
         model.check_unchanged()  # also where half of another model cannot be loaded
 
@@ -30,6 +29,7 @@ def _load(model: ResolvedModel, near_tie: float | None) -> Scorer:
         return EncoderScorer(
             spec, device=device, weights=weights, max_batch_tokens=budget, near_tie=near_tie
         )
-    from .causal.scorer import LabelTokenScorer
+    with quiet_libraries():
+        from .causal.scorer import LabelTokenScorer
 
-    return LabelTokenScorer(spec, device=device, weights=weights, max_batch_tokens=budget)
+        return LabelTokenScorer(spec, device=device, weights=weights, max_batch_tokens=budget)

@@ -93,19 +93,20 @@ class _Layer:
 
 
 class Int8Bert:
-    """The int8 form of a `BertForSequenceClassification` or `MeanPooledBert` in fp32."""
+    """The int8 form of a `PlainBert`, or of transformers' classes of its layout, in fp32."""
 
     def __init__(self, model: Any) -> None:
         self._model = model
-        self._heads = model.config.num_attention_heads
         buffers = _Buffers()
-        self._layers = [_Layer(layer, buffers) for layer in model.bert.encoder.layer]
+        layers = model.bert.encoder.layer
+        self._heads = layers[0].attention.self.num_attention_heads
+        self._layers = [_Layer(layer, buffers) for layer in layers]
 
     @torch.inference_mode()
     def __call__(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         """Return logits (n, 3), fp32, for ids and mask of shape (n, tokens), int64."""
         count, tokens = input_ids.shape
-        x = self._model.bert.embeddings(input_ids=input_ids).view(count * tokens, -1)
+        x = self._model.bert.embeddings(input_ids).view(count * tokens, -1)
         bias = None
         if not bool(attention_mask.all()):
             bias = torch.zeros(count, 1, 1, tokens)

@@ -5,11 +5,10 @@ small for several cores to share one product well.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from itertools import groupby
-from typing import Any
 
 import numpy as np
 import torch
@@ -25,17 +24,12 @@ from ..batching import (
     pad,
     score_with_fallback,
 )
-from ..guard import loading
-from .check import check_answers, padding_token
 from .int8_bert import Int8Bert
 from .int8_bound import NEVER, known_bound, measured_bound, probe_headlines
-from .model import load_classifier
-from .tokens import TextTokens
+from .load import Forward, load_encoder
 
 DEFAULT_MAX_BATCH_TOKENS = {"cpu": 2048, "cuda": 65_536}
 """Measured by benchmarks/mini_throughput.py --budgets."""
-
-Forward = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 class EncoderScorer:
@@ -57,18 +51,13 @@ class EncoderScorer:
         self.device = device
         self.weights = weights
         self._budget = TokenBudget(max_batch_tokens or DEFAULT_MAX_BATCH_TOKENS[device], device)
-        self._tokens = TextTokens(spec)
-        with loading(spec.name):
-            model = load_classifier(spec).to(device)
-        # The embedded model's answers are the test suite's business.
-        self._paddable = spec.embedded or check_answers(spec, model, self._tokens)
-        if weights == "bf16":
-            model = model.to(torch.bfloat16)
-        self._padding = max(0, padding_token(model) or 0)
+        loaded = load_encoder(spec, device)
+        self._tokens, self._padding = loaded.tokens, loaded.padding
+        self._paddable = loaded.paddable
         self._order = list(spec.label_order)
         self._temperature = spec.temperature
-        self._full: Forward = partial(_plain_forward, model)
-        self._fast: Forward = Int8Bert(model) if weights == "int8" else self._full
+        self._full = loaded.forward(torch.bfloat16 if weights == "bf16" else torch.float32)
+        self._fast: Forward = Int8Bert(loaded.model) if weights == "int8" else self._full
         self.batching = "padded" if self._paddable else "texts of one length together"
         self.near_tie: float | None = None
         if weights == "int8":
@@ -164,8 +153,3 @@ class EncoderScorer:
 def _finish(_: IntArray, probabilities: torch.Tensor) -> FloatArray:
     result: FloatArray = probabilities.cpu().numpy()
     return result
-
-
-def _plain_forward(model: Any, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    logits: torch.Tensor = model(input_ids=ids, attention_mask=mask).logits
-    return logits

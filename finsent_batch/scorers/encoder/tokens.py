@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from tokenizers import Tokenizer
 
 from ...models.base_weights import FROM_DISK
 from ...models.spec import ModelSpec
@@ -24,18 +23,18 @@ class TextTokens:
     """Encodes texts with a model's tokenizer, in Rust where it has such a backend.
 
     The backend alone is fastest; it is taken only if it gives `AutoTokenizer`'s own ids on the
-    probes, which a class may change on the way in or out.
+    probes, which a class may change on the way in or out. `plain` is a backend that is known
+    to give them; see `plain_tokenizer`.
     """
 
-    def __init__(self, spec: ModelSpec) -> None:
-        from transformers import AutoTokenizer
-
-        if spec.embedded:  # its file is known; AutoTokenizer would take 50 ms more
+    def __init__(self, spec: ModelSpec, plain: Any = None) -> None:
+        if plain is not None:
             self.whole: Any = None
-            self._backend: Any = Tokenizer.from_file(str(spec.tokenizer / "tokenizer.json"))
-            self._backend.no_padding()
+            self._backend: Any = plain
             self.cut_at(spec.max_length)
             return
+        from transformers import AutoTokenizer
+
         remedy = "restore its tokenizer files (tokenizer.json, tokenizer_config.json)"
         with loading(f"{spec.name}: its tokenizer", remedy):
             self.whole = AutoTokenizer.from_pretrained(spec.tokenizer, **FROM_DISK)
