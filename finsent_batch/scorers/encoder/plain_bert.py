@@ -82,9 +82,14 @@ class _Bert(nn.Module):
     def __init__(self, shape: BertShape, *, pooled: bool) -> None:
         super().__init__()
         self.embeddings = _Embeddings(shape)
-        self.encoder = nn.Module()
-        self.encoder.layer = nn.ModuleList(_Layer(shape) for _ in range(shape.num_hidden_layers))
+        self.encoder = _Encoder(shape)
         self.pooler = _Pooler(shape.hidden_size) if pooled else None
+
+
+class _Encoder(nn.Module):
+    def __init__(self, shape: BertShape) -> None:
+        super().__init__()
+        self.layer = nn.ModuleList(_Layer(shape) for _ in range(shape.num_hidden_layers))
 
 
 class _Embeddings(nn.Module):

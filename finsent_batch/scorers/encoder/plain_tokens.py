@@ -67,7 +67,9 @@ def _plain_settings(settings: dict[str, Any]) -> bool:
 def _plain_file(found: dict[str, Any], settings: dict[str, Any]) -> bool:
     """Compare `tokenizer.json` with what `BertTokenizer` makes of its vocabulary."""
     model = found.get("model")
-    vocabulary = model.get("vocab") if isinstance(model, dict) else None
+    if not isinstance(model, dict):
+        return False
+    vocabulary = model.get("vocab")
     if not isinstance(vocabulary, dict) or not vocabulary.keys() >= {*_SPECIAL.values()}:
         return False
     if sorted(vocabulary.values()) != list(range(len(vocabulary))):
