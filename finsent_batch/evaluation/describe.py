@@ -9,6 +9,7 @@ from ..config import ModelConfig
 from ..errors import CannotCreateError, ConfigError
 from ..hardware import resolve_device
 from ..models.directory import open_configured
+from ..models.license import license_of
 from ..models.manifest import MANIFEST_FILE, write_manifest
 from ..models.spec import CAUSAL, ModelSpec
 
@@ -35,6 +36,7 @@ def _facts(spec: ModelSpec, config: ModelConfig) -> Iterator[tuple[str, str]]:
     yield "family", spec.family
     yield "base", f"{spec.base_id} in {spec.base}" if spec.adapter else "the directory itself"
     yield "manifest", MANIFEST_FILE if (spec.folder / MANIFEST_FILE).exists() else "none"
+    yield "license", license_of(spec.folder) or "its card names none"
     yield "runs as", f"{spec.weights_for(config.weights, device)} on {device}"
     yield "tokens read", f"{spec.max_length} at most"
     if spec.family != CAUSAL:

@@ -5,17 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from ..io.atomic import replacing
+from .license import PHRASEBANK
 from .manifest import MANIFEST_FILE, write_manifest
 from .spec import ModelSpec
-
-_FRONT = """\
----
-base_model: sentence-transformers/all-MiniLM-L6-v2
-library_name: peft
-pipeline_tag: text-classification
-tags: [finance, sentiment, lora]
----
-"""
 
 
 def write_card(folder: Path, card: dict[str, Any]) -> None:
@@ -55,7 +47,7 @@ def render_card(card: dict[str, Any]) -> str:
     """Return the model card as Markdown: what it is, figures, data, settings, limits."""
     training = card["training"]
     parts = [
-        _FRONT if card["base"]["id"].startswith("package:") and not card.get("merged") else "",
+        _front(card),
         f"# Sentiment of financial headlines: {_kind(card)}\n",
         f"Labels a headline {', '.join(card['labels'])}. Base: `{card['base']['id']}`; at most "
         f"{card['max_length']} tokens; probabilities calibrated with temperature "
@@ -92,6 +84,22 @@ def render_card(card: dict[str, Any]) -> str:
         "nothing of prices. Not investment advice.\n",
     ]
     return "\n".join(part for part in parts if part)
+
+
+def _front(card: dict[str, Any]) -> str:
+    """Return the lines that programs read: the Hub's, and `license_of`."""
+    lines = []
+    if card["base"]["id"].startswith("package:") and not card.get("merged"):
+        lines = ["base_model: sentence-transformers/all-MiniLM-L6-v2", "library_name: peft"]
+    files = [
+        source["file"] for data in card["training"]["data"] for source in data.get("sources", [])
+    ]
+    if any(name.startswith("Sentences_") for name in files):
+        lines.append(f"license: {PHRASEBANK}")
+    if not lines:
+        return ""
+    lines += ["pipeline_tag: text-classification", "tags: [finance, sentiment, lora]"]
+    return "\n".join(["---", *lines, "---\n"])
 
 
 def _kind(card: dict[str, Any]) -> str:

@@ -2,11 +2,13 @@
 
 import json
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from ..config import DEFAULT_MODEL, PROMOTED_MODEL, ModelConfig, StoreConfig
 from ..errors import ConfigError, FinsentError, UsageError
 from ..store.store import Store, utc_now
 from .directory import open_configured, open_model
+from .license import license_of
 from .weight_files import FileHashes
 
 
@@ -82,16 +84,19 @@ def list_models(config: StoreConfig) -> list[dict[str, object]]:
     spec, default = mini.spec, mini.fingerprint
     rows: dict[str, dict[str, object]] = {}
     rows[default] = _row(DEFAULT_MODEL, spec.family, spec.base_id, mini.weights, default, 0, None)
+    folders = {default: str(spec.folder)}
     promoted = None
     if config.path.exists():
         with Store.open(config, read_only=True) as store:
             promoted = current_promotion(store)
             for found in store.query("""
                 SELECT model, family, base, weights, model_fingerprint, count(headline_key),
-                    max(scored_at)
+                    max(scored_at), path
                 FROM models LEFT JOIN scores USING (model_fingerprint)
                 GROUP BY ALL ORDER BY 7 DESC NULLS LAST"""):
-                rows[found[4]] = _row(*found)
+                *values, folder = found
+                rows[found[4]] = _row(*values)
+                folders.setdefault(found[4], folder)
     if promoted is not None and promoted.model_fingerprint not in rows:
         p = promoted
         rows[p.model_fingerprint] = _row(
@@ -100,6 +105,8 @@ def list_models(config: StoreConfig) -> list[dict[str, object]]:
     for fingerprint, row in rows.items():
         is_default = fingerprint == (promoted.model_fingerprint if promoted else default)
         row["default"] = "yes" if is_default else None
+        folder = folders.get(fingerprint)
+        row["license"] = license_of(Path(folder)) if folder else None
     return list(rows.values())
 
 

@@ -14,6 +14,7 @@ from ..io.object_store import check_address
 from ..io.paths import FileTakenError
 from ..io.times.reading import check_time_reading
 from ..models.directory import open_configured
+from ..models.license import license_of
 from ..models.registry import resolve_promoted_model
 from ..models.weight_files import FileHashes
 from ..progress import Progress, StopRequest, no_progress
@@ -104,6 +105,7 @@ def open_run(config: ScoreConfig, progress: Progress, stop: StopRequest) -> Iter
             model=config.model.model,
             promoted=promoted and config.model.model != DEFAULT_MODEL,
             model_fingerprint=model.fingerprint,
+            license=license_of(model.spec.folder),
             device=model.device,
             weights=model.weights,
             limit=config.limit,

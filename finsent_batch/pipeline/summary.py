@@ -39,6 +39,8 @@ class Summary:
     promoted: bool = False
     """Whether no model was named and the store's promoted one was taken."""
     model_fingerprint: str = ""
+    license: str | None = None
+    """What the model's card names; None where it names none."""
     device: str = ""
     weights: str = ""
     engine: str | None = None
