@@ -56,7 +56,11 @@ class Scorer:
         self._scratch = None if store is not None else tempfile.TemporaryDirectory()
         path: Any = Path(self._scratch.name) / "store.duckdb" if self._scratch else store
         self._config = ScoreConfig(
-            input="memory", engine="local", model=scorer, store=StoreConfig(path=path)
+            input="memory",
+            engine="local",
+            model=scorer,
+            store=StoreConfig(path=path),
+            default_gates=False,  # the caller gets the frame, and nothing is replaced
         )
         self._loaded: tuple[ResolvedModel, LoadedModel] | None = None
         self._turn = threading.Lock()

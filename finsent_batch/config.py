@@ -32,6 +32,11 @@ DATE_COLUMNS: Final = (
 """Names tried in this order for the time of a headline; where there is none, `SCORED_AT`."""
 
 
+DEFAULT_GATES: Final = ("rows>=1", "labelled_share>=0.5", "dated_share>=0.95")
+"""What `score` holds every run against that is no trial, where no gate on the same figure is
+given; without a time column there is no `dated_share` to judge."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class StoreConfig(Settings):
     """Where scores are kept and how much memory planning and publishing may take."""
@@ -102,6 +107,13 @@ class ScoreConfig(Settings):
     """What stands before a quote inside a quoted CSV field: a backslash, or another quote."""
     quote: str | None = None
     """What CSV fields are quoted with; `none` takes quotes for part of the text."""
+    gates: tuple[str, ...] = ()
+    """Conditions on what would be published; where one does not hold, nothing is."""
+    default_gates: bool = True
+    """Whether those of `DEFAULT_GATES` are held against, too."""
+    publish_anyway: str | None = None
+    """A run that its gates held back, or its first characters, to be published as it is; inputs,
+    output and model are then those of that run."""
     min_confidence: float | None = None
     """Adds the column `sentiment_confident`: the label where its probability is at least this."""
     store_text: bool = True

@@ -39,7 +39,10 @@ class ParameterError(UsageError):
 
 
 class GateFailedError(FinsentError):
-    """The work is done and written, but a `--gate` does not hold; `result` is that work."""
+    """The work is done, but a `--gate` does not hold; `result` is that work.
+
+    `evaluate` and `report` have written it; `score` keeps the scores and publishes nothing.
+    """
 
     exit_code = 3
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from finsent_batch.config import ScoreConfig
+from finsent_batch.config import DEFAULT_GATES, ScoreConfig
 from finsent_batch.errors import FinsentError
 from finsent_batch.visible import visible
 
@@ -15,7 +15,7 @@ from .terminal import progress_bar, stop_on_signals
 
 
 @click.command()
-@click.argument("input", metavar="INPUT")
+@click.argument("input", metavar="INPUT", required=False, default="")
 @click.option(
     "-o",
     "--output",
@@ -102,6 +102,24 @@ from .terminal import progress_bar, stop_on_signals
     help="Add sentiment_confident: the label if its probability is at least this, else NULL.",
 )
 @click.option(
+    "--gate",
+    "gates",
+    multiple=True,
+    metavar="EXPR",
+    help="Publish only if it holds, else leave the output and exit with 3: labelled_share>=0.9, "
+    "rows>=1000. Repeatable; takes the place of a default on the same figure.",
+)
+@click.option(
+    "--default-gates/--no-default-gates",
+    default=ScoreConfig.default_gates,
+    help=f"Whether {', '.join(DEFAULT_GATES)} must hold, but for trials with --limit.",
+)
+@click.option(
+    "--publish-anyway",
+    metavar="RUN",
+    help="Publish, without INPUT, what a gate kept run RUN from publishing.",
+)
+@click.option(
     "--store-text/--no-store-text",
     default=ScoreConfig.store_text,
     help="Whether the store keeps headlines with their scores.",
@@ -150,12 +168,13 @@ def score(
     INPUT is a .csv, .csv.gz or .parquet file, a folder or quoted glob of them,
     or a .duckdb file with --table. The output has the same rows and columns in
     the same order, with the labels after them. A headline that was scored before
-    is not scored again.
+    is not scored again. What fails a gate is scored and not published.
 
     \b
     finsent-batch score news.parquet
     finsent-batch score news.csv -o labelled.csv --encoding latin-1
     finsent-batch score feed.duckdb --table headlines
+    finsent-batch score --publish-anyway 0193a7c2
     """
     from finsent_batch.pipeline.dry_run import dry_run as estimate
     from finsent_batch.pipeline.score import score as run_score
@@ -168,6 +187,8 @@ def score(
         store=obj.store,
         **options,
     )
+    if bool(config.input) == (config.publish_anyway is not None):
+        raise click.UsageError("name an INPUT, or a run with --publish-anyway, and not both")
     as_json = summary_format == "json"
     try:
         with progress_bar(quiet=obj.quiet) as progress:

@@ -14,6 +14,8 @@ import polars as pl
 import pytest
 from finsent_batch.jobs.cli import cli
 
+from finsent_batch.metrics.figures import FIGURES
+
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.glob("*.md"), *(ROOT / "benchmarks").glob("*.md")])
@@ -212,6 +214,11 @@ def test_a_failed_run_s_summary_is_what_the_schema_says(run, tmp_path):
     told = json.loads((tmp_path / "told.json").read_text("utf-8"))
     assert told["status"] == "failed"
     jsonschema.validate(told, json.loads((DOCS / "summary.schema.json").read_text("utf-8")))
+
+
+def test_every_figure_that_gates_can_name_is_described():
+    described = re.findall(r"^\| `(\w+)` \| (.*) \|$", (DOCS / "gates.md").read_text("utf-8"), re.M)
+    assert described == list(FIGURES.items())
 
 
 def test_the_citation_names_this_version():

@@ -16,6 +16,8 @@ from ..progress import Progress, no_progress
 from ..scorers.base import Scorer
 from ..scorers.load import load_scorer
 from ..store.store import Store
+from .auditing.audit import gates_of
+from .auditing.held import settings_of_held
 from .plan import Plan, make_plan
 from .tasks import open_tasks
 
@@ -57,6 +59,9 @@ def dry_run(config: ScoreConfig, *, progress: Progress = no_progress) -> DryRun:
     Raises:
         FinsentError: whatever would stop the run before it scores.
     """
+    if config.publish_anyway is not None:
+        config = settings_of_held(config)
+    gates_of(config)
     check_address(config.input)
     with resolve_inputs(config, lambda done, total: progress("copy", done, total, "MB")) as pairs:
         return _estimate(config, pairs, progress)

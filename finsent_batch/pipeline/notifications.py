@@ -108,6 +108,16 @@ def write_metrics(file: Path, summary: Summary) -> None:
             "finsent_last_run_seconds", "Time of the last run.", [("", summary.seconds["total"])]
         ),
         *_gauge(
+            "finsent_last_run_gate_failed",
+            "1 for each gate of the last run that did not hold and kept it from being published.",
+            [(f'{{gate="{g["gate"]}"}}', g["holds"] is False) for g in summary.gates],
+        ),
+        *_gauge(
+            "finsent_last_run_figure",
+            "What gates can name, as it was before the last run published; see docs/gates.md.",
+            [(f'{{figure="{n}"}}', v) for n, v in summary.figures.items() if v is not None],
+        ),
+        *_gauge(
             "finsent_last_run_peak_memory_bytes",
             "Most resident memory of the last run.",
             [("", summary.peak_rss_mb * 1e6)],

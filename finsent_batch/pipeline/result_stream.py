@@ -15,14 +15,15 @@ from .plan import HAS_TEXT, IS_EMPTY
 _STATUS = f"""CASE WHEN state = {IS_EMPTY} THEN 'empty' WHEN state <> {HAS_TEXT} THEN 'invalid'
     WHEN truncated THEN 'truncated' WHEN p_positive IS NOT NULL THEN 'scored'
     WHEN invalid.headline_key IS NOT NULL THEN 'invalid' END"""
-_RESULTS = f"""
-    SELECT {SENTIMENT_SQL} AS sentiment, p_positive - p_negative AS sentiment_score,
+_COLUMNS = f"""{SENTIMENT_SQL} AS sentiment, p_positive - p_negative AS sentiment_score,
         p_negative, p_neutral, p_positive, {_STATUS} AS score_status,
-        scores.model_fingerprint, run_id, scored_at{{confident}}
-    FROM plan.plan_rows
+        scores.model_fingerprint, run_id, scored_at"""
+_ROWS = """plan.plan_rows
     LEFT JOIN (FROM scores WHERE model_fingerprint = $1) AS scores USING (headline_key)
-    LEFT JOIN plan.invalid AS invalid ON invalid.headline_key = plan_rows.headline_key
-    ORDER BY file, row_number"""
+    LEFT JOIN plan.invalid AS invalid ON invalid.headline_key = plan_rows.headline_key"""
+_RESULTS = f"SELECT {_COLUMNS}{{confident}} FROM {_ROWS} ORDER BY file, row_number"
+LABELLED_ROWS = f"SELECT file, row_number, plan_rows.headline_key, {_COLUMNS} FROM {_ROWS}"
+"""The same rows in no order, each with its place; takes the fingerprint."""
 # Single precision on both sides: a probability that prints as the bound reaches it.
 _CONFIDENT = f""",
         CASE WHEN greatest(p_negative, p_neutral, p_positive) >= CAST($2 AS FLOAT)

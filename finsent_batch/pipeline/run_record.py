@@ -2,7 +2,9 @@
 
 import json
 import logging
+from contextlib import suppress
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -43,8 +45,15 @@ def record_run_start(run: ScoreRun) -> None:
 
 def _options(run: ScoreRun) -> dict[str, Any]:
     """Return a run's settings as they are recorded, without those that may hold a secret."""
-    options = asdict(run.config)
+    options = asdict(run.config) | {"folder": _working_folder()}
     return options | {name: "given" for name in NEVER_RECORDED if options[name] is not None}
+
+
+def _working_folder() -> str | None:
+    """Return where relative paths of this run begin; None where the folder was removed."""
+    with suppress(FileNotFoundError):
+        return str(Path.cwd())
+    return None
 
 
 def _register_model(run: ScoreRun) -> None:

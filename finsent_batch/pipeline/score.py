@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from ..config import DEFAULT_MODEL, PROMOTED_MODEL, ScoreConfig
-from ..errors import FinsentError
+from ..errors import FinsentError, GateFailedError
 from ..io.duckdb_errors import as_expected
 from ..io.inputs import FilePair, resolve_inputs
 from ..io.object_store import check_address
@@ -19,6 +19,8 @@ from ..models.registry import resolve_promoted_model
 from ..models.weight_files import FileHashes
 from ..progress import Progress, StopRequest, no_progress
 from ..store.store import Store
+from .auditing.audit import HELD, audit, gates_of
+from .auditing.held import settings_of_held
 from .notifications import check_metrics_file, check_notify_command, send_notifications
 from .plan import make_plan
 from .publish_stage import publish_tasks
@@ -38,11 +40,15 @@ def score(
     """Label the headlines of `config.input` and publish them.
 
     Raises:
+        GateFailedError: all is scored, and a gate does not hold: nothing was published.
         FinsentError: anything expected that prevents it; see `errors` and the exit codes.
     """
+    if config.publish_anyway is not None:
+        config = settings_of_held(config)
     check_address(config.input)
     check_notify_command(config)
     check_time_reading(config.date_format, config.timezone)
+    gates_of(config)
     stop = stop or StopRequest()
     try:
         summary = _score(config, progress, stop)
@@ -109,6 +115,7 @@ def open_run(config: ScoreConfig, progress: Progress, stop: StopRequest) -> Iter
             device=model.device,
             weights=model.weights,
             limit=config.limit,
+            published_anyway=config.publish_anyway,
         )
         yield ScoreRun(
             config=config,
@@ -130,6 +137,8 @@ def execute(run: ScoreRun) -> Summary:
         return run.summary
     except BaseException as error:
         run.summary.status = "interrupted" if run.stop() else "failed"
+        if isinstance(error, GateFailedError):
+            run.summary.status = HELD
         expected = as_expected(error, run.stop)
         run.summary.exit_code = getattr(expected, "exit_code", 1)
         if isinstance(expected, FinsentError):
@@ -166,5 +175,6 @@ def _run_stages(run: ScoreRun) -> None:
         run.log("score", "scored", headlines=run.summary.rows["unique_scored"])
         run.stop.check()
     with timed(run.summary, "publish"):
+        audit(run, plan)
         publish_tasks(run, plan, progress)
     run.log("publish", "published", **run.summary.rows)

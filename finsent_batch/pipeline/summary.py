@@ -67,6 +67,15 @@ class Summary:
     the number of `files` that this is of."""
     times: dict[str, Any] = field(default_factory=lambda: {"dated": 0, "undated": 0, "faults": {}})
     """Rows whose time was read, rows whose time was not, and why; without a time column neither."""
+    figures: dict[str, float | None] = field(default_factory=dict)
+    """What gates can name, measured before anything was published; None without a value."""
+    gates: list[dict[str, Any]] = field(default_factory=list)
+    """Each gate with the `value` found, whether it `holds` (None where there was no value) and
+    the `reason` in words."""
+    published_anyway: str | None = None
+    """With `--publish-anyway`: the run whose gates had failed."""
+    content: str | None = None
+    """A digest of what the gates judged, so that nothing else is published later."""
     limit: int | None = None
     """With `--limit`: how many rows of each input were read at most."""
     confidence: dict[str, float | None] | None = None

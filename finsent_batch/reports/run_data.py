@@ -48,6 +48,12 @@ class RunData:
     quarantine: list[dict[str, Any]] = field(default_factory=list)
     outputs: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    figures: dict[str, float | None] = field(default_factory=dict)
+    """As the run measured them before it published; of runs of earlier versions empty."""
+    gates: list[dict[str, Any]] = field(default_factory=list)
+    """What the run itself was held against."""
+    published_anyway: str | None = None
+    """The run that was held back and that this one published all the same."""
 
     @property
     def labelled(self) -> int:
@@ -79,6 +85,9 @@ def gather(config: ReportConfig) -> RunData:
         data.histograms = summary.get("histograms", {})
         data.confidence = summary.get("confidence")
         data.notes = list(summary.get("warnings", []))
+        data.figures = summary.get("figures", {})
+        data.gates = summary.get("gates", [])
+        data.published_anyway = summary.get("published_anyway")
         data.quarantine = _rows(
             store.connection, read_sql("report/quarantine"), {"run_id": run["run_id"]}
         )

@@ -37,8 +37,9 @@ def run_page(data: RunData, drift: Mapping[str, Any], gates: Sequence[GateResult
     state, words = verdict(data, drift, gates)
     sections = [_what_ran(data), _sentiment(data, drift), _drift(data, drift)]
     sections += [_strongest(data), _quarantine(data), _reuse(data)]
-    if gates:
-        sections.insert(0, gate_section(gates))
+    of_run = [GateResult(**gate) for gate in data.gates]
+    if of_run or gates:
+        sections.insert(0, gate_section([*of_run, *gates]))
     return Page(
         title=f"Run report: {Path(data.run['input']).name}",
         subtitle=f"run {data.run['run_id']}, started {_time(data.run['started_at'])} UTC",

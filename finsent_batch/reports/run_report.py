@@ -9,6 +9,7 @@ from typing import Any, Final
 from ..config import ReportConfig
 from ..errors import GateFailedError, UsageError
 from ..io.atomic import replace_file
+from ..metrics.figures import FIGURES
 from ..metrics.gates import Gate, GateResult, check_gate, failures, parse_gate
 from ..metrics.histograms import CONFIDENCE_EDGES, SCORE_EDGES
 from ..queries.run import check_query_output
@@ -18,11 +19,13 @@ from .run_page import run_page
 
 REPORT_SCHEMA_VERSION: Final = 1
 FORMATS: Final = ("html", "md", "json")
-_METRICS: Final = (
+_OWN: Final = (
     "psi", "psi_labels", "psi_confidence", "negative_share", "neutral_share", "positive_share",
     "mean_score", "reused_share", "unlabelled_share", "quarantined", "headlines_per_second",
     "seconds", "rows",
 )  # fmt: skip
+_METRICS: Final = (*_OWN, *(name for name in FIGURES if name not in _OWN))
+"""What gates can name: what the report finds itself, and the figures of the night."""
 
 
 @dataclass(kw_only=True)
@@ -99,7 +102,7 @@ def _metrics(data: RunData, compared: dict[str, Any]) -> dict[str, float | None]
         "seconds": data.seconds.get("total"),
         "rows": read,
     }
-    return {name: found.get(name) for name in _METRICS}
+    return {name: found.get(name, data.figures.get(name)) for name in _METRICS}
 
 
 def _json(

@@ -13,9 +13,14 @@ def verdict(
 ) -> tuple[str, str]:
     """Return the state, `good`, `bad` or neither, and one sentence that says why."""
     assert data.run is not None
+    if data.run["status"] == "held":
+        why = "; ".join(gate["reason"] for gate in data.gates if gate["holds"] is False)
+        return "bad", f"Held back, not published: {why}. What it would have replaced is as it was."
     failed = [gate.reason for gate in gates if gate.holds is False]
     if failed:
         return "bad", f"Gate failed: {'; '.join(failed)}."
+    if data.published_anyway:
+        return "", f"Published by hand: a gate had held back run {data.published_anyway}."
     if data.run["status"] != "done":
         said = "failed" if data.run["status"] == "failed" else f"was {data.run['status']}"
         return "bad", f"This run {said}: it published {counted(data.rows.get('read', 0), 'row')}."

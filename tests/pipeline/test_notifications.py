@@ -19,7 +19,7 @@ def metrics(folder):
     for line in (folder / "finsent.prom").read_text().splitlines():
         if not line.startswith("#"):
             name, value = re.fullmatch(
-                r'(finsent_[a-z_]+(?:\{[a-z]+="[a-z_]+"\})?) (\S+)', line
+                r'(finsent_[a-z_]+(?:\{[a-z]+="[^"]+"\})?) (\S+)', line
             ).groups()
             assert name not in found
             found[name] = float(value)
