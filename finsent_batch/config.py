@@ -5,9 +5,11 @@ here, the Python API takes these objects, and each run stores the settings it ha
 """
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from .errors import UsageError
 from .settings import Settings
 
 DEFAULT_STORE: Final = Path("finsent.duckdb")
@@ -23,6 +25,10 @@ TEXT_COLUMNS: Final = (
 """Names tried in this order when no text column is named; see `io.columns.usual_columns`."""
 LABEL_COLUMNS: Final = ("label", "sentiment")
 """Names tried in this order for the label of labelled data."""
+SOURCE_COLUMNS: Final = (
+    *("source", "source_name", "news_source", "publisher", "provider", "outlet", "agency", "wire"),
+)
+"""Names tried in this order for where a headline is from."""
 SCORED_AT: Final = "scored_at"
 DATE_COLUMNS: Final = (
     *("published_at", "date", "time", "datetime", "timestamp", "ts", "created_at", "pub_date"),
@@ -114,6 +120,10 @@ class ScoreConfig(Settings):
     publish_anyway: str | None = None
     """A run that its gates held back, or its first characters, to be published as it is; inputs,
     output and model are then those of that run."""
+    source_column: str | None = None
+    """The column that says where a headline is from; None takes the first usual name there is."""
+    as_of: str | None = None
+    """The time that a night is taken as of, in UTC; None takes the time of the run."""
     min_confidence: float | None = None
     """Adds the column `sentiment_confident`: the label where its probability is at least this."""
     store_text: bool = True
@@ -127,6 +137,23 @@ class ScoreConfig(Settings):
     """Command, split as a shell would but run without one, that gets the summary on stdin."""
     notify_seconds: float = 60.0
     """How long that command may take."""
+
+    @property
+    def as_of_time(self) -> datetime | None:
+        """The time `as_of`, in UTC without a zone.
+
+        Raises:
+            UsageError: it is none.
+        """
+        if self.as_of is None:
+            return None
+        try:
+            time = datetime.fromisoformat(self.as_of)
+        except ValueError:
+            raise UsageError(
+                f"--as-of {self.as_of}: write a date or a time such as 2014-01-31T06:00"
+            ) from None
+        return time.astimezone(UTC).replace(tzinfo=None) if time.tzinfo else time
 
 
 @dataclass(frozen=True, kw_only=True)

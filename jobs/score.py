@@ -115,6 +115,16 @@ from .terminal import progress_bar, stop_on_signals
     help=f"Whether {', '.join(DEFAULT_GATES)} must hold, but for trials with --limit.",
 )
 @click.option(
+    "--source-column",
+    help="Column that says where a headline is from, compared by night.  "
+    "[default: the first usual name, such as source]",
+)
+@click.option(
+    "--as-of",
+    metavar="TIME",
+    help="Take the night as of this time, in UTC, for its age: 2014-01-31T06:00.  [default: now]",
+)
+@click.option(
     "--publish-anyway",
     metavar="RUN",
     help="Publish, without INPUT, what a gate kept run RUN from publishing.",

@@ -31,6 +31,7 @@ def describe(summary: "Summary") -> str:
             f"confidence of at least {sure['min_confidence']:g}: "
             f"{counted(sure['confident'] or 0, 'row')}, coverage {sure['coverage']:.1%}"
         )
+    lines += _describe_night(summary)
     rate = f", {summary.headlines_per_second:,.0f} headlines/s" if rows["unique_scored"] else ""
     actors = summary.actors
     engine = f"ray with {counted(actors, 'actor')}" if actors else None
@@ -46,6 +47,32 @@ def describe(summary: "Summary") -> str:
         else [f"{len(summary.outputs)} files in {summary.output}"]
     )
     return "\n".join([*lines, *(f"wrote {output}" for output in shown)])
+
+
+def _describe_night(summary: "Summary") -> list[str]:
+    """Say how good the labels probably are, and what is unlike the nights before."""
+    figures, night, lines = summary.figures, summary.night, []
+    low, high = (figures.get(f"estimated_accuracy_{side}") for side in ("low", "high"))
+    if low is not None and high is not None:
+        lines.append(
+            f"estimated accuracy {figures['estimated_accuracy']:.3f} ± {(high - low) / 2:.3f}"
+        )
+    if night is None:
+        return lines
+    for name in night["unusual"]:
+        band = night["bands"][name]
+        usual = [f"{end} {band[side]:.4g}" for side, end in _ENDS if band[side] is not None]
+        lines.append(
+            f"unlike the {band['nights']} nights before: {name} is {figures[name]:.4g}, "
+            f"usual is {' and '.join(usual)}"
+        )
+    for kind, names in night["columns"].items():
+        if names:
+            lines.append(f"columns {kind} since the night before: {', '.join(names)}")
+    return lines
+
+
+_ENDS = (("low", "at least"), ("high", "at most"))
 
 
 def _describe_columns(summary: "Summary") -> list[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import duckdb
 import pyarrow as pa
 
-from ..config import DATE_COLUMNS, TEXT_COLUMNS
+from ..config import DATE_COLUMNS, SOURCE_COLUMNS, TEXT_COLUMNS
 from ..errors import BadDataError, CannotCreateError
 from .sql import quote_identifier
 from .times.reading import TimeReading
@@ -81,13 +81,23 @@ def choose_date_column(names: Sequence[str], wanted: str | None, where: object) 
     Raises:
         BadDataError: there is no column of the wanted name.
     """
+    return _choose(names, wanted, DATE_COLUMNS, "--date-column", where)
+
+
+def choose_source_column(names: Sequence[str], wanted: str | None, where: object) -> str | None:
+    """Return the column that says where a headline is from; see `choose_date_column`."""
+    return _choose(names, wanted, SOURCE_COLUMNS, "--source-column", where)
+
+
+def _choose(
+    names: Sequence[str], wanted: str | None, usual: Sequence[str], option: str, where: object
+) -> str | None:
     if wanted is None:
-        return next(iter(usual_columns(names, DATE_COLUMNS)), None)
+        return next(iter(usual_columns(names, usual)), None)
     column = named_column(names, wanted)
     if column is None:
         raise BadDataError(
-            f"{where} has no column {wanted!r}, named with --date-column; it has: "
-            + ", ".join(names)
+            f"{where} has no column {wanted!r}, named with {option}; it has: " + ", ".join(names)
         )
     return column
 

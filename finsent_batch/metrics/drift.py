@@ -38,3 +38,21 @@ def stability_by_chance(counts: Sequence[int], baseline: Sequence[int]) -> float
     if not sum(counts) or not sum(baseline) or used < 2:
         return None
     return float(chi2.ppf(_CHANCE, used - 1) * (1 / sum(counts) + 1 / sum(baseline)))
+
+
+def jensen_shannon(counts: Sequence[int], baseline: Sequence[int]) -> float | None:
+    """Return the Jensen–Shannon divergence of two histograms over the same bins, in bits, 0 to 1.
+
+    The mean of both sides' Kullback–Leibler divergence from their average; symmetric, and
+    finite where a bin is empty. None where one of the two counts nothing.
+    Source: Lin 1991, "Divergence measures based on the Shannon entropy".
+    """
+    if not sum(counts) or not sum(baseline):
+        return None
+    p, q = (np.asarray(side, dtype=np.float64) / sum(side) for side in (counts, baseline))
+    middle = (p + q) / 2
+    found = sum(
+        float((side[side > 0] * np.log2(side[side > 0] / middle[side > 0])).sum())
+        for side in (p, q)
+    )
+    return max(0.0, found / 2)

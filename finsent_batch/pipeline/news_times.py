@@ -16,7 +16,13 @@ from ..io.base import Source
 from ..io.columns import NewsColumns
 from ..io.sql import quote_literal
 from ..io.times.reading import is_text, with_time_sql
-from ..io.times.settle import TimeCounts, count_times, settle_order
+from ..io.times.settle import (
+    TimeCounts,
+    count_times,
+    counts_of_days,
+    day_counts_sql,
+    settle_order,
+)
 from ..io.times.text import BLANK, is_plain_sql, plain_time_sql
 from ..store.store import Store
 from .plan import HAS_TEXT
@@ -67,12 +73,11 @@ def _settle(
     plain = "false" if reading.formats else f"coalesce({is_plain_sql(text)}, false)"
     time = f"CASE WHEN {plain} THEN {plain_time_sql(text, reading.local)} END"
     with registered(connection, "source_times", schema, _values(source, column, schema)):
-        [(rows, dated, total)] = connection.execute(
-            f"SELECT count(*), count(t), coalesce(sum(epoch_us(t)), 0) "
-            f"FROM (SELECT {time} AS t FROM source_times)"
+        days = connection.execute(
+            f"SELECT {day_counts_sql('t')} FROM (SELECT {time} AS t FROM source_times) GROUP BY ALL"
         ).fetchall()
-    found = TimeCounts(dated=dated, microseconds=int(total))
-    if dated < rows:
+    found = counts_of_days(days)
+    if found.dated < sum(rows for _, rows, _, _ in days):
         with registered(connection, "source_times", schema, _values(source, column, schema)):
             connection.execute(
                 "CREATE OR REPLACE TABLE plan.odd_times AS SELECT row_number, value "

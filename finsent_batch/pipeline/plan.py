@@ -17,6 +17,7 @@ from ..io.base import Source, text_batches
 from ..progress import Progress
 from ..store.store import Store
 from .text_digest import TextDigest
+from .text_traits import COLUMNS, traits_sql
 
 HAS_TEXT, IS_EMPTY, IS_UNDECODABLE = range(3)
 
@@ -60,9 +61,9 @@ def make_plan(
     is already scored never holds a headline.
     """
     connection = store.connection
-    connection.execute("""
+    connection.execute(f"""
         CREATE OR REPLACE TABLE plan.plan_rows
-            (file INTEGER, row_number BIGINT, headline_key UUID, state UTINYINT);
+            (file INTEGER, row_number BIGINT, headline_key UUID, state UTINYINT, {COLUMNS});
         CREATE OR REPLACE TABLE plan.invalid (headline_key UUID, reason VARCHAR);""")
     planned = []
     total = 0
@@ -129,7 +130,8 @@ def _key_rows(
             SELECT {file}, row_number,
                 CASE WHEN headline <> '' THEN {key_sql("headline")} END,
                 CASE WHEN undecodable THEN {IS_UNDECODABLE}
-                     WHEN coalesce(headline, '') = '' THEN {IS_EMPTY} ELSE {HAS_TEXT} END
+                     WHEN coalesce(headline, '') = '' THEN {IS_EMPTY} ELSE {HAS_TEXT} END,
+                {traits_sql()}
             FROM (SELECT row_number, undecodable, {normalize_sql("text")} AS headline
                   FROM source_rows)""")
     return rows

@@ -24,6 +24,8 @@ class ScoreTask:
     source: Source
     sink: Sink
     columns: NewsColumns
+    source_column: str | None = None
+    """The column that says where a headline is from, if there is one."""
     bad_rows: tuple[BadRow, ...] = ()
     warnings: tuple[str, ...] = ()
     """What the summary has to say of this input."""

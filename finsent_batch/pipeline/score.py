@@ -18,9 +18,11 @@ from ..models.license import license_of
 from ..models.registry import resolve_promoted_model
 from ..models.weight_files import FileHashes
 from ..progress import Progress, StopRequest, no_progress
+from ..store.nights import HELD
 from ..store.store import Store
-from .auditing.audit import HELD, audit, gates_of
+from .auditing.audit import audit, gates_of
 from .auditing.held import settings_of_held
+from .auditing.night import keep_night
 from .notifications import check_metrics_file, check_notify_command, send_notifications
 from .plan import make_plan
 from .publish_stage import publish_tasks
@@ -49,6 +51,7 @@ def score(
     check_notify_command(config)
     check_time_reading(config.date_format, config.timezone)
     gates_of(config)
+    _ = config.as_of_time  # refused before any work
     stop = stop or StopRequest()
     try:
         summary = _score(config, progress, stop)
@@ -175,6 +178,7 @@ def _run_stages(run: ScoreRun) -> None:
         run.log("score", "scored", headlines=run.summary.rows["unique_scored"])
         run.stop.check()
     with timed(run.summary, "publish"):
-        audit(run, plan)
+        night = audit(run, plan)
         publish_tasks(run, plan, progress)
+        keep_night(run, night)
     run.log("publish", "published", **run.summary.rows)

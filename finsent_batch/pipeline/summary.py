@@ -69,6 +69,10 @@ class Summary:
     """Rows whose time was read, rows whose time was not, and why; without a time column neither."""
     figures: dict[str, float | None] = field(default_factory=dict)
     """What gates can name, measured before anything was published; None without a value."""
+    night: dict[str, Any] | None = None
+    """The run's night beside those before it: `night` (a date), `feed`, how many `nights` it was
+    compared with, the `bands` of what is usual by figure, the figures that are `unusual`, the
+    `sources` that moved most, and `columns` that changed."""
     gates: list[dict[str, Any]] = field(default_factory=list)
     """Each gate with the `value` found, whether it `holds` (None where there was no value) and
     the `reason` in words."""

@@ -7,7 +7,12 @@ from pathlib import PurePath
 from ..config import ScoreConfig
 from ..errors import TryAgainError
 from ..io.base import Sink, Source
-from ..io.columns import NewsColumns, choose_date_column, choose_text_column
+from ..io.columns import (
+    NewsColumns,
+    choose_date_column,
+    choose_source_column,
+    choose_text_column,
+)
 from ..io.csv_reader import stage_csv
 from ..io.csv_sink import CsvSink
 from ..io.duckdb_append import AppendingSink
@@ -159,4 +164,9 @@ def make_task(source: Source, sink: Sink, config: ScoreConfig, named: str) -> Sc
         check_target(sink, source, config)
     except TryAgainError as error:
         logger.warning("scoring continues, but the output is in use: %s", error)
-    return ScoreTask(source=source, sink=sink, columns=columns)
+    return ScoreTask(
+        source=source,
+        sink=sink,
+        columns=columns,
+        source_column=choose_source_column(source.schema.names, config.source_column, named),
+    )

@@ -50,8 +50,10 @@ class RunData:
     notes: list[str] = field(default_factory=list)
     figures: dict[str, float | None] = field(default_factory=dict)
     """As the run measured them before it published; of runs of earlier versions empty."""
-    gates: list[dict[str, Any]] = field(default_factory=list)
+    run_gates: list[dict[str, Any]] = field(default_factory=list)
     """What the run itself was held against."""
+    night: dict[str, Any] | None = None
+    """The night beside those before it, as in the run's summary."""
     published_anyway: str | None = None
     """The run that was held back and that this one published all the same."""
 
@@ -86,7 +88,8 @@ def gather(config: ReportConfig) -> RunData:
         data.confidence = summary.get("confidence")
         data.notes = list(summary.get("warnings", []))
         data.figures = summary.get("figures", {})
-        data.gates = summary.get("gates", [])
+        data.run_gates = summary.get("gates", [])
+        data.night = summary.get("night")
         data.published_anyway = summary.get("published_anyway")
         data.quarantine = _rows(
             store.connection, read_sql("report/quarantine"), {"run_id": run["run_id"]}

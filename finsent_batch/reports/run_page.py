@@ -10,6 +10,7 @@ from ..metrics.gates import GateResult
 from ..version import __version__
 from ..wording import counted
 from . import run_charts
+from .night_section import estimate, night_section
 from .page import Page, Section, Table, gate_section
 from .run_data import RunData
 from .verdict import verdict
@@ -37,7 +38,9 @@ def run_page(data: RunData, drift: Mapping[str, Any], gates: Sequence[GateResult
     state, words = verdict(data, drift, gates)
     sections = [_what_ran(data), _sentiment(data, drift), _drift(data, drift)]
     sections += [_strongest(data), _quarantine(data), _reuse(data)]
-    of_run = [GateResult(**gate) for gate in data.gates]
+    if (night := night_section(data)) is not None:
+        sections.insert(0, night)
+    of_run = [GateResult(**gate) for gate in data.run_gates]
     if of_run or gates:
         sections.insert(0, gate_section([*of_run, *gates]))
     return Page(
@@ -61,6 +64,8 @@ def _figures(data: RunData, drift: Mapping[str, Any]) -> list[tuple[str, str]]:
     sure = data.confidence or {}
     if sure.get("coverage") is not None:
         figures.append((f"at least {sure['min_confidence']:g} sure", f"{sure['coverage']:.0%}"))
+    if (accuracy := estimate(data.figures)) is not None:
+        figures.append(("estimated accuracy", accuracy))
     if data.mean_score is not None:
         figures.append(("mean score", f"{data.mean_score:+.3f}"))
     if drift["psi"] is not None:

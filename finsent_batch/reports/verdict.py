@@ -5,6 +5,7 @@ from typing import Any
 
 from ..metrics.gates import GateResult
 from ..wording import counted
+from .night_section import unusual
 from .run_data import RunData
 
 
@@ -14,7 +15,7 @@ def verdict(
     """Return the state, `good`, `bad` or neither, and one sentence that says why."""
     assert data.run is not None
     if data.run["status"] == "held":
-        why = "; ".join(gate["reason"] for gate in data.gates if gate["holds"] is False)
+        why = "; ".join(gate["reason"] for gate in data.run_gates if gate["holds"] is False)
         return "bad", f"Held back, not published: {why}. What it would have replaced is as it was."
     failed = [gate.reason for gate in gates if gate.holds is False]
     if failed:
@@ -28,6 +29,8 @@ def verdict(
         return "", "This run found no rows: there was nothing to score."
     if not data.labelled:
         return "", "No row of this run has a label: all were empty or invalid."
+    if told := unusual(data):
+        return "bad", f"The run is done, but unlike the nights before: {'; '.join(told)}."
     if drift["psi"] is None:
         return "good", "The run is done. There is no earlier run of this model to compare it with."
     return _drift_state(drift)

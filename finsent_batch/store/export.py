@@ -36,6 +36,7 @@ _KEYS: dict[str, str | None] = {
     "run_files": None,
     "quarantine": None,
     "evaluations": None,
+    "nights": None,
     # A promotion rolled back since the export must not come back as another row.
     "promotions": "promoted_at, model_fingerprint",
 }

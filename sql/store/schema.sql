@@ -127,3 +127,16 @@ CREATE TABLE file_marks (
     mtime_ns BIGINT NOT NULL,
     mark JSON NOT NULL
 );
+
+-- One row for each run that was judged: what it found before it published, or was held back.
+CREATE TABLE nights (
+    run_id VARCHAR NOT NULL,
+    recorded_at TIMESTAMP NOT NULL,
+    night DATE NOT NULL,
+    feed VARCHAR NOT NULL,
+    status VARCHAR NOT NULL,
+    reason VARCHAR,
+    model_fingerprint VARCHAR NOT NULL,
+    figures JSON NOT NULL,
+    details JSON NOT NULL
+);

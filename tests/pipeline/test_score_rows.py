@@ -43,6 +43,7 @@ def score_file(folder, model, texts):
         input=str(folder / "in.parquet"),
         model=ModelConfig(model=str(model), weights="fp32", device="cpu"),
         store=StoreConfig(path=folder / "store.duckdb"),
+        default_gates=False,
     )
     summary = score(config)
     return summary, pl.read_parquet(folder / "in.scored.parquet")

@@ -58,7 +58,7 @@ def all_kinds():
 def test_parquet_to_parquet_keeps_every_type_to_the_letter(score, tmp_path):
     pq.write_table(all_kinds(), tmp_path / "in.parquet")
     before = pq.read_table(tmp_path / "in.parquet")
-    score("in.parquet", "-o", "out.parquet")
+    score("in.parquet", "-o", "out.parquet", "--no-default-gates")
     after = pq.read_table(tmp_path / "out.parquet")
     assert after.column_names == before.column_names + RESULT_SCHEMA.names
     for number, field in enumerate(before.schema):
@@ -86,7 +86,7 @@ def test_categories_that_differ_by_row_group_keep_their_values(score, tmp_path):
 def test_parquet_to_a_table_keeps_values(score, database, tmp_path):
     kinds = all_kinds().drop_columns(["wide", "half"])
     pq.write_table(kinds, tmp_path / "in.parquet")
-    score("in.parquet", "-o", "d.duckdb")
+    score("in.parquet", "-o", "d.duckdb", "--no-default-gates")
     found = dict(row[:2] for row in database("DESCRIBE in_scored"))
     assert list(found)[: kinds.num_columns] == kinds.column_names
     assert found["decimal"] == "DECIMAL(9,2)"

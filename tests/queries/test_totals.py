@@ -51,7 +51,7 @@ def feeds(score, wordy, tmp_path):
                 connection.register("frame", frame.to_arrow())
                 connection.execute("CREATE TABLE t AS FROM frame")
         truth[name] = list(zip(texts, times, sources, strict=True))
-    score("a.csv", "-o", "a.out.csv")
+    score("a.csv", "-o", "a.out.csv", "--no-default-gates")
     score("b.tsv", "--timezone", "Asia/Kolkata", "--date-format", "dmy")
     for name in ("c.jsonl", "d.parquet"):
         score(name, "-o", "news.duckdb", "--output-table", name[0], "--append")

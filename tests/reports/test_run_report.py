@@ -174,7 +174,7 @@ def test_a_run_without_labels(run, score, tmp_path, rows):
     pl.DataFrame({"headline": pl.Series(rows, dtype=pl.String)}).write_parquet(
         tmp_path / "e.parquet"
     )
-    score("e.parquet")
+    score("e.parquet", "--no-default-gates")
     done = run("report", "-o", "r.html", "--gate", "psi<0.2")
     assert done.code == 0, done.err
     assert "psi has no value: psi<0.2 was not checked" in done.err

@@ -1,5 +1,6 @@
 """What the values of one column settle about its times: their order, and what cannot be read."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import duckdb
@@ -18,6 +19,10 @@ class TimeCounts:
     faults: dict[str, int] = field(default_factory=dict)
     microseconds: int = 0
     """The sum of the times since 1970: equal for equal times in any order."""
+    latest: int | None = None
+    """The newest time, in microseconds since 1970; None where no time can be read."""
+    days: dict[int, int] = field(default_factory=dict)
+    """Rows of each day, counted from 1970-01-01."""
 
     def __add__(self, other: "TimeCounts") -> "TimeCounts":
         faults = dict(self.faults)
@@ -28,6 +33,11 @@ class TimeCounts:
             undated=self.undated + other.undated,
             faults=faults,
             microseconds=self.microseconds + other.microseconds,
+            latest=max((t for t in (self.latest, other.latest) if t is not None), default=None),
+            days={
+                day: self.days.get(day, 0) + other.days.get(day, 0)
+                for day in (*self.days, *other.days)
+            },
         )
 
 
@@ -64,15 +74,36 @@ def count_times(
 ) -> TimeCounts:
     """Count a relation's rows by whether their time can be read, and why not."""
     rows = connection.execute(
-        "SELECT ft_fault, count(*), coalesce(sum(epoch_us(ft_time)), 0) "
-        f"FROM ({with_time_sql(relation, column, kind, reading)}) GROUP BY ft_fault ORDER BY 2 DESC"
+        f"SELECT ft_fault, {day_counts_sql('ft_time')} "
+        f"FROM ({with_time_sql(relation, column, kind, reading)}) GROUP BY ALL ORDER BY 3 DESC"
     ).fetchall()
-    faults = {reason: count for reason, count, _ in rows if reason is not None}
+    faults: dict[str, int] = {}
+    for reason, _, count, _, _ in rows:
+        if reason is not None:
+            faults[reason] = faults.get(reason, 0) + count
+    dated = counts_of_days([row[1:] for row in rows if row[0] is None])
+    return replace(dated, undated=sum(faults.values()), faults=faults)
+
+
+def day_counts_sql(time: str) -> str:
+    """Return the columns by which `counts_of_days` counts, grouped by the first."""
+    return (
+        f"CAST(floor(epoch_us({time}) / {_DAY}) AS BIGINT) AS day, count(*), "
+        f"coalesce(sum(epoch_us({time})), 0), max(epoch_us({time}))"
+    )
+
+
+_DAY = 86_400_000_000
+
+
+def counts_of_days(rows: Sequence[tuple[int | None, int, int, int | None]]) -> TimeCounts:
+    """Return the counts of rows by day; those without a day are left out."""
+    dated = [row for row in rows if row[0] is not None]
     return TimeCounts(
-        dated=sum(count for reason, count, _ in rows if reason is None),
-        undated=sum(faults.values()),
-        faults=faults,
-        microseconds=int(sum(total for _, _, total in rows)),
+        dated=sum(count for _, count, _, _ in dated),
+        microseconds=int(sum(total for _, _, total, _ in dated)),
+        latest=max((latest for _, _, _, latest in dated if latest is not None), default=None),
+        days={day: count for day, count, _, _ in dated if day is not None},
     )
 
 

@@ -6,19 +6,18 @@ scores alone, so that a run that was killed in between decides alike when it is 
 
 import hashlib
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from ...config import DEFAULT_GATES, ScoreConfig
 from ...errors import BadDataError, GateFailedError
 from ...metrics.figures import FIGURES
 from ...metrics.gates import Gate, GateResult, check_gate, failures, metric_value, parse_gate
+from ...store.nights import HELD, PUBLISHED, Night
 from ..plan import Plan
 from ..run import ScoreRun
 from ..run_record import quarantine
 from .figures import measure
-
-HELD = "held"
-"""The status of a run whose gates failed: scored, not published."""
+from .night import add_night, keep_night
 
 
 def gates_of(config: ScoreConfig) -> list[Gate]:
@@ -41,8 +40,8 @@ def gates_of(config: ScoreConfig) -> list[Gate]:
     return [*(gate for gate in defaults if gate.metric not in taken), *named]
 
 
-def audit(run: ScoreRun, plan: Plan) -> None:
-    """Measure what a run would publish and hold it against the run's gates.
+def audit(run: ScoreRun, plan: Plan) -> Night:
+    """Measure what a run would publish and hold it against the run's gates; return its night.
 
     Raises:
         GateFailedError: a gate does not hold; no output has been touched.
@@ -50,6 +49,7 @@ def audit(run: ScoreRun, plan: Plan) -> None:
     """
     _check_held(run, plan)
     counts = measure(run, plan)
+    night = add_night(run, counts)
     run.summary.figures = counts.figures
     results = [check_gate(gate, counts.figures) for gate in gates_of(run.config)]
     run.summary.gates = [asdict(result) for result in results]
@@ -57,11 +57,13 @@ def audit(run: ScoreRun, plan: Plan) -> None:
     if failed := failures(results):
         counts.note(run.summary)
         quarantine(run)
+        keep_night(run, replace(night, status=HELD, reason=failed))
         raise GateFailedError(
             f"gate failed: {failed}; {run.summary.output} was not touched and the scores are kept: "
             f"publish them with finsent-batch score --publish-anyway {run.summary.run_id}, or run "
             "again with another --gate"
         )
+    return replace(night, status=PUBLISHED)
 
 
 def _warn_of_unchecked(run: ScoreRun, results: list[GateResult]) -> None:

@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from ...labels import LABELS
-from ...metrics.figures import FIGURES
 from ...metrics.histograms import CONFIDENCE_EDGES, SCORE_EDGES
 from ..plan import HAS_TEXT, Plan
 from ..result_stream import LABELLED_ROWS
@@ -85,7 +84,6 @@ def measure(run: ScoreRun, plan: Plan) -> AuditCounts:
         "mean_confidence": confidence / labelled if labelled else None,
         **_least(run, counts),
     }
-    counts.figures = {name: _rounded(counts.figures[name]) for name in FIGURES}
     return counts
 
 
@@ -126,7 +124,3 @@ def _least(run: ScoreRun, counts: AuditCounts) -> dict[str, float | None]:
 
 def _share(part: int, whole: int) -> float | None:
     return part / whole if whole else None
-
-
-def _rounded(value: float | None) -> float | None:
-    return value if value is None or isinstance(value, int) else round(value, 6)

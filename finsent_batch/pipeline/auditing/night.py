@@ -1,0 +1,172 @@
+"""The night of a run: its figures beyond counts, and its record among the nights of its feed."""
+
+import math
+from collections import Counter
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, Final
+
+from ...io.arrow import ArrowSource
+from ...labels import LABELS
+from ...metrics.figures import FIGURES
+from ...store.nights import Night, feed_of, nights_before, record_night
+from ..result_stream import LABELLED_ROWS
+from ..run import ScoreRun
+from .comparison import NIGHTS_COMPARED, compare
+from .figures import AuditCounts
+from .sources import compare_sources, sources_of
+
+_CONFIDENCE: Final = "greatest(p_negative, p_neutral, p_positive)"
+_EPOCH: Final = date(1970, 1, 1)
+_CERTAINTY: Final = 1.96
+"""Deviations of a normal distribution within which 95 % lie."""
+
+
+def add_night(run: ScoreRun, counts: AuditCounts) -> Night:
+    """Add to a run's figures those of its night, and return the night; see `FIGURES`."""
+    first, night, now = run.tasks[0], _day(run), _now(run)
+    feed = feed_of(first.source.path, first.source.table)
+    before = nights_before(run.store, feed, night, NIGHTS_COMPARED)
+    details: dict[str, Any] = {
+        "labels": [counts.labels[label] for label in LABELS],
+        "confidence": counts.histograms["confidence"],
+        "columns": {f.name: str(f.type) for f in first.source.schema.arrow},
+        "sources": sources_of(run),
+    }
+    figures = counts.figures | _accuracy(run) | _traits(run)
+    figures["unseen_share"] = _unseen(run, counts.distinct)
+    figures["age_hours"] = _age(run, now)
+    found, movers = compare_sources(details["sources"], before, night)
+    figures |= found
+    changes = _columns(details["columns"], before)
+    figures |= {f"columns_{kind}": len(names) for kind, names in changes.items()}
+    compared = compare(figures, details, before, night, run.model.fingerprint)
+    details["unusual"] = compared["unusual"]
+    counts.figures = {name: _rounded(figures.get(name)) for name in FIGURES}
+    run.summary.night = {
+        "night": night.isoformat(),
+        "feed": feed,
+        **compared,
+        "sources": movers,
+        "columns": changes,
+    }
+    return Night(
+        run_id=run.summary.run_id,
+        night=night,
+        feed=feed,
+        status="",
+        model_fingerprint=run.model.fingerprint,
+        figures=counts.figures,
+        details=details,
+    )
+
+
+def keep_night(run: ScoreRun, night: Night) -> None:
+    """Record a night in the store; trials and frames are no nights."""
+    if run.config.limit is None and not isinstance(run.tasks[0].source, ArrowSource):
+        record_night(run.store, night)
+
+
+def _now(run: ScoreRun) -> datetime:
+    return run.config.as_of_time or datetime.now(UTC).replace(tzinfo=None)
+
+
+def _day(run: ScoreRun) -> date:
+    """Return the day that most rows are of, or today."""
+    days: Counter[int] = Counter()
+    for task in run.tasks:
+        if task.times is not None:
+            days.update(task.times.counts.days)
+    if days:
+        day = max(days, key=lambda d: (days[d], d))
+        if -700_000 < day < 2_900_000:  # of the years that a date can have
+            return _EPOCH + timedelta(days=day)
+    return _now(run).date()
+
+
+def _age(run: ScoreRun, now: datetime) -> float | None:
+    """Return how many hours before `now` the newest row is."""
+    newest = [t.times.counts.latest for t in run.tasks if t.times is not None]
+    known = [time for time in newest if time is not None]
+    if not known:
+        return None
+    return now.replace(tzinfo=UTC).timestamp() / 3600 - max(known) / 3.6e9
+
+
+def _accuracy(run: ScoreRun) -> dict[str, float | None]:
+    """Estimate the accuracy of the labels from the probabilities, with a 95 % interval.
+
+    The probability of a label given is how often it is right, as far as the model is
+    calibrated: their mean is the expected accuracy. Whether a headline is labelled rightly is
+    one event however often it comes. Source: Garg et al. 2022; NannyML calls it
+    confidence-based performance estimation.
+    """
+    [(n, expected, variance)] = run.store.query(
+        f"""SELECT sum(rows), sum(rows * sure), sum(rows * rows * sure * (1 - sure)) FROM (
+            SELECT headline_key, count(*) AS rows, CAST(any_value({_CONFIDENCE}) AS DOUBLE) AS sure
+            FROM ({LABELLED_ROWS}) WHERE sentiment IS NOT NULL GROUP BY headline_key)""",
+        [run.model.fingerprint],
+    )
+    if not n:
+        return {}
+    middle, reach = expected / int(n), _CERTAINTY * math.sqrt(variance) / int(n)
+    return {
+        "estimated_accuracy": middle,
+        "estimated_accuracy_low": max(0.0, middle - reach),
+        "estimated_accuracy_high": min(1.0, middle + reach),
+    }
+
+
+def _traits(run: ScoreRun) -> dict[str, float | None]:
+    """Return what the headlines look like; see `text_traits`."""
+    [(measured, characters, letters, others)] = run.store.query(
+        """SELECT count(characters), sum(characters), sum(letters),
+            count(*) FILTER (other_language) FROM plan.plan_rows"""
+    )
+    if not measured:
+        return {}
+    return {
+        "mean_length": int(characters) / measured,
+        "letter_share": int(letters) / int(characters),
+        "not_english_share": others / measured,
+    }
+
+
+def _unseen(run: ScoreRun, distinct: int) -> float | None:
+    """Return the share of headlines that no run of another night or input has scored.
+
+    What earlier runs scored of this same night, killed or held back, is not seen: run again, it
+    is judged alike. Those are the runs of this input since it last was published with another
+    content.
+    """
+    if not distinct:
+        return None
+    [(seen,)] = run.store.query(
+        """WITH others AS (
+            SELECT run_id FROM runs WHERE run_id <> $1 AND (input <> $2 OR started_at <= (
+                SELECT max(started_at) FROM runs WHERE input = $2 AND status = 'done'
+                AND json_extract_string(summary, '$.content') <> $3)))
+        SELECT count(DISTINCT headline_key) FROM plan.plan_rows
+        WHERE headline_key IN (SELECT headline_key FROM scores WHERE run_id IN (FROM others))""",
+        [run.summary.run_id, run.summary.input, run.summary.content],
+    )
+    return 1 - float(seen) / distinct
+
+
+def _columns(columns: dict[str, str], before: list[Night]) -> dict[str, list[str]]:
+    """Return which columns the night before did not have, had, or had as another type."""
+    last = before[-1].details.get("columns") if before else None
+    if last is None:
+        return {"added": [], "missing": [], "retyped": []}
+    return {
+        "added": [name for name in columns if name not in last],
+        "missing": [name for name in last if name not in columns],
+        "retyped": [
+            f"{name}: {last[name]} to {kind}"
+            for name, kind in columns.items()
+            if name in last and last[name] != kind
+        ],
+    }
+
+
+def _rounded(value: float | None) -> float | None:
+    return value if value is None or isinstance(value, int) else round(value, 6)
