@@ -5,11 +5,9 @@ here, the Python API takes these objects, and each run stores the settings it ha
 """
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from .errors import UsageError
 from .settings import Settings
 
 DEFAULT_STORE: Final = Path("finsent.duckdb")
@@ -137,23 +135,6 @@ class ScoreConfig(Settings):
     """Command, split as a shell would but run without one, that gets the summary on stdin."""
     notify_seconds: float = 60.0
     """How long that command may take."""
-
-    @property
-    def as_of_time(self) -> datetime | None:
-        """The time `as_of`, in UTC without a zone.
-
-        Raises:
-            UsageError: it is none.
-        """
-        if self.as_of is None:
-            return None
-        try:
-            time = datetime.fromisoformat(self.as_of)
-        except ValueError:
-            raise UsageError(
-                f"--as-of {self.as_of}: write a date or a time such as 2014-01-31T06:00"
-            ) from None
-        return time.astimezone(UTC).replace(tzinfo=None) if time.tzinfo else time
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ from .terminal import progress_bar, stop_on_signals
 
 
 @click.command()
-@click.argument("input", metavar="INPUT", required=False, default="")
+@click.argument("input", metavar="INPUT", required=False)
 @click.option(
     "-o",
     "--output",
@@ -191,14 +191,20 @@ def score(
     from finsent_batch.pipeline.summary import summary_of_failure
     from finsent_batch.progress import StopRequest
 
+    named, held = options.pop("input"), options["publish_anyway"]
+    if named is None and held is None:
+        raise click.UsageError(
+            "Missing argument 'INPUT', or a run to be published with --publish-anyway."
+        )
+    if named is not None and held is not None:
+        raise click.UsageError("--publish-anyway takes its INPUT from the run: leave it out.")
     config = ScoreConfig(
+        input=named or "",
         output=output,
         model=model_config(model, options),
         store=obj.store,
         **options,
     )
-    if bool(config.input) == (config.publish_anyway is not None):
-        raise click.UsageError("name an INPUT, or a run with --publish-anyway, and not both")
     as_json = summary_format == "json"
     try:
         with progress_bar(quiet=obj.quiet) as progress:

@@ -22,7 +22,7 @@ from ..store.nights import HELD
 from ..store.store import Store
 from .auditing.audit import audit, gates_of
 from .auditing.held import settings_of_held
-from .auditing.night import keep_night
+from .auditing.night import keep_night, time_of_night
 from .notifications import check_metrics_file, check_notify_command, send_notifications
 from .plan import make_plan
 from .publish_stage import publish_tasks
@@ -51,7 +51,7 @@ def score(
     check_notify_command(config)
     check_time_reading(config.date_format, config.timezone)
     gates_of(config)
-    _ = config.as_of_time  # refused before any work
+    time_of_night(config)
     stop = stop or StopRequest()
     try:
         summary = _score(config, progress, stop)

@@ -87,6 +87,7 @@ def test_a_night_unlike_any_before_raises_an_alarm_and_is_held_back(
     name = write(8, **changes)
     output = tmp_path / "2026-03-10.scored.parquet"
     done = run("score", name, "--gate", "alarms<1", "--no-default-gates", "--model", tiny_model,
+               "--as-of", "2026-03-10T23:00",
                "--weights", "fp32", "--summary", "json")  # fmt: skip
     assert done.code == 3
     summary = done.json

@@ -121,10 +121,9 @@ def test_nothing_but_what_was_judged_is_published_anyway(held, score, run, night
     assert done.code == 2
     assert "was not held back by a gate, it is done" in done.err
     assert run("score", "--publish-anyway", "nobody").code == 2
-    for arguments in ((), ("in.parquet", "--publish-anyway", summary["run_id"])):
-        done = run("score", *arguments)
-        assert done.code == 2
-        assert "name an INPUT, or a run with --publish-anyway, and not both" in done.err
+    done = run("score", "in.parquet", "--publish-anyway", summary["run_id"])
+    assert done.code == 2
+    assert "--publish-anyway takes its INPUT from the run" in done.err
 
 
 @pytest.mark.parametrize(

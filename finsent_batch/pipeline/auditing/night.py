@@ -5,6 +5,8 @@ from collections import Counter
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
+from ...config import ScoreConfig
+from ...errors import UsageError
 from ...io.arrow import ArrowSource
 from ...labels import LABELS
 from ...metrics.figures import FIGURES
@@ -23,7 +25,7 @@ _CERTAINTY: Final = 1.96
 
 def add_night(run: ScoreRun, counts: AuditCounts) -> Night:
     """Add to a run's figures those of its night, and return the night; see `FIGURES`."""
-    first, night, now = run.tasks[0], _day(run), _now(run)
+    first, night, now = run.tasks[0], _day(run), time_of_night(run.config)
     feed = feed_of(first.source.path, first.source.table)
     before = nights_before(run.store, feed, night, NIGHTS_COMPARED)
     details: dict[str, Any] = {
@@ -66,8 +68,21 @@ def keep_night(run: ScoreRun, night: Night) -> None:
         record_night(run.store, night)
 
 
-def _now(run: ScoreRun) -> datetime:
-    return run.config.as_of_time or datetime.now(UTC).replace(tzinfo=None)
+def time_of_night(config: ScoreConfig) -> datetime:
+    """Return the time that a night is taken as of, in UTC without a zone.
+
+    Raises:
+        UsageError: `--as-of` is none.
+    """
+    if config.as_of is None:
+        return datetime.now(UTC).replace(tzinfo=None)
+    try:
+        time = datetime.fromisoformat(config.as_of)
+    except ValueError:
+        raise UsageError(
+            f"--as-of {config.as_of}: write a date or a time such as 2014-01-31T06:00"
+        ) from None
+    return time.astimezone(UTC).replace(tzinfo=None) if time.tzinfo else time
 
 
 def _day(run: ScoreRun) -> date:
@@ -80,7 +95,7 @@ def _day(run: ScoreRun) -> date:
         day = max(days, key=lambda d: (days[d], d))
         if -700_000 < day < 2_900_000:  # of the years that a date can have
             return _EPOCH + timedelta(days=day)
-    return _now(run).date()
+    return time_of_night(run.config).date()
 
 
 def _age(run: ScoreRun, now: datetime) -> float | None:
