@@ -99,6 +99,7 @@ def _score_pairs(
 @contextmanager
 def open_run(config: ScoreConfig, progress: Progress, stop: StopRequest) -> Iterator[ScoreRun]:
     """Open the store, and resolve the model with what it knows."""
+    progress("open", 0, None)
     promoted = config.model.model == PROMOTED_MODEL
     # A model that is named is looked for before anybody waits for a store.
     spec = None if promoted else open_configured(config.model)

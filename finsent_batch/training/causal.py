@@ -58,7 +58,9 @@ def train_causal(
     ranks = ProcessGroup.join()
     if ranks.first:
         check_output(config)
+    progress("read", 0, None)
     data = load_splits(config.data)
+    progress("load", 0, None)
     if config.early_stopping_patience is not None and not data.splits["valid"].height:
         raise UsageError(
             "--early-stopping-patience needs validation rows, and valid.parquet has none"
@@ -86,9 +88,11 @@ def train_causal(
             release_memory()
             if not ranks.first:
                 return {}
+            progress("calibrate", 0, None)
             staged = config.output / CHECKPOINTS / "final"
             logits_of = _logits(spec, card, staged, stop)
             card["temperature"], card["metrics"] = calibrate(logits_of, data)
+            progress("publish", 0, None)
             publish_model(config.output, staged, card, log)
     finally:
         torch.set_num_threads(threads)

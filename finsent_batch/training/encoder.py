@@ -46,7 +46,9 @@ _HEADS: Final = ("classifier", "score")
 def train_encoder(config: TrainConfig, progress: Progress) -> dict[str, dict[str, Any]]:
     """Train, calibrate, evaluate and write a model directory; see `training.train`."""
     check_output(config)
+    progress("read", 0, None)
     data = load_splits(config.data)
+    progress("load", 0, None)
     base = resolve_base(config.base or PACKAGED_BASE)
     weight_files(base)
     full = config.preset in FULL_PRESETS
@@ -57,6 +59,7 @@ def train_encoder(config: TrainConfig, progress: Progress) -> dict[str, dict[str
         with loading(f"the tokenizer in {base}"):
             tokenizer = AutoTokenizer.from_pretrained(base, **FROM_DISK)
         model = _whole(config, base) if full else _adapted(config, base)
+        progress("tokenize", 0, None)
         headlines = pl.concat([data.splits["train"]["headline"], data.splits["valid"]["headline"]])
         cut = count_cut(tokenizer, headlines.to_list(), config.max_length)
         if cut:
@@ -67,6 +70,7 @@ def train_encoder(config: TrainConfig, progress: Progress) -> dict[str, dict[str
             )
         with training_rows(config, data, tokenizer) as transfer:
             log = fit(config, model, tokenizer, transfer.rows, data.splits["valid"], progress)
+        progress("calibrate", 0, None)
         check_finite(model)
         _round_to_half(model)
         temperature, report = calibrate(
@@ -74,6 +78,7 @@ def train_encoder(config: TrainConfig, progress: Progress) -> dict[str, dict[str
         )
     finally:
         torch.set_num_threads(threads)
+    progress("publish", 0, None)
     staged = save_model(config.output, model.half(), tokenizer, config.base or PACKAGED_BASE)
     card = manifest(
         config,

@@ -41,6 +41,7 @@ def train(
         UnavailableError: a library that this preset needs is not installed.
         UsageError: a setting that this preset does not have.
     """
+    progress("start", 0, None)  # importing the libraries takes longest
     quiet_bitsandbytes()
     if family_of(config.preset) == CAUSAL:
         _check_libraries(config)
