@@ -11,7 +11,7 @@ from ..arrays import FloatArray
 from ..config import CompareConfig
 from ..errors import BadDataError, UsageError
 from ..io.atomic import frame_bytes, replace_file
-from ..io.paths import check_free
+from ..io.whole.protected import check_free, protected
 from ..labelled.formats import read_labelled
 from ..labels import LABELS
 from ..metrics.classification import MISSING, evaluate_predictions, predict
@@ -95,7 +95,7 @@ def _check_output(config: CompareConfig) -> None:
     output = config.output
     if output is None:
         return
-    check_free(output, {config.data: "the input"})
+    check_free(output, protected(inputs=[config.data]))
     if output.suffix not in FLIP_SUFFIXES:
         raise UsageError(f"-o {output}: flips are written as {', '.join(FLIP_SUFFIXES)}")
 

@@ -13,12 +13,12 @@ from typing import Any, Final
 from ..config import DEFAULT_MODEL, ModelConfig
 from ..errors import ConfigError, MissingInputError, UsageError
 from ..labels import LABELS
+from .adapter_file import check_adapter
 from .config_file import ConfigFile, tokenizer_limit
 from .foreign import (
     CAUSAL_MAX_LENGTH,
     Given,
     adapter_card,
-    check_adapter,
     family_by_name,
     settle_quantisation,
 )

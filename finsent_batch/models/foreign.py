@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from ..errors import ConfigError, MissingInputError, UsageError
 from ..labels import LABELS
+from .adapter_file import ADAPTER_FILE
 from .base_weights import pickled_files, pickled_only, weight_files
 from .config_file import DEQUANTIZED, ConfigFile
 from .locate import base_name, resolve_base
@@ -15,7 +16,6 @@ from .prompts import DEFAULT_PROMPT, Prompt, load_prompt
 from .reading import read_json
 from .spec import CAUSAL, CLASSIFIER
 
-ADAPTER_FILE: Final = "adapter_config.json"
 CAUSAL_MAX_LENGTH: Final = 1024
 """Tokens of a prompt with its headline, as in the tutorial."""
 QUANTISATIONS: Final = ("none", "nf4")
@@ -123,15 +123,6 @@ def _positions(base: str, *, fetch: bool) -> int | None:
         return ConfigFile(resolve_base(base, fetch=fetch)).positions
     except MissingInputError:
         return None  # said, with the adapter's name, when it is opened
-
-
-def check_adapter(name: str, folder: Path) -> None:
-    """Refuse an adapter for which peft would import a module that its file names."""
-    if read_json(folder / ADAPTER_FILE).get("megatron_config"):
-        raise ConfigError(
-            f"{name}: {ADAPTER_FILE} has megatron_config, which imports code by name: "
-            "train it with finsent-batch train"
-        )
 
 
 def settle_quantisation(

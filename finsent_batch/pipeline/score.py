@@ -11,8 +11,8 @@ from ..errors import FinsentError, GateFailedError
 from ..io.duckdb_errors import as_expected
 from ..io.inputs import FilePair, resolve_inputs
 from ..io.object_store import check_address
-from ..io.paths import FileTakenError
 from ..io.times.reading import check_time_reading
+from ..io.whole.protected import FileTakenError
 from ..models.directory import open_configured
 from ..models.license import license_of
 from ..models.registry import resolve_promoted_model

@@ -11,8 +11,9 @@ import pyarrow as pa
 from ..config import StoreConfig
 from ..errors import BadDataError, ParameterError, UsageError, first_line
 from ..io.duckdb_errors import Kind, classify
-from ..io.paths import check_free
 from ..io.sql import quote_identifier, quote_literal
+from ..io.whole.protected import check_free, protected
+from ..store.publications import divided
 from .catalog import Query, load_query, nearest
 from .session import VIEW_PARAMETERS, QuerySession, query_session
 
@@ -124,16 +125,16 @@ def check_query_output(output: Path, store: StoreConfig, published: str | None) 
     Raises:
         UsageError: it would.
     """
-    check_free(output, {store.path: "the store"})
+    check_free(output, protected(store=store.path))
     if published is not None:
-        known = [published.partition("::")[0]]
+        known = [divided(published)[0]]
     elif store.path.exists():
         with query_session(store, None, None, {}) as session:
             rows = session.connection.execute("SELECT input, output FROM run_files").fetchall()
         known = [name for row in rows for name in row]
     else:
         known = []
-    check_free(output, {Path(name): "a run's input or output" for name in known})
+    check_free(output, dict.fromkeys(map(Path, known), "a run's input or output"))
 
 
 def check_reads_only(statement: str) -> None:

@@ -19,9 +19,11 @@ from transformers import (
 )
 
 from ..errors import ConfigError
+from ..failpoints import failpoint
 from ..hardware import available_cores
 from ..labelled.split_folders import load_splits
 from ..models.base_weights import FROM_DISK, weight_files
+from ..models.contents import WatchedFolder
 from ..models.locate import PACKAGED_BASE, resolve_base
 from ..models.reading import read_json
 from ..models.spec import CLASSIFIER
@@ -46,10 +48,16 @@ _HEADS: Final = ("classifier", "score")
 def train_encoder(config: TrainConfig, progress: Progress) -> dict[str, dict[str, Any]]:
     """Train, calibrate, evaluate and write a model directory; see `training.train`."""
     check_output(config)
+    with WatchedFolder(resolve_base(config.base or PACKAGED_BASE)) as watched:
+        return _train(config, watched, progress)
+
+
+def _train(
+    config: TrainConfig, watched: WatchedFolder, progress: Progress
+) -> dict[str, dict[str, Any]]:
     progress("read", 0, None)
-    data = load_splits(config.data)
+    data, base = load_splits(config.data), watched.folder
     progress("load", 0, None)
-    base = resolve_base(config.base or PACKAGED_BASE)
     weight_files(base)
     full = config.preset in FULL_PRESETS
     threads = torch.get_num_threads()
@@ -68,6 +76,8 @@ def train_encoder(config: TrainConfig, progress: Progress) -> dict[str, dict[str
                 cut,
                 config.max_length,
             )
+        watched.check()
+        failpoint("load_model")
         with training_rows(config, data, tokenizer) as transfer:
             log = fit(config, model, tokenizer, transfer.rows, data.splits["valid"], progress)
         progress("calibrate", 0, None)
@@ -93,6 +103,7 @@ def train_encoder(config: TrainConfig, progress: Progress) -> dict[str, dict[str
     if transfer.soft_labels is not None:
         card["training"]["soft_labels"] = transfer.soft_labels
     card |= {"temperature": temperature, "metrics": report}
+    watched.check()
     publish_model(config.output, staged, card, log)
     return report
 

@@ -5,7 +5,6 @@ import re
 import duckdb
 import pytest
 
-
 MACROS = (
     "sha256(x) AS 'same'",
     "read_parquet(x) AS TABLE SELECT 1 AS a",
