@@ -27,7 +27,7 @@ from ..metrics.gates import (
     parse_gate,
 )
 from ..metrics.paired import mcnemar
-from ..models.directory import open_beside, open_configured
+from ..models.directory import open_configured
 from ..models.model_card import add_evaluation
 from ..models.registry import resolve_promoted_model
 from ..models.spec import CAUSAL, ModelSpec
@@ -37,6 +37,7 @@ from ..reports.evaluation_page import evaluation_page, training_log
 from ..reports.page import to_html
 from ..store.store import Store, utc_now
 from ..store.views import refresh_views
+from .beside import open_beside
 from .predict import predict_headlines
 
 _FILES = ("metrics.json", "predictions.parquet", "predictions.csv", "report.html")
@@ -72,7 +73,7 @@ def evaluate(config: EvaluateConfig, *, progress: Progress = no_progress) -> Eva
     _check_output(config)
     spec = open_configured(config.model)
     result, probabilities = _one(config.model, spec, frame, truth, progress)
-    evaluation = Evaluation(metrics=result)
+    evaluation = Evaluation(metrics=result, warnings=spec.notes)
     columns = _prediction_columns(probabilities, "")
     if config.against is not None:
         other_spec = _against(config, spec)

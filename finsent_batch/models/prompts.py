@@ -200,3 +200,11 @@ _INDENTED: Final = Prompt(
 PROMPTS: Final = {"tutorial": DEFAULT_PROMPT, "tutorial-indented": _INDENTED}
 """Prompts that `--prompt` knows by name; the second is the first as it comes out of a notebook
 whose text block is indented in its function."""
+
+
+def assumed_note(name: str) -> str:
+    """Return what is said of a model that is asked `DEFAULT_PROMPT` because nothing names one."""
+    return (
+        f"{name} is asked the tutorial's prompt, as no file of it names one: give another with "
+        f"--prompt, or keep this one with 'finsent-batch models describe {name} --write'"
+    )

@@ -120,6 +120,7 @@ def open_run(config: ScoreConfig, progress: Progress, stop: StopRequest) -> Iter
             weights=model.weights,
             limit=config.limit,
             published_anyway=config.publish_anyway,
+            warnings=model.spec.notes,
         )
         yield ScoreRun(
             config=config,

@@ -5,6 +5,7 @@ as they come out of dequantisation, not the originals, which it never saw. The
 result is in the base's own precision, bf16 where that is 4 or 8 bits.
 """
 
+import logging
 import shutil
 from copy import deepcopy
 from pathlib import Path
@@ -29,6 +30,8 @@ from ..models.spec import CAUSAL, ModelSpec
 from ..models.weight_files import FileHashes, share_weights
 from ..optional_imports import quiet_bitsandbytes
 from .failures import full_disk
+
+logger = logging.getLogger(__name__)
 
 
 def merge(config: MergeConfig) -> list[Path]:
@@ -56,6 +59,8 @@ def merge(config: MergeConfig) -> list[Path]:
     old = {file.name for file in model_files(output)} if output.is_dir() else set()
 
     before = spec.state()
+    for note in spec.notes:
+        logger.warning("%s", note)
     dense = _dense(spec)
     failpoint("load_model")
     spec.check_unchanged(before)
