@@ -103,6 +103,9 @@ CHANGES: dict[str, dict[str, Any]] = {
     "layoutlmv3": {"coordinate_size": 11, "shape_size": 10},  # 4 and 2 of them are hidden_size
     "lfm2_moe": {"layer_types": ["conv", "full_attention"], "num_dense_layers": 1},
     "lilt": {"hidden_size": 96},
+    "lfm3": {"layer_types": ["conv", "full_attention"]},
+    "dots3_note_vision_encoder": {"adapter_in_dim": 64, "adapter_out_dim": 64},
+    "dots3_note_audio_encoder": {"adapter_input_size": 64, "adapter_out_dim": 64},
     "longcat_flash": {
         "ffn_hidden_size": 96,
         "expert_ffn_hidden_size": 48,
@@ -225,5 +228,6 @@ UNBUILT: dict[str, str] = {
 }
 # Why a family is refused, where its name does not tell.
 REASONS: dict[str, str] = UNBUILT | {
+    "mra": "without its CUDA kernel it answers every text alike",
     "emu3": "AutoModelForCausalLM does not find its weights in a saved model",
 }

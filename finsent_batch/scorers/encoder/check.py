@@ -17,6 +17,7 @@ logger = logging.getLogger(__name__)
 
 TOLERANCE = 1e-3
 """How far a probability may be from transformers' own, in fp32."""
+_SAME = 1e-7
 
 
 def check_answers(spec: ModelSpec, model: Any, tokens: TextTokens) -> bool:
@@ -28,13 +29,18 @@ def check_answers(spec: ModelSpec, model: Any, tokens: TextTokens) -> bool:
     to cut shorter where the model has fewer positions than its files say.
 
     Raises:
-        ConfigError: the answers are not transformers' own in any such batch.
+        ConfigError: the answers are not transformers' own in any such batch, or all the same.
     """
     _check_vocabulary(spec, model, tokens)
     _fit_positions(spec, model, tokens)
     texts = [*PROBES, _long_text(tokens)]
     with loading(f"{spec.name}: a few headlines", "name a model that transformers runs"):
         expected = _one_by_one(model, tokens, texts)
+        if float(np.ptp(expected, axis=0).max()) < _SAME:
+            raise ConfigError(
+                f"{spec.name}: it gives every text the same answer here, in transformers, too: "
+                "name another model"
+            )
         unpadded = padding_token(model) is None
         if unpadded:
             _read_last_position(model)
