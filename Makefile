@@ -6,7 +6,7 @@ TORCH := torch==2.13.0
 TEACHER ?= all-mpnet-base-v2
 DATA ?= $(or $(FINSENT_DATA),../shared/data)
 
-.PHONY: demo test lint format install mini audit docs docs-cli docs-serve screenshots clean
+.PHONY: demo test lint format install mini audit docs docs-cli docs-sessions docs-serve screenshots clean
 
 install: $(VENV)/.installed
 
@@ -49,6 +49,11 @@ docs: docs-cli
 	@echo "The site is in site/: open site/index.html"
 
 docs-cli: install
+	$(BIN)/python docs/make_cli.py
+
+# What commands show on terminals of 80 and 120 columns, for docs/cli.md.
+docs-sessions: install
+	$(BIN)/python docs/record_sessions.py
 	$(BIN)/python docs/make_cli.py
 
 docs-serve: install

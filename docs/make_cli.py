@@ -13,9 +13,11 @@ import click
 from finsent_batch.jobs.cli import cli
 
 PAGE = Path(__file__).parent / "cli.md"
+SESSIONS = Path(__file__).parent / "sessions"
 HEAD = """# Commands
 
-What `--help` prints for each command. This page is written by `make docs-cli`.
+What `--help` prints for each command, and what some of them show. This page is written by
+`make docs-cli`; `make docs-sessions` records anew what commands show.
 
 Every option can also be set by an environment variable (`FINSENT_STORE`,
 `FINSENT_SCORE_MODEL`, …) or in a TOML file; see [Settings](scoring.md#settings).
@@ -32,6 +34,16 @@ def commands(command: click.Command, parent: click.Context | None) -> Iterator[c
         yield from commands(child, context)
 
 
+def sessions(command: str) -> list[str]:
+    """Return what was recorded of a command, on terminals of several widths."""
+    files = SESSIONS.glob(f"{command}.*.txt")
+    return [
+        f"On a terminal of {file.suffixes[0][1:]} columns:\n\n"
+        f"```text\n{file.read_text('utf-8').rstrip()}\n```\n"
+        for file in sorted(files, key=lambda file: int(file.suffixes[0][1:]))
+    ]
+
+
 def page() -> str:
     """Return the whole page."""
     sections = [HEAD]
@@ -39,6 +51,7 @@ def page() -> str:
         title = context.command_path if context.parent is None else context.command_path[14:]
         text = inspect.cleandoc(context.get_help())
         sections.append(f"## {title}\n\n```text\n{text}\n```\n")
+        sections += sessions(title.replace(" ", "-"))
     return "\n".join(sections)
 
 

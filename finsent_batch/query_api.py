@@ -80,6 +80,7 @@ def query_sql(
     store: Path | str | None = ...,
     published: Path | str | None = ...,
     frame: Literal["polars"] = ...,
+    **parameters: object,
 ) -> pl.DataFrame: ...
 
 
@@ -90,6 +91,7 @@ def query_sql(
     store: Path | str | None = ...,
     published: Path | str | None = ...,
     frame: Literal["arrow"],
+    **parameters: object,
 ) -> pa.Table: ...
 
 
@@ -100,6 +102,7 @@ def query_sql(
     store: Path | str | None = ...,
     published: Path | str | None = ...,
     frame: Literal["pandas"],
+    **parameters: object,
 ) -> Any: ...
 
 
@@ -109,11 +112,20 @@ def query_sql(
     store: Path | str | None = None,
     published: Path | str | None = None,
     frame: FrameKind = "polars",
+    **parameters: object,
 ) -> Any:
-    """Run one SELECT over the store's tables and views; see `queries.run_sql` and `query`."""
+    """Run one SELECT over the store's tables and views; see `queries.run_sql` and `query`.
+
+    Parameters are the values of its `$name`s.
+    """
     check_kind(frame)
     config, place = _store_config(store), _text("published", published)
-    return _as(frame, run_sql(_name("statement", statement), config, published=place))
+    for name, value in parameters.items():
+        _parameter(name, value)
+    return _as(
+        frame,
+        run_sql(_name("statement", statement), config, parameters=parameters, published=place),
+    )
 
 
 def _as(frame: FrameKind, table: pa.Table) -> Any:

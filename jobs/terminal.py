@@ -3,33 +3,30 @@
 import json
 import logging
 import os
+import shutil
 import signal
 import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from finsent_batch.visible import visible, visible_json, visible_line
+from finsent_batch.visible import visible, visible_json
 
 if TYPE_CHECKING:
     from finsent_batch.progress import StopRequest
 
 _STAGES = {
-    "start": "starting",
-    "open": "opening",
     "copy": "copying",
-    "read": "reading",
     "plan": "planning",
-    "load": "loading",
-    "tokenize": "tokenizing",
-    "train": "training",
-    "calibrate": "calibrating",
     "score": "scoring",
     "publish": "publishing",
+    "train": "training",
 }
 
 
@@ -117,53 +114,53 @@ def stop_on_signals(stop: "StopRequest") -> "StopRequest":
 
 @contextmanager
 def progress_bar(*, quiet: bool) -> Iterator[Callable[..., None]]:
-    """Give a progress callback that draws a line a stage on a terminal, and nothing elsewhere.
-
-    A stage ends when the next one begins; one whose length is unknown has a spinner.
-    """
+    """Give a progress callback that draws a bar a stage on a terminal, and nothing elsewhere."""
     if quiet or not sys.stderr.isatty():
         yield lambda stage, done, total, note="": None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import TimeRemainingColumn as Remaining
 
     bar = Progress(
-        SpinnerColumn("line", finished_text=" "),
-        TextColumn("{task.description:>11}"),
-        BarColumn(bar_width=24),
-        TextColumn("{task.fields[count]:>15}"),
-        TimeElapsedColumn(),
+        TextColumn("{task.description:>10}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        Remaining(),
         TextColumn("{task.fields[note]}"),
         console=Console(stderr=True),
     )
-    now: tuple[str, Any] | None = None
+    tasks = {}
     with bar:
 
         def show(stage: str, done: int, total: int | None, note: str = "") -> None:
-            nonlocal now
-            if now is None or now[0] != stage:
-                if now is not None:
-                    _finish(bar, now[1])
-                name = _STAGES.get(stage, stage)
-                now = stage, bar.add_task(name, total=total, count="", note="")
-            count = f"{done:,}/{total:,}" if total else f"{done:,}" if done else ""
-            shown = visible_line(note)[:_NOTE]
-            bar.update(now[1], completed=done, total=total, count=count, note=shown)
+            if stage not in tasks:
+                tasks[stage] = bar.add_task(_STAGES.get(stage, stage), total=total, note=note)
+            bar.update(tasks[stage], completed=done, total=total, note=note)
 
         yield show
-        if now is not None:
-            _finish(bar, now[1])
 
 
-def _finish(bar: Any, number: Any) -> None:
-    """Let a stage come to its end, also one that had no known one, or fewer rows than planned."""
-    task = next(task for task in bar.tasks if task.id == number)
-    end = task.total or 1
-    bar.update(number, total=end, completed=end)
+@contextmanager
+def piped_to_standard_output() -> Iterator[Path]:
+    """Give a path that what is written to goes to standard output, wherever that stands.
+
+    Opening /dev/stdout anew would begin a file again that others have written to.
+    """
+    read, write = os.pipe()
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        copied = pool.submit(_copy_to_standard_output, read)
+        try:
+            yield Path(f"/dev/fd/{write}")
+        finally:
+            os.close(write)
+            copied.result()  # a reader that has had enough is the reason of the writer's failure
 
 
-_NOTE = 18
-"""Characters of a note: with the rest of its line it fits into 80 columns."""
+def _copy_to_standard_output(descriptor: int) -> None:
+    with open(descriptor, "rb") as source:
+        shutil.copyfileobj(source, sys.stdout.buffer)
+        sys.stdout.buffer.flush()
 
 
 def say(text: str, *, err: bool = False) -> None:

@@ -23,9 +23,9 @@ SELECT
     data,
     class AS label,
     headlines,
-    round(coalesce(hits / nullif(headlines, 0), 0), 4) AS accuracy,
-    round(coalesce(hits / nullif(called, 0), 0), 4) AS precision,
-    round(coalesce(2 * hits / nullif(headlines + called, 0), 0), 4) AS f1,
+    coalesce(hits / nullif(headlines, 0), 0) AS accuracy,
+    coalesce(hits / nullif(called, 0), 0) AS precision,
+    coalesce(2 * hits / nullif(headlines + called, 0), 0) AS f1,
     model_fingerprint
 FROM counted
 ORDER BY model, model_fingerprint, data, label

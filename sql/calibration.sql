@@ -39,14 +39,11 @@ SELECT
     round(bin / bins, 4) AS bin_low,
     round((bin + 1) / bins, 4) AS bin_high,
     headlines,
-    round(confidence, 4) AS confidence,
-    round(accuracy, 4) AS accuracy,
-    round(accuracy - confidence, 4) AS gap,
-    round(
-        sum(headlines * abs(accuracy - confidence)) OVER evaluation
-        / sum(headlines) OVER evaluation,
-        4
-    ) AS ece,
+    confidence,
+    accuracy,
+    accuracy - confidence AS gap,
+    sum(headlines * abs(accuracy - confidence)) OVER evaluation
+        / sum(headlines) OVER evaluation AS ece,
     model_fingerprint
 FROM binned
 WINDOW evaluation AS (PARTITION BY model, model_fingerprint, data)

@@ -30,7 +30,7 @@ SELECT
     round(bin / bins, 4) AS bin_low,
     round((bin + 1) / bins, 4) AS bin_high,
     coalesce(headlines, 0) AS headlines,
-    round(coalesce(headlines, 0) / nullif(sum(headlines) OVER (), 0), 4) AS share,
+    coalesce(headlines, 0) / nullif(sum(headlines) OVER (), 0) AS share,
     coalesce(negative, 0) AS negative,
     coalesce(neutral, 0) AS neutral,
     coalesce(positive, 0) AS positive

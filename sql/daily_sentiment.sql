@@ -6,10 +6,10 @@
 SELECT
     CAST(news_time AS DATE) AS day,
     count(*) AS headlines,
-    round(avg(sentiment_score), 4) AS mean_score,
-    round(avg(CAST(sentiment = 'positive' AS INTEGER)), 4) AS positive_share,
-    round(avg(CAST(sentiment = 'neutral' AS INTEGER)), 4) AS neutral_share,
-    round(avg(CAST(sentiment = 'negative' AS INTEGER)), 4) AS negative_share
+    avg(sentiment_score) AS mean_score,
+    avg(CAST(sentiment = 'positive' AS INTEGER)) AS positive_share,
+    avg(CAST(sentiment = 'neutral' AS INTEGER)) AS neutral_share,
+    avg(CAST(sentiment = 'negative' AS INTEGER)) AS negative_share
 FROM scored_headlines
 WHERE sentiment IS NOT NULL
     AND (news_time IS NULL

@@ -74,9 +74,9 @@ SELECT
     bin,
     baseline,
     recent,
-    round(b, 4) AS baseline_share,
-    round(r, 4) AS recent_share,
-    round(term, 4) AS psi,
-    round(sum(term) OVER (PARTITION BY measure), 4) AS total_psi
+    b AS baseline_share,
+    r AS recent_share,
+    term AS psi,
+    sum(term) OVER (PARTITION BY measure) AS total_psi
 FROM terms
 ORDER BY measure DESC, bin

@@ -3,8 +3,8 @@
 SELECT
     sentiment,
     count(*) AS rows,
-    round(count(*) / sum(count(*)) OVER (), 4) AS share,
-    round(avg(greatest(p_negative, p_neutral, p_positive)), 4) AS mean_confidence
+    count(*) / sum(count(*)) OVER () AS share,
+    avg(greatest(p_negative, p_neutral, p_positive)) AS mean_confidence
 FROM scored_headlines
 GROUP BY sentiment
 ORDER BY rows DESC, sentiment

@@ -6,7 +6,9 @@
 -- param other VARCHAR: fingerprint of another or its beginning, default the last one before it
 -- param limit INTEGER: how many, default 20
 WITH models_used AS (
-    SELECT model_fingerprint, max(scored_at) AS last_used FROM scores GROUP BY model_fingerprint
+    SELECT model_fingerprint, max(scored_at) AS last_used
+    FROM headline_scores
+    GROUP BY model_fingerprint
 ),
 first_model AS (
     SELECT model_fingerprint

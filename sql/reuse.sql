@@ -26,8 +26,8 @@ SELECT
     CAST(sum(rows_read) AS BIGINT) AS rows_read,
     CAST(sum(unique_scored) AS BIGINT) AS unique_scored,
     CAST(sum(rows_reused) AS BIGINT) AS rows_reused,
-    round(sum(rows_reused) / nullif(sum(rows_read), 0), 4) AS reused_share,
-    round(sum(seconds_saved), 1) AS seconds_saved,
+    sum(rows_reused) / nullif(sum(rows_read), 0) AS reused_share,
+    sum(seconds_saved) AS seconds_saved,
     run_id
 FROM latest
 GROUP BY GROUPING SETS ((run_id, started_at), ())

@@ -31,11 +31,11 @@ spans AS (
 SELECT
     day,
     headlines,
-    round(score / headlines, 4) AS mean_score,
-    round(week_now, 4) AS index_7d,
-    round(week_now - week_then, 4) AS change_7d,
-    round(month_now, 4) AS index_30d,
-    round(month_now - month_then, 4) AS change_30d
+    score / headlines AS mean_score,
+    week_now AS index_7d,
+    week_now - week_then AS change_7d,
+    month_now AS index_30d,
+    month_now - month_then AS change_30d
 FROM spans
 WHERE day >= coalesce(CAST(getvariable('since') AS DATE), DATE '0001-01-01')
     AND day <= coalesce(CAST(getvariable('until') AS DATE), DATE '9999-12-31')

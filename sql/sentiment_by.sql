@@ -8,10 +8,10 @@
 SELECT
     value,
     count(*) AS headlines,
-    round(avg(sentiment_score), 4) AS mean_score,
-    round(avg(CAST(sentiment = 'positive' AS INTEGER)), 4) AS positive_share,
-    round(avg(CAST(sentiment = 'neutral' AS INTEGER)), 4) AS neutral_share,
-    round(avg(CAST(sentiment = 'negative' AS INTEGER)), 4) AS negative_share
+    avg(sentiment_score) AS mean_score,
+    avg(CAST(sentiment = 'positive' AS INTEGER)) AS positive_share,
+    avg(CAST(sentiment = 'neutral' AS INTEGER)) AS neutral_share,
+    avg(CAST(sentiment = 'negative' AS INTEGER)) AS negative_share
 FROM (
     SELECT
         CAST(COLUMNS(lambda name: lower(name) = lower(getvariable('by_column'))) AS VARCHAR)

@@ -203,19 +203,26 @@ def cannot_write(file: Path, error: OSError) -> CannotCreateError:
     )
 
 
-def replace_file(file: Path, content: bytes) -> None:
-    """Write a file so that a reader meets the old content or the new; a pipe as it is.
+@contextmanager
+def filling(file: Path) -> Iterator[Path]:
+    """Give what to fill so that a reader meets the old content or the new; a pipe as it is.
 
     Raises:
         CannotCreateError: the place cannot be written, or see `check_inside`.
         StorageError: writing failed half way; what stood there is untouched.
     """
     if file.exists() and not (file.is_file() or file.is_dir()):
-        file.write_bytes(content)
+        yield file
         return
     check_inside(file, file.parent)
     with replacing(file.resolve() if file.is_symlink() else file) as temporary:
-        temporary.write_bytes(content)
+        yield temporary
+
+
+def replace_file(file: Path, content: bytes) -> None:
+    """Write a file so that a reader meets the old content or the new; see `filling`."""
+    with filling(file) as place:
+        place.write_bytes(content)
 
 
 def frame_bytes(frame: "pl.DataFrame", kind: str) -> bytes:

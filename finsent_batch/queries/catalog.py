@@ -23,6 +23,17 @@ class Parameter:
         """Whether the query means nothing without it."""
         return self.description.startswith("required")
 
+    @property
+    def default(self) -> str | None:
+        """What it is where it is not given; None of a required one."""
+        found = re.search(r", default (.+)$", self.description)
+        return found[1] if found else None
+
+    @property
+    def meaning(self) -> str:
+        """The description without the default."""
+        return re.sub(r", default .+$|^required, ", "", self.description)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Query:
@@ -38,6 +49,12 @@ class Query:
         """The comment at the top: what it shows, its columns and parameters."""
         lines = itertools.takewhile(lambda line: line.startswith("--"), self.text.splitlines())
         return "\n".join(line.removeprefix("--").removeprefix(" ") for line in lines)
+
+    @property
+    def columns(self) -> str:
+        """What the header says of the columns, in one line."""
+        found = re.search(r"^columns: (.+(?:\n    .+)*)", self.header, re.MULTILINE)
+        return " ".join(found[1].split()) if found else ""
 
     def reads(self, relation: str) -> bool:
         """Whether the query is about this table or view."""

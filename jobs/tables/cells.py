@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
+from decimal import Decimal
 
 from finsent_batch.visible import visible_line
 
@@ -13,7 +14,8 @@ NOTHING = "–"
 _DIGITS = 4
 """Significant digits of the largest number of a column."""
 _LONGEST_WORD = 40
-_WORD = re.compile(r"[\w:.+-]*")
+_WORD = re.compile(r"[\w:.+-]*|\d{4,}-\d\d-\d\d \d\d:\d\d[\d:.+-]*")
+"""A label, an id, a number or a time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,11 +40,9 @@ class Column:
 def column_of(name: str, values: Sequence[object]) -> Column:
     """Return a column of Python values as it is shown."""
     there = [value for value in values if value is not None]
-    is_number = bool(there) and all(
-        isinstance(value, int | float) and not isinstance(value, bool) for value in there
-    )
-    numbers = (v for v in values if v is None or isinstance(v, int | float))
-    cells = _numbers(list(numbers)) if is_number else [_text(value) for value in values]
+    is_number = bool(there) and all(map(is_a_number, there))
+    numbers = (float(v) if isinstance(v, Decimal) else v for v in values)
+    cells = _numbers(list(numbers)) if is_number else [_text(value) for value in values]  # type: ignore[arg-type]
     is_text = not is_number and not all(isinstance(v, bool | date | time) for v in there)
     is_path = is_text and any("/" in c for c in cells) and not any(" " in c for c in cells)
     return Column(
@@ -52,6 +52,11 @@ def column_of(name: str, values: Sequence[object]) -> Column:
         may_be_cut=is_text and (is_path or not all(map(_is_word, cells))),
         is_path=is_path,
     )
+
+
+def is_a_number(value: object) -> bool:
+    """Return whether a value is a number, which true and false are not."""
+    return isinstance(value, int | float | Decimal) and not isinstance(value, bool)
 
 
 def width_of(text: str) -> int:
@@ -77,7 +82,7 @@ def cut(text: str, width: int, *, at_start: bool = False) -> str:
 
 
 def _is_word(cell: str) -> bool:
-    """Whether it is a label, a time or an id: of one word, and not long."""
+    """Return whether it is short, and means nothing when it is cut."""
     return len(cell) <= _LONGEST_WORD and (cell == NOTHING or _WORD.fullmatch(cell) is not None)
 
 
@@ -85,7 +90,7 @@ def _text(value: object) -> str:
     if value is None:
         return NOTHING
     if isinstance(value, bool):
-        return "yes" if value else "no"
+        return str(value).lower()
     if isinstance(value, datetime):
         return value.replace(microsecond=0).isoformat(" ")
     return visible_line(str(value))

@@ -13,7 +13,7 @@ import click
 
 from finsent_batch.visible import visible_line
 
-from .cells import column_of
+from .cells import column_of, is_a_number
 from .layout import lay_out
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -94,10 +94,7 @@ def print_table(
 
 def markdown_lines(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Iterator[str]:
     """Yield the lines of a Markdown table, with every digit of its numbers."""
-    numeric = [
-        any(isinstance(row[i], int | float) and not isinstance(row[i], bool) for row in rows)
-        for i in range(len(columns))
-    ]
+    numeric = [any(is_a_number(row[i]) for row in rows) for i in range(len(columns))]
     yield f"| {' | '.join(map(_markdown_cell, columns))} |"
     yield f"| {' | '.join('---:' if number else '---' for number in numeric)} |"
     for row in rows:

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from .cells import Column, cut, width_of
 
 _GAP = 2
-_NARROWEST_TEXT = 16
+_NARROWEST_TEXT = 24
+_NARROWEST_PATH = 18
+_NARROWEST_NAME = 12
 _PLACE_OF_OTHERS = Column(name="…", cells=())
 
 
@@ -115,7 +117,8 @@ def _least(column: Column) -> int:
     """Return the width below which a column is not shown."""
     name = max(map(width_of, _words(column.name)), default=0)
     if column.may_be_cut:
-        return max(min(column.widest, _NARROWEST_TEXT), min(name, _NARROWEST_TEXT))
+        narrowest = _NARROWEST_PATH if column.is_path else _NARROWEST_TEXT
+        return max(min(column.widest, narrowest), min(name, _NARROWEST_NAME))
     return max(column.widest, name)
 
 

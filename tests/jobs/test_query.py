@@ -1,6 +1,7 @@
 """`query`: formats, destinations, and one line for each mistake."""
 
 import csv
+import gzip
 import io
 import json
 import subprocess
@@ -82,7 +83,7 @@ def test_parquet_on_stdout(tmp_path):
     assert pl.read_parquet(io.BytesIO(done.stdout)).to_dicts() == LABEL_MIX
 
 
-@pytest.mark.parametrize("suffix", ["csv", "json", "parquet"])
+@pytest.mark.parametrize("suffix", ["csv", "json", "jsonl", "parquet", "md", "csv.gz"])
 def test_the_output_s_suffix_decides_its_format(run, tmp_path, suffix):
     done = run("query", "label_mix", "--from", "news.parquet", "-o", f"out.{suffix}")
     assert (done.code, done.out) == (0, "")
@@ -90,8 +91,14 @@ def test_the_output_s_suffix_decides_its_format(run, tmp_path, suffix):
     if suffix == "csv":
         found = list(csv.DictReader(file.open()))
         assert found == [{k: str(v) for k, v in row.items()} for row in LABEL_MIX]
+    elif suffix == "csv.gz":
+        assert gzip.decompress(file.read_bytes()).count(b"\n") == 3
     elif suffix == "json":
         assert json.loads(file.read_text()) == LABEL_MIX
+    elif suffix == "jsonl":
+        assert [json.loads(line) for line in file.read_text().splitlines()] == LABEL_MIX
+    elif suffix == "md":
+        assert file.read_text().splitlines()[2] == "| negative | 1 | 0.5 | 0.75 |"
     else:
         assert pl.read_parquet(file).to_dicts() == LABEL_MIX
 
@@ -103,10 +110,10 @@ def test_format_wins_over_the_suffix(run, tmp_path):
 
 
 @pytest.mark.parametrize("arguments", [["-o", "x.txt"], ["-o", "x.csv", "--format", "table"]])
-def test_a_file_that_is_neither_csv_json_nor_parquet(run, tmp_path, arguments):
+def test_a_file_of_no_known_format(run, tmp_path, arguments):
     done = run("query", "label_mix", "--from", "news.parquet", *arguments)
     assert done.code == 2
-    assert "a file is csv, json or parquet" in done.err
+    assert "a file is csv, json, jsonl, parquet or md" in done.err
     assert not (tmp_path / arguments[1]).exists()
 
 
@@ -170,8 +177,11 @@ PUBLISHED = ["--from", "news.parquet"]
             'column "headline" of news.parquet holds no times',
         ),
         (["quarantine", *PUBLISHED], 2, "query quarantine reads the store, not published rows"),
-        (["label_mix", "--from", "."], 2, "--from . is a folder: name one scored file in it"),
-        (["--format", "json"], 2, "name a query, or write one with --sql"),
+        (["label_mix", "--from", "none"], 66, "the folder none has no .parquet, .csv"),
+        (["label_mix", "--from", "*.pq"], 66, "no file is named *.pq: check --from"),
+        (["label_mix", "--from", "plain*"], 65, "plain.csv has no column 'sentiment'"),
+        (["label_mix", "--from", "plains"], 66, "none of the 2 files of plains has labels"),
+        (["--param", "a=1"], 2, "name a query, or write one with --sql"),
         (["label_mix", "--from", "gone.parquet"], 66, "gone.parquet does not exist: check --from"),
         (["label_mix", "--from", "plain.csv"], 65, "plain.csv has no column 'sentiment'"),
         (["label_mix", "--from", "bad.parquet"], 65, "bad.parquet cannot be read"),
@@ -184,6 +194,10 @@ PUBLISHED = ["--from", "news.parquet"]
 def test_one_line_says_what_is_wrong(run, tmp_path, arguments, code, message):
     (tmp_path / "plain.csv").write_text("headline\nOil falls\n")
     (tmp_path / "bad.parquet").write_text("no Parquet")
+    (tmp_path / "none").mkdir()
+    (tmp_path / "plains").mkdir()
+    for name in ("a.csv", "b.csv"):
+        (tmp_path / "plains" / name).write_text("headline\nOil falls\n")
     done = run("query", *arguments)
     assert done.code == code
     assert message in done.err

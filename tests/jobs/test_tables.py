@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -81,7 +82,9 @@ def test_wide_characters_count_twice():
         ([1e-9, 2e-9], ("1e-09", "2e-09")),
         ([1e9, 0.001], ("1,000,000,000", "0.001")),
         ([float("nan"), 1.5], ("nan", "1.5")),
-        ([True, False, None], ("yes", "no", "–")),
+        ([True, False, None], ("true", "false", "–")),
+        ([Decimal("1.50"), Decimal("22.25")], ("1.50", "22.25")),
+        (["2014-01-06 03:00:01+00"], ("2014-01-06 03:00:01+00",)),
         ([TIME], ("2014-01-06 03:00:01",)),
         (["a\x1b[2J\nb"], ("a\\x1b[2J\\nb",)),
     ],

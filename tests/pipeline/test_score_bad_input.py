@@ -242,12 +242,9 @@ def test_a_model_in_pickle_only(refused, news, model):
     ("labels", "says"),
     [
         (["LABEL_0", "LABEL_1", "LABEL_2"], ["its labels are LABEL_0, LABEL_1", "id2label"]),
-        (
-            ["positive", "negative"],
-            ["it has 2 labels (positive, negative)", "--model-labels 0=positive,1=negative"],
-        ),
+        (["positive", "negative"], ["it has 2 labels (positive, negative)", "name a model with"]),
         (["positive"] * 3, ["its labels are positive, positive, positive", "id2label"]),
-        ([], ["it has 2 labels (LABEL_0, LABEL_1)", "id2label", "--model-labels"]),
+        ([], ["its labels are none", "id2label"]),
     ],
 )
 def test_a_model_with_other_labels(refused, news, model, labels, says):

@@ -48,13 +48,13 @@ def test_reuse(config):
             more = {"input": f"{run_id}.csv", "model": model, "model_fingerprint": model}
             store.insert("runs", about | counts | more | {"headlines_per_second": rate})
     rate = 101 / 7  # the failed run's headline was scored too
-    saved = [round(80 / rate, 1), round(20 / rate, 1), round(100 / rate, 1)]
+    saved = [pytest.approx(n / rate) for n in (80, 20, 100)]
     hours = [NOON.replace(hour=hour) for hour in (3, 2, 1)]
     assert ask(config, "reuse").rows() == [
         (hours[0], "odd.csv", "g", 10, 0, 10, 1.0, None, "odd"),
         (hours[1], "two.csv", "f", 100, 20, 80, 0.8, saved[0], "two"),
         (hours[2], "one.csv", "f", 100, 80, 20, 0.2, saved[1], "one"),
-        (None, "these runs", None, 210, 100, 110, 0.5238, saved[2], None),
+        (None, "these runs", None, 210, 100, 110, 110 / 210, saved[2], None),
     ]
     assert ask(config, "reuse", limit=1)["input"].to_list() == ["odd.csv", "these runs"]
 
@@ -163,9 +163,9 @@ def evaluated(config, tmp_path):
 
 def test_accuracy_by_class(evaluated):
     assert ask(evaluated, "accuracy_by_class").rows() == [
-        ("m", "/data/t.parquet", "negative", 2, 0.5, 1.0, 0.6667, "f"),
-        ("m", "/data/t.parquet", "neutral", 1, 1.0, 0.5, 0.6667, "f"),
-        ("m", "/data/t.parquet", "positive", 2, 0.5, 1.0, 0.6667, "f"),
+        ("m", "/data/t.parquet", "negative", 2, 0.5, 1.0, 2 / 3, "f"),
+        ("m", "/data/t.parquet", "neutral", 1, 1.0, 0.5, 2 / 3, "f"),
+        ("m", "/data/t.parquet", "positive", 2, 0.5, 1.0, 2 / 3, "f"),
     ]
 
 

@@ -1,0 +1,91 @@
+"""Record what commands show on terminals of 80 and 120 columns, for docs/cli.md.
+
+    make docs-sessions
+
+The demo's headlines are scored in a new folder, then each command of `SESSIONS` runs on a
+pseudo-terminal. What it shows becomes docs/sessions/NAME.txt, which docs/make_cli.py puts into
+the page. Times, ids and versions are those of the recording.
+"""
+
+import fcntl
+import os
+import pty
+import re
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+import termios
+from pathlib import Path
+
+DOCS = Path(__file__).parent
+ROOT = DOCS.parent
+FOLDER = DOCS / "sessions"
+WIDTHS = (80, 120)
+SESSIONS = {
+    "query": (
+        "query label_mix",
+        "query most_negative --param limit=5",
+        'query --sql "FROM scored_headlines" --limit 3',
+        'query --sql "SUMMARIZE scores" --limit 5',
+        "query low_confidence --help",
+    ),
+    "runs": ("runs",),
+    "models": ("models",),
+    "doctor": ("doctor",),
+    "config-show": ("config show query",),
+}
+"""The commands to record, by the command whose help they stand below."""
+_ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+def on_a_terminal(command: str, folder: Path, width: int) -> str:
+    """Run a command line on a pseudo-terminal of a width; return the text that it shows."""
+    leader, follower = pty.openpty()
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 400, width, 0, 0))
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    hidden = ("COLUMNS", "LINES")
+    environment = {k: v for k, v in os.environ.items() if k not in hidden and "FINSENT" not in k}
+    shown = b""
+    with subprocess.Popen(
+        ["sh", "-c", f"finsent-batch {command}"], stdin=follower, stdout=follower, stderr=follower,
+        cwd=folder, env={**environment, "PATH": path, "PAGER": "cat", "TERM": "xterm"},
+    ) as process:  # fmt: skip
+        os.close(follower)
+        while True:
+            try:
+                part = os.read(leader, 1 << 16)
+            except OSError:  # the command has ended
+                break
+            if not part:
+                break
+            shown += part
+    os.close(leader)
+    if process.returncode:
+        raise SystemExit(f"finsent-batch {command}: exit code {process.returncode}\n{shown!r}")
+    text = _ESCAPE.sub("", shown.decode()).replace("\r\n", "\n")
+    # Of a line that is drawn again and again the last state stays.
+    return "\n".join(line.rpartition("\r")[2].rstrip() for line in text.splitlines())
+
+
+def record(folder: Path, wanted: list[str]) -> None:
+    """Record the sessions of these names in a folder that is like a user's own."""
+    shutil.copy(ROOT / "demo" / "headlines.csv", folder / "headlines.csv")
+    score = ("score", "headlines.csv", "-o", "headlines.scored.parquet")
+    for _ in range(2):  # the second one answers from the store
+        subprocess.run(
+            [str(Path(sys.executable).parent / "finsent-batch"), "-q", *score],
+            cwd=folder, check=True, stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+    FOLDER.mkdir(exist_ok=True)
+    for name in wanted:
+        for width in WIDTHS:
+            parts = [f"$ finsent-batch {c}\n{on_a_terminal(c, folder, width)}\n"
+                     for c in SESSIONS[name]]  # fmt: skip
+            (FOLDER / f"{name}.{width}.txt").write_text("\n".join(parts), "utf-8")
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory(prefix="finsent-session-") as work:
+        record(Path(work), sys.argv[1:] or list(SESSIONS))

@@ -1,0 +1,82 @@
+"""The scored files that a user names: one, a folder of them, or a pattern."""
+
+import glob
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import duckdb
+
+from ..errors import FinsentError, MissingInputError
+from ..io.paths import suffix_of
+from ..io.result_columns import RESULT_SCHEMA
+from ..store.publications import Publication, named
+from ..store.published_tables import describe
+from ..wording import counted
+
+logger = logging.getLogger(__name__)
+
+_SUFFIXES: Final = (".parquet", ".csv", ".csv.gz")
+
+
+def named_publications(published: str) -> list[Publication]:
+    """Return what a user names as a file, FILE.duckdb::TABLE, a folder or a pattern.
+
+    Raises:
+        MissingInputError: there is none.
+    """
+    path = Path(published)
+    if path.is_dir():
+        files = sorted(file for file in path.rglob("*") if _is_meant(file, path))
+        if not files:
+            raise MissingInputError(
+                f"the folder {published} has no {', '.join(_SUFFIXES)} file: check --from"
+            )
+    elif not path.exists() and glob.has_magic(published):
+        found = glob.glob(published, recursive=True)  # noqa: PTH207 - absolute ones too
+        files = sorted(map(Path, found))
+        files = [file for file in files if file.is_file()]
+        if not files:
+            raise MissingInputError(f"no file is named {published}: check --from")
+    else:
+        return [named(published)]
+    return [named(str(file)) for file in files]
+
+
+def _is_meant(file: Path, folder: Path) -> bool:
+    hidden = any(part.startswith((".", "_")) for part in file.relative_to(folder).parts)
+    return not hidden and file.is_file() and suffix_of(file) in _SUFFIXES
+
+
+def scored_ones(
+    connection: duckdb.DuckDBPyConnection, publications: Sequence[Publication], wanted: str
+) -> list[Publication]:
+    """Return those of a folder's or pattern's files that `score` wrote, and say how many others.
+
+    A file that cannot be read is kept: whoever reads it says why.
+
+    Raises:
+        MissingInputError: none has labels.
+    """
+    if len(publications) == 1:
+        return list(publications)
+    kept = [found for found in publications if _is_scored(connection, found)]
+    others = len(publications) - len(kept)
+    if not kept:
+        raise MissingInputError(
+            f"none of the {others} files of {wanted} has labels: name outputs of score with --from"
+        )
+    if others:
+        logger.warning(
+            "%s of %s without labels left out: not written by score",
+            counted(others, "file"), wanted,
+        )  # fmt: skip
+    return kept
+
+
+def _is_scored(connection: duckdb.DuckDBPyConnection, publication: Publication) -> bool:
+    try:
+        return set(RESULT_SCHEMA.names) <= set(describe(connection, publication).names)
+    except FinsentError:
+        return True
