@@ -27,8 +27,13 @@ class Command:
     """What is run on the earlier inputs first, where that is another command line."""
 
 
-def commands() -> list[Command]:
-    """Return them all, quick ones first."""
+def commands(chosen: str = "") -> list[Command]:
+    """Return them, quick ones first: all, or those whose names begin as chosen, by commas."""
+    beginnings = tuple(chosen.split(","))
+    return [command for command in _commands() if command.name.startswith(beginnings)]
+
+
+def _commands() -> list[Command]:
     score = ("-q", "score", "feed.parquet", *MODEL, "--commit-seconds", "0")
     found = [
         Command("query -o", ("query", "label_mix", "-o", "mix.csv"), "mix.csv"),
@@ -43,13 +48,14 @@ def commands() -> list[Command]:
     append = ("-o", "all.duckdb", "--append", "--output-table", "all_news")
     table = ("-q", "score", "news.duckdb", "--table", "news", *MODEL)
     folder = ("-q", "score", "feeds", "-o", "outs", *MODEL)
+    promote = ("models", "promote", "--data", "labelled.csv", "--weights", "fp32",
+               "--gate", "accuracy>=0")  # fmt: skip
     return [
         *found,
         Command("score --append", (*score, *append), "all.duckdb"),
         Command("score a table", table, "news.duckdb::news_scored"),
         Command("score a folder", folder, "outs"),
-        Command("models promote", ("models", "promote", "model", "--data", "labelled.csv",
-                                   "--weights", "fp32"), ""),
+        Command("models promote", (*promote, "model"), STORE, (*promote, "model2")),
         Command("compare -o", ("compare", "model", "model2", "--data", "labelled.csv",
                                "--weights", "fp32", "-o", "flips.csv"), "flips.csv"),
         Command("evaluate", ("evaluate", *MODEL, "--data", "labelled.csv", "-o", "eval"), "eval"),
@@ -63,13 +69,25 @@ def commands() -> list[Command]:
 _VARYING = ("run_id", "scored_at")
 
 
-def look(folder: Path, result: str) -> str:
-    """Return a digest of a result: the same for equal results, `none`, or `torn` and why."""
+def look(folder: Path, command: Command) -> dict[str, str]:
+    """Return a digest of each result that appears for itself, by its name.
+
+    Equal results have equal ones; where there is none it is `none`, or `torn` and why.
+    """
+    if command.name == "score a folder":
+        names = (f"{command.result}/{i}.scored.parquet" for i in range(2))
+        return {name: _look(folder, name) for name in names}
+    return {command.result: _look(folder, command.result)} if command.result else {}
+
+
+def _look(folder: Path, result: str) -> str:
     path, _, table = result.partition("::")
     file = folder / path
     if not file.exists():
         return "none"
     try:
+        if result == STORE:
+            return _promoted(file)
         if file.is_dir():
             return _folder(file)
         return _digest(_file(file, table))
@@ -102,6 +120,16 @@ def _file(file: Path, table: str = "") -> Any:
     return text if file.suffix in (".txt", ".jinja") else hashlib.sha256(text.encode()).hexdigest()
 
 
+def _promoted(store: Path) -> str:
+    from finsent_batch.config import StoreConfig
+    from finsent_batch.models.registry import current_promotion
+    from finsent_batch.store.store import Store
+
+    with Store.open(StoreConfig(path=store), read_only=True) as opened:
+        found = current_promotion(opened)
+    return Path(found.model).name if found else "none"
+
+
 def _folder(folder: Path) -> str:
     if (folder / "manifest.json").exists():
         from finsent_batch.store.export import check_export
@@ -130,7 +158,10 @@ def _digest(value: Any) -> str:
 
 
 def scores(folder: Path) -> list[str]:
-    """Return the keys of all scores in the store with their model's, as often as they are there."""
+    """Return the keys of all scores in the store, as often as they are there.
+
+    A key is the headline's, the model's and the run's that gave the score, divided by spaces.
+    """
     import duckdb
 
     file = folder / STORE
@@ -139,7 +170,7 @@ def scores(folder: Path) -> list[str]:
     with duckdb.connect(str(file), read_only=True) as connection:
         if ("scores",) not in connection.execute("SHOW TABLES").fetchall():
             return []
-        sql = "SELECT headline_key::VARCHAR || model_fingerprint FROM scores"
+        sql = "SELECT concat_ws(' ', headline_key, model_fingerprint, run_id) FROM scores"
         return [key for (key,) in connection.execute(sql).fetchall()]
 
 

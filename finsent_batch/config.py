@@ -64,6 +64,9 @@ class ModelConfig(Settings):
     """What a causal model is asked: a TOML file, or a name of `models.prompts.PROMPTS`."""
     quantisation: str | None = None
     """`nf4` for an adapter without a manifest that was trained on a base in 4 bits; `none`."""
+    model_labels: tuple[tuple[str, str], ...] = ()
+    """What a classifier's outputs mean, by number or name: a label each, or `drop`; () takes the
+    model's own names."""
     device: str = "auto"
     weights: str = "auto"
     max_batch_tokens: int | None = None

@@ -8,6 +8,8 @@ from .errors import InterruptedRunError
 class Progress(Protocol):
     """Called with a stage, the amount done and the total (None when unknown).
 
+    A stage ends where the next one begins.
+
     `note` says how it goes, such as training's loss; only training gives one.
     """
 

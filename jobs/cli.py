@@ -106,7 +106,7 @@ class _Cli(click.Group):
 )
 @click.option("-v", "--verbose", count=True, default=0, help="Log more; twice for debugging.")
 @click.option("-q", "--quiet", is_flag=True, default=False, help="Log errors only; no progress.")
-@click.version_option(__version__, prog_name="finsent-batch")
+@click.version_option(__version__, "-V", "--version", prog_name="finsent-batch")
 @click.pass_context
 def cli(
     ctx: click.Context,

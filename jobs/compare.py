@@ -103,6 +103,8 @@ def _show(result: "Comparison", output: Path | None) -> None:
     )
     if result.labelled is not None:
         _show_verdict(result.labelled)
+    for warning in result.warnings:
+        say(f"warning: {warning}", err=True)
     if output is not None:
         say(f"wrote {output}")
 

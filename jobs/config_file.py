@@ -1,12 +1,12 @@
 """The `--config` file: TOML defaults for the options, checked against the options there are."""
 
-import tomllib
 from pathlib import Path
 from typing import Any
 
 import click
 
 from finsent_batch.errors import ConfigError, MissingInputError
+from finsent_batch.io.text.parsing import parse_toml
 
 from .options import CONFIG_FILE
 
@@ -21,10 +21,10 @@ def load_config_file(ctx: click.Context, _: click.Parameter, file: Path | None) 
     if file is None:
         return
     try:
-        values = tomllib.loads(file.read_text("utf-8"))
+        values = parse_toml(file.read_text("utf-8"))
     except FileNotFoundError:
         raise MissingInputError(f"--config {file} does not exist: check the path") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise ConfigError(f"{file} is not valid TOML: {error}") from None
     assert isinstance(ctx.command, click.Group)
     ctx.meta[CONFIG_FILE] = str(file)

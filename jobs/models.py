@@ -110,10 +110,11 @@ def rollback(obj: Globals) -> None:
     "--write",
     is_flag=True,
     default=False,
-    help="Keep --base, --prompt and --quantisation in the model's directory, as finsent.json.",
+    help="Keep --base, --prompt, --quantisation and --model-labels in the model's directory, as "
+    "finsent.json.",
 )
 def describe(model: str, write: bool, format_: str | None, **options: Any) -> None:
-    """Say what MODEL is: family, base, prompt, and the tokens where headline and answer begin.
+    """Say what MODEL is: a classifier's outputs; a causal model's base, prompt and tokens.
 
     \b
     finsent-batch models describe trained_weights

@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -57,6 +57,7 @@ def model_run_options(function: F) -> F:
     for option in reversed(
         (
             *foreign_options(),
+            labels_option(),
             click.option(
                 "--device",
                 type=click.Choice(["auto", "cpu", "cuda"]),
@@ -101,6 +102,17 @@ def foreign_options() -> tuple[Callable[[F], F], ...]:
     )
 
 
+def labels_option() -> Callable[[F], F]:
+    """Return the option that says what a classifier's outputs mean."""
+    return click.option(
+        "--model-labels",
+        multiple=True,
+        metavar="OUTPUT=LABEL,…",
+        help="What a classifier's outputs are, by number or name, such as 0=negative,1=positive; "
+        "drop leaves one out.  [default: the model's own names]",
+    )
+
+
 def with_foreign_options(function: F) -> F:
     """Add `--base`, `--prompt` and `--quantisation`."""
     for option in reversed(foreign_options()):
@@ -134,7 +146,12 @@ _MODEL_SETTINGS = ("base", "prompt", "quantisation", "device", "weights", "max_b
 
 def model_config(model: str, options: dict[str, Any]) -> ModelConfig:
     """Take what `model_run_options` added out of a command's options, as settings of a model."""
-    return ModelConfig(model=model, **{name: options.pop(name) for name in _MODEL_SETTINGS})
+    outputs = [part for value in options.pop("model_labels") for part in value.split(",")]
+    return ModelConfig(
+        model=model,
+        model_labels=parse_pairs([part for part in outputs if part], "--model-labels"),
+        **{name: options.pop(name) for name in _MODEL_SETTINGS},
+    )
 
 
 def labelled_options(function: F) -> F:
@@ -164,7 +181,7 @@ def take_format(options: dict[str, Any]) -> LabelledFormat:
     return LabelledFormat(label_map=label_map, **{name: options.pop(name) for name in names})
 
 
-def parse_pairs(values: tuple[str, ...], option: str) -> tuple[tuple[str, str], ...]:
+def parse_pairs(values: Sequence[str], option: str) -> tuple[tuple[str, str], ...]:
     """Split `a=b` values."""
     pairs = []
     for value in values:

@@ -12,8 +12,8 @@ from finsent_batch.errors import ParameterError
 from finsent_batch.wording import counted
 
 from .options import Globals, file_path, parse_pairs
-from .query_help import query_help
 from .tables.formats import FORMATS, chosen_format, markdown_lines, print_rows, print_table
+from .tables.query_help import query_help
 from .terminal import piped_to_standard_output, say
 
 if TYPE_CHECKING:

@@ -12,21 +12,27 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from finsent_batch.visible import visible, visible_json
+from finsent_batch.visible import visible, visible_json, visible_line
 
 if TYPE_CHECKING:
     from finsent_batch.progress import StopRequest
 
 _STAGES = {
+    "start": "starting",
+    "open": "opening",
     "copy": "copying",
+    "read": "reading",
     "plan": "planning",
+    "load": "loading",
+    "tokenize": "tokenizing",
+    "train": "training",
+    "calibrate": "calibrating",
     "score": "scoring",
     "publish": "publishing",
-    "train": "training",
 }
 
 
@@ -114,31 +120,53 @@ def stop_on_signals(stop: "StopRequest") -> "StopRequest":
 
 @contextmanager
 def progress_bar(*, quiet: bool) -> Iterator[Callable[..., None]]:
-    """Give a progress callback that draws a bar a stage on a terminal, and nothing elsewhere."""
+    """Give a progress callback that draws a line a stage on a terminal, and nothing elsewhere.
+
+    A stage ends when the next one begins; one whose length is unknown has a spinner.
+    """
     if quiet or not sys.stderr.isatty():
         yield lambda stage, done, total, note="": None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-    from rich.progress import TimeRemainingColumn as Remaining
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     bar = Progress(
-        TextColumn("{task.description:>10}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        Remaining(),
+        SpinnerColumn("line", finished_text=" "),
+        TextColumn("{task.description:>11}"),
+        BarColumn(bar_width=24),
+        TextColumn("{task.fields[count]:>15}"),
+        TimeElapsedColumn(),
         TextColumn("{task.fields[note]}"),
         console=Console(stderr=True),
     )
-    tasks = {}
+    now: tuple[str, Any] | None = None
     with bar:
 
         def show(stage: str, done: int, total: int | None, note: str = "") -> None:
-            if stage not in tasks:
-                tasks[stage] = bar.add_task(_STAGES.get(stage, stage), total=total, note=note)
-            bar.update(tasks[stage], completed=done, total=total, note=note)
+            nonlocal now
+            if now is None or now[0] != stage:
+                if now is not None:
+                    _finish(bar, now[1])
+                name = _STAGES.get(stage, stage)
+                now = stage, bar.add_task(name, total=total, count="", note="")
+            count = f"{done:,}/{total:,}" if total else f"{done:,}" if done else ""
+            shown = visible_line(note)[:_NOTE]
+            bar.update(now[1], completed=done, total=total, count=count, note=shown)
 
         yield show
+        if now is not None:
+            _finish(bar, now[1])
+
+
+def _finish(bar: Any, number: Any) -> None:
+    """Let a stage come to its end, also one that had no known one, or fewer rows than planned."""
+    task = next(task for task in bar.tasks if task.id == number)
+    end = task.total or 1
+    bar.update(number, total=end, completed=end)
+
+
+_NOTE = 18
+"""Characters of a note: with the rest of its line it fits into 80 columns."""
 
 
 @contextmanager

@@ -11,15 +11,15 @@ from ..arrays import FloatArray
 from ..config import CompareConfig
 from ..errors import BadDataError, UsageError
 from ..io.atomic import frame_bytes, replace_file
-from ..io.paths import check_free
+from ..io.whole.protected import check_free, protected
 from ..labelled.formats import read_labelled
 from ..labels import LABELS
 from ..metrics.classification import MISSING, evaluate_predictions, predict
 from ..metrics.paired import agreement, mcnemar, paired_bootstrap
-from ..models.directory import open_beside
 from ..models.registry import resolve_promoted_model
 from ..models.weight_files import FileHashes
 from ..progress import Progress, no_progress
+from .beside import open_both
 from .predict import Predictions, predict_headlines
 
 FLIP_SUFFIXES = (".parquet", ".csv", ".json")
@@ -42,6 +42,8 @@ class Comparison:
     """Mean of |second's score − first's score|, 0 to 2."""
     labelled: dict[str, Any] | None = None
     """`models` (metrics of each), `mcnemar` and `difference` (paired bootstrap)."""
+    warnings: list[str] = field(default_factory=list)
+    """What was assumed of the models."""
     flips: pl.DataFrame = field(default_factory=pl.DataFrame)
 
     def to_dict(self) -> dict[str, Any]:
@@ -66,7 +68,7 @@ def compare(config: CompareConfig, *, progress: Progress = no_progress) -> Compa
     if not frame.height:
         raise BadDataError(f"{config.data} has no rows: there is nothing to compare")
     headlines = frame["headline"].to_list()
-    specs = [open_beside(model) for model in (one, other)]
+    specs = open_both((one, other))
     models = [spec.resolve(config.one, FileHashes()) for spec in specs]
     found = [predict_headlines(model, headlines, progress) for model in models]
     answers = [predict(p.probabilities) for p in found]
@@ -76,6 +78,7 @@ def compare(config: CompareConfig, *, progress: Progress = no_progress) -> Compa
         models=[_describe(p) for p in found],
         agreement=agreement(*answers),
         mean_absolute_change=_mean(np.abs(change)),
+        warnings=list(dict.fromkeys(note for spec in specs for note in spec.notes)),
     )
     if "label" in frame.columns:
         truth = np.array([LABELS.index(label) for label in frame["label"]], dtype=np.int64)
@@ -95,7 +98,7 @@ def _check_output(config: CompareConfig) -> None:
     output = config.output
     if output is None:
         return
-    check_free(output, {config.data: "the input"})
+    check_free(output, protected(inputs=[config.data]))
     if output.suffix not in FLIP_SUFFIXES:
         raise UsageError(f"-o {output}: flips are written as {', '.join(FLIP_SUFFIXES)}")
 

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,9 +11,9 @@ import polars as pl
 from ..arrays import FloatArray, IntArray
 from ..config import BASE, EvaluateConfig, ModelConfig
 from ..errors import BadDataError, CannotCreateError, FinsentError, GateFailedError, UsageError
-from ..io.atomic import frame_bytes
-from ..io.paths import check_folder
+from ..io.atomic import frame_bytes, make_folder
 from ..io.whole.folders import replacing_folder
+from ..io.whole.protected import check_free_folder, protected
 from ..labelled.formats import read_labelled
 from ..labels import LABELS
 from ..metrics.classification import MISSING, evaluate_predictions, predict
@@ -28,7 +27,7 @@ from ..metrics.gates import (
     parse_gate,
 )
 from ..metrics.paired import mcnemar
-from ..models.directory import open_beside, open_configured
+from ..models.directory import open_configured
 from ..models.model_card import add_evaluation
 from ..models.registry import resolve_promoted_model
 from ..models.spec import CAUSAL, ModelSpec
@@ -38,8 +37,10 @@ from ..reports.evaluation_page import evaluation_page, training_log
 from ..reports.page import to_html
 from ..store.store import Store, utc_now
 from ..store.views import refresh_views
+from .beside import open_beside
 from .predict import predict_headlines
 
+_FILES = ("metrics.json", "predictions.parquet", "predictions.csv", "report.html")
 _METRICS = "accuracy, macro_f1, weighted_f1, ece, missing, per_class.LABEL.recall …"
 
 
@@ -69,10 +70,10 @@ def evaluate(config: EvaluateConfig, *, progress: Progress = no_progress) -> Eva
     if not frame.height:
         raise BadDataError(f"{config.data} has no rows: there is nothing to measure")
     truth = np.array([LABELS.index(label) for label in frame["label"]], dtype=np.int64)
-    _create(config.output)
+    _check_output(config)
     spec = open_configured(config.model)
     result, probabilities = _one(config.model, spec, frame, truth, progress)
-    evaluation = Evaluation(metrics=result)
+    evaluation = Evaluation(metrics=result, warnings=spec.notes)
     columns = _prediction_columns(probabilities, "")
     if config.against is not None:
         other_spec = _against(config, spec)
@@ -111,12 +112,14 @@ def _gates(config: EvaluateConfig) -> list[Gate]:
     return gates
 
 
-def _create(folder: Path) -> None:
+def _check_output(config: EvaluateConfig) -> None:
+    """Make the folder, unless its results would replace what must stay."""
+    store = None if config.store is None else config.store.path
+    check_free_folder(config.output, _FILES, protected(store=store, inputs=[config.data]))
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        check_folder(folder)
+        make_folder(config.output)
     except OSError as error:
-        raise CannotCreateError(f"cannot create {folder} ({error.strerror})") from None
+        raise CannotCreateError(f"cannot create {config.output} ({error.strerror})") from None
 
 
 def _against(config: EvaluateConfig, spec: ModelSpec) -> ModelSpec:
@@ -180,7 +183,7 @@ def _record(config: EvaluateConfig, evaluation: Evaluation) -> None:
             store.insert(
                 "evaluations",
                 {
-                    "evaluated_at": utc_now(),
+                    "evaluated_at": store.after("evaluations", "evaluated_at", utc_now()),
                     "model": metrics["model"],
                     "model_fingerprint": metrics["model_fingerprint"],
                     "data": str(config.data.resolve()),

@@ -36,6 +36,7 @@ def predict_headlines(
         TryAgainError: the model's files changed meanwhile.
         FinsentError: the model cannot be loaded.
     """
+    progress("load", 0, None)
     scorer = load_scorer(model)
     failpoint("load_model")
     texts = normalize(headlines)

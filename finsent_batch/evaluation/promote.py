@@ -1,6 +1,7 @@
 """Promote a model to a store's default when it passes its gates, and roll it back."""
 
 import json
+import logging
 import tempfile
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from ..models.registry import Promotion, resolve_promoted_model
 from ..progress import Progress, no_progress
 from ..store.store import Store, utc_now
 from .evaluate import evaluate
+
+logger = logging.getLogger(__name__)
 
 
 def promote(config: PromoteConfig, *, progress: Progress = no_progress) -> Promotion:
@@ -48,6 +51,8 @@ def promote(config: PromoteConfig, *, progress: Progress = no_progress) -> Promo
             ),
             progress=progress,
         )
+    for warning in result.warnings:
+        logger.warning("%s", warning)
     promotion = Promotion(
         model=canonical_name(config.model.model),
         model_fingerprint=result.metrics["model_fingerprint"],
@@ -77,9 +82,10 @@ def _check_self_contained(config: ModelConfig) -> None:
     """Refuse settings of a model that would have to be given again wherever it is named.
 
     Raises:
-        UsageError: `base`, `prompt` or `quantisation` was given.
+        UsageError: `base`, `prompt`, `quantisation` or `model_labels` was given.
     """
-    given = [name for name in ("base", "prompt", "quantisation") if getattr(config, name)]
+    names = ("base", "prompt", "quantisation", "model_labels")
+    given = [name.replace("_", "-") for name in names if getattr(config, name)]
     if given:
         options = " ".join(f"--{name} …" for name in given)
         raise UsageError(

@@ -16,7 +16,6 @@ import pyarrow.parquet as pq
 from ..errors import BadDataError, first_line
 from .columns import check_column_names
 from .csv_text import (
-    LARGEST_ROW_BYTES,
     Utf8Stream,
     check_dialect,
     check_encoding,
@@ -25,7 +24,7 @@ from .csv_text import (
     read_header,
 )
 from .text.compression import misnamed
-from .text.dialect import BACKSLASH, Dialect
+from .text.dialect import BACKSLASH, LARGEST_ROW_BYTES, Dialect
 from .text.quotes import QuoteScan
 from .text.staged import BadRow, StagedText, how_to_go_on
 

@@ -11,12 +11,11 @@ from typing import IO, Final
 from ..errors import BadDataError, MissingInputError, StorageError, UsageError, first_line
 from .paths import declared_compression
 from .text.compression import BROKEN, compression_of, not_whole, open_unpacked
-from .text.dialect import BACKSLASH, Dialect
+from .text.dialect import BACKSLASH, LARGEST_ROW_BYTES, TOO_LARGE, Dialect
 from .text.quotes import QuoteScan
 
 _DELIMITERS = ",;\t|"
 NO_QUOTES: Final = "none"
-LARGEST_ROW_BYTES = 1 << 26
 """A row longer than the parser's block is refused; 64 MB holds any sane one."""
 # Excel's first line says the delimiter.
 _SEP_LINE = re.compile(r"\A[\r\n]*\"?sep=([^\r\n])\"?(?:\r\n|\r|\n)", re.IGNORECASE)
@@ -106,10 +105,12 @@ def read_header(
         skipped=said.end() if said else 0,
     )
     with open_text(path, encoding, dialect.skipped) as stream:
-        rows = (row for row in dialect.reader(stream) if row)
+        rows = (row for row in dialect.reader(stream, 2 * LARGEST_ROW_BYTES) if row)
         try:
             header: list[str] = next(rows, [])
         except csv.Error as error:
+            if str(error) == TOO_LARGE:
+                raise BadDataError(f"{path} has a header of more than 64 MB: check it") from None
             if "unexpected end" in str(error):
                 raise BadDataError(
                     f"{path} line 1: a quote is opened and not closed, which makes the rows after "

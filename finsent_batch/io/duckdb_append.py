@@ -75,6 +75,8 @@ class AppendingSink(DuckDBSink):
         there = _described(cursor, f"FROM {name}")
         given = _described(cursor, f"SELECT {schema.select_list()} FROM labelled_rows")
         added = {*RESULT_SCHEMA.names, INPUT_COLUMN}
+        if lacking := sorted(name for name in added if name not in there):
+            raise self._unfit(f"lacks the column {lacking[0]!r}, which appending fills")
         for column in (c for c in {**there, **given} if c not in added):
             if column not in given:
                 raise self._unfit(f"has the column {column!r}, the input has not")

@@ -12,7 +12,7 @@ from ..errors import (
 )
 from .atomic import private_folder
 from .duckdb_errors import cannot_attach, is_storage_failure
-from .sql import quote_identifier, quote_literal
+from .sql import database_literal, quote_identifier, quote_literal
 
 _ATTACHED = "attached_"
 _COPY = "finsent_copy"
@@ -90,15 +90,17 @@ def copy_view(
     work = Path(folder).resolve()
     private_folder(work)
     copy = work / f"view_{len(list(work.iterdir()))}.duckdb"
-    path, own = str(file.resolve()), quote_identifier(file.stem)
+    own = quote_identifier(file.stem)
     if file.stem.casefold() in ("memory", "system", "temp", _COPY):
         own = "source"
     with duckdb.connect(":memory:") as closed:
         closed.execute(f"SET memory_limit = {quote_literal(memory)}")
         closed.execute(f"SET temp_directory = {quote_literal(str(work))}")
         closed.execute("SET TimeZone = 'UTC'")
-        closed.execute(f"ATTACH {quote_literal(path)} AS {own} (TYPE duckdb, READ_ONLY)")
-        closed.execute(f"ATTACH {quote_literal(str(copy))} AS {_COPY} (TYPE duckdb)")
+        closed.execute(
+            f"ATTACH {database_literal(file.resolve())} AS {own} (TYPE duckdb, READ_ONLY)"
+        )
+        closed.execute(f"ATTACH {database_literal(copy)} AS {_COPY} (TYPE duckdb)")
         closed.execute(f"SET allowed_directories = [{quote_literal(str(work))}]")
         closed.execute("SET enable_external_access = false")
         closed.execute(f"USE {own}")
@@ -152,6 +154,7 @@ class attached:
         if not self._create and not self._file.exists():
             raise MissingInputError(f"{self._file} does not exist: check the path")
         path = str(self._file.resolve())
+        literal = database_literal(self._file.resolve())
         known = "SELECT database_name, path FROM duckdb_databases()"
         used: dict[str, str | None] = dict(self._cursor.execute(known).fetchall())
         names = [f"{_ATTACHED}{i}" for i in range(len(used) + 1)]
@@ -161,7 +164,7 @@ class attached:
             self._catalog = next(n for n in names if n not in used)
             mode = "TYPE duckdb" if self._write else "TYPE duckdb, READ_ONLY"
             try:
-                self._cursor.execute(f"ATTACH {quote_literal(path)} AS {self._catalog} ({mode})")
+                self._cursor.execute(f"ATTACH {literal} AS {self._catalog} ({mode})")
             except duckdb.Error as error:
                 raise cannot_attach(self._file, error) from None
         return self._cursor, self._catalog

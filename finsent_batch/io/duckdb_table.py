@@ -18,6 +18,7 @@ from .duckdb_errors import disk_reason, is_storage_failure, storage_advice
 from .duckdb_files import attached, copy_view, place_of, tables_of
 from .provenance import PROVENANCE_KEY, Provenance
 from .sql import quote_identifier, quote_literal
+from .text.parsing import parse_json
 from .whole.databases import written_database
 
 
@@ -112,7 +113,7 @@ class DuckDBSink:
 
     def provenance(self) -> Provenance | None:
         try:
-            comment = json.loads(self._comment() or "")
+            comment = parse_json(self._comment() or "")
         except ValueError:
             return None
         return Provenance.from_json(

@@ -20,6 +20,7 @@ from .base import BATCH_ROWS, FileSink, first_rows
 from .columns import RowSchema, check_column_names
 from .duckdb_errors import is_storage_failure, storage_problem
 from .provenance import PROVENANCE_KEY, Provenance
+from .text.parsing import parse_json
 from .times.int96 import int96_unit
 from .whole.watched import Watched
 
@@ -87,7 +88,7 @@ class ParquetSink(FileSink):
         try:
             metadata = pq.read_metadata(self._file).metadata or {}
             text = metadata.get(PROVENANCE_KEY.encode())
-            return Provenance.from_json(json.loads(text)) if text else None
+            return Provenance.from_json(parse_json(text)) if text else None
         except (pa.ArrowException, OSError, ValueError):
             return None
 

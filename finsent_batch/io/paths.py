@@ -2,11 +2,11 @@
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePath
 from typing import Final
 
-from ..errors import CannotCreateError, MissingInputError, UsageError
+from ..errors import CannotCreateError, MissingInputError
 from .lake.tables import check_no_lake_table
 
 COMPRESSIONS: Final = (".gz", ".bz2", ".xz", ".zst")
@@ -25,7 +25,6 @@ COMMON_SUFFIXES: Final = ".csv, .csv.gz, .parquet"
 """How messages begin to list them."""
 OTHER_SUFFIXES: Final = ".tsv, .jsonl, .ndjson, .pq, .parq; text also with .gz, .bz2, .xz, .zst"
 """And how they go on."""
-_MODEL_SUFFIXES = (".json", ".safetensors", ".txt", ".model", ".jinja", ".md")
 _OUTPUT_MARK = ".scored"
 
 
@@ -43,29 +42,6 @@ def check_inside(file: Path, folder: Path) -> None:
             f"{file} is a link that leads out of its folder, to {real}: name that file, "
             "or remove the link"
         )
-
-
-class FileTakenError(UsageError):
-    """A file that is to be written is one that must stay."""
-
-
-def check_free(file: Path, others: Mapping[Path, str], named: str = "output") -> None:
-    """Refuse a written file that is one of `others`, given with what each is, or a model's.
-
-    Raises:
-        FileTakenError: it is.
-    """
-    real = Path(os.path.realpath(file))
-    found = next((what for path, what in others.items() if os.path.realpath(path) == str(real)), "")
-    if not found and real.exists() and _is_model_folder(real.parent):
-        found = "a file of a model's folder" if real.suffix in _MODEL_SUFFIXES else ""
-    if found:
-        raise FileTakenError(f"{named} {file} is {found}: give the result a file of its own")
-
-
-def _is_model_folder(folder: Path) -> bool:
-    names = ("finsent.json", "adapter_config.json")
-    return any((folder / name).exists() for name in names) or any(folder.glob("*.safetensors"))
 
 
 def check_folder(folder: Path) -> None:

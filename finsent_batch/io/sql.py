@@ -1,6 +1,9 @@
 """Quote names and values for SQL text, and read the packaged SQL files."""
 
 from importlib import resources
+from pathlib import Path
+
+from ..errors import UsageError
 
 
 def quote_identifier(name: str) -> str:
@@ -11,6 +14,24 @@ def quote_identifier(name: str) -> str:
 def quote_literal(text: str) -> str:
     """Return text as a quoted SQL string literal."""
     return "'" + text.replace("'", "''") + "'"
+
+
+def database_literal(file: Path) -> str:
+    """Return a DuckDB file's path as what ATTACH takes.
+
+    Raises:
+        UsageError: DuckDB would take it for another file.
+    """
+    path = str(file)
+    # Behind a question mark DuckDB sees options, and a backslash divides folders for it.
+    strange = next((mark for mark in "?\\" if mark in path), "")
+    if any(0xD800 <= ord(c) < 0xE000 for c in path):
+        strange = "bytes that are not UTF-8"
+    if strange:
+        raise UsageError(
+            f"DuckDB cannot use {path}, which holds {strange}: rename the file or its folder"
+        )
+    return quote_literal(path)
 
 
 def read_sql(name: str) -> str:

@@ -11,11 +11,11 @@ from sklearn.model_selection import train_test_split
 from ..config import PrepareConfig
 from ..errors import BadDataError, CannotCreateError, UsageError
 from ..io.atomic import frame_bytes, sha256_file
-from ..io.paths import check_folder
 from ..io.whole.folders import replacing_folder
+from ..io.whole.protected import check_free_folder, protected
 from ..labels import LABELS
 from .duplicates import duplicate_key, normalized
-from .formats import AGREEMENT, LabelledRows, read_labelled, read_labelled_rows
+from .formats import AGREEMENT, SPLITS, LabelledRows, read_labelled, read_labelled_rows
 from .near_duplicates import HeldOut
 from .variations import variations
 
@@ -43,6 +43,9 @@ def prepare(config: PrepareConfig) -> dict[str, object]:
     folder = config.output
     if (folder / "split.json").exists() and not config.overwrite:
         raise CannotCreateError(f"{folder} holds a split already: use --overwrite or another -o")
+    files = (*(f"{name}.parquet" for name in (*SPLITS, "variations")), "split.json")
+    read = protected(inputs=[*config.sources, *config.exclude])
+    check_free_folder(folder, files, read)
     rows = [read_labelled_rows(source, config.format) for source in config.sources]
     frames = [found.frame for found in rows]
     excluded = {
@@ -123,8 +126,6 @@ def _write_split(
     if extra is not None:
         report["variations"] = extra.height
         parts = {**parts, "variations": extra}
-    if config.output.is_dir():
-        check_folder(config.output)
     with replacing_folder(config.output, index="split.json") as folder:
         for name, part in parts.items():
             (folder / f"{name}.parquet").write_bytes(frame_bytes(part, "parquet"))

@@ -4,11 +4,13 @@ Every other field is transformers' business. What is wrong is said by its name, 
 to write instead.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from ..errors import ConfigError
 from ..labels import LABELS, label_index
+from .label_classes import OPTION, LabelClasses, map_classes
 from .reading import read_json
 
 FILE: Final = "config.json"
@@ -19,6 +21,7 @@ _POSITIONS = (
 )  # fmt: skip
 # Composed models keep the language model's part under one of these.
 _TEXT_PARTS = ("text_config", "language_config", "llm_config", "decoder")
+_SHOWN, _MOST_LABELS = 7, 1000
 _LARGEST = 10_000_000
 """Beyond this, a number of tokens means none: tokenizers write 1e30."""
 DEQUANTIZED: Final = ("fp8", "mxfp4")
@@ -112,31 +115,67 @@ class ConfigFile:
             )
         return [str(found[str(i)]) for i in range(len(found))]
 
-    def label_order(self) -> tuple[int, int, int]:
-        """Return the index of a classifier's output for each of `LABELS`.
+    @property
+    def outputs(self) -> list[str]:
+        """What a classifier's outputs are called; `LABEL_0`, … where the file does not say."""
+        count = self.fields.get("num_labels", 2)
+        unnamed = count if isinstance(count, int) and 0 < count < _MOST_LABELS else 2
+        return self.labels or [f"LABEL_{i}" for i in range(unnamed)]
+
+    def label_classes(self, given: Sequence[tuple[str, str]] = ()) -> LabelClasses:
+        """Return the indexes of a classifier's outputs for each of `LABELS`.
+
+        `given` says what each output means, as `map_classes` takes it; without it the outputs'
+        own names do.
 
         Raises:
-            ConfigError: they are not negative, neutral and positive.
+            ConfigError: they are not negative, neutral and positive, or not one of them alone.
+            UsageError: what was given does not fit the outputs.
         """
+        self._check_one_label()
+        if given:
+            return map_classes(self.name, self.outputs, given)
         labels = self.labels
         found = {label_index(label): i for i, label in enumerate(labels)}
         if len(labels) == len(LABELS) and set(found) == {0, 1, 2}:
-            return found[0], found[1], found[2]
-        words = ", ".join(labels)[:100] or "none"
-        if labels and len(labels) != len(LABELS):
+            return (found[0],), (found[1],), (found[2],)
+        words = ", ".join(self.outputs)[:100]
+        if len(self.outputs) != len(LABELS):
+            unnamed = "" if labels else f"; its {FILE} has no id2label that names others"
             raise ConfigError(
-                f"{self.name}: it has {len(labels)} labels ({words}); finsent-batch scores "
-                "negative, neutral and positive: name a model with these three"
+                f"{self.name}: it has {len(self.outputs)} labels ({words}){unnamed}: say what each "
+                f"of them is to finsent-batch, as in {OPTION} {_example_map(self.outputs)}"
             )
         raise ConfigError(
             f"{self.name}: its labels are {words}; they must be negative, neutral and positive: "
-            f"set id2label in its {FILE} in the order that it was trained with, such as "
-            f"{_example(LABELS)}"
+            f"set id2label in its {FILE} in the order that it was trained with, or name them, as "
+            f"in {OPTION} {_example_map(labels)}"
         )
+
+    def _check_one_label(self) -> None:
+        problem = self.fields.get("problem_type")
+        if problem not in (None, "single_label_classification"):
+            raise ConfigError(
+                f"{self.name}: its problem_type is {problem}: its outputs are not probabilities "
+                f"of one label each text; if they are, remove problem_type from its {FILE}, else "
+                "name another model"
+            )
 
 
 def _example(labels: tuple[str, ...]) -> str:
     return "{" + ", ".join(f'"{i}": "{label}"' for i, label in enumerate(labels)) + "}"
+
+
+def _example_map(labels: Sequence[str]) -> str:
+    """Return what `--model-labels` could say of some outputs, by their names where these do."""
+    known = [label_index(label) for label in labels]
+    if len(labels) > _SHOWN:
+        return "0=negative,1=drop,…"
+    if None in known or len(set(known)) < len(known):
+        # Outputs without telling names mostly go from the worst to the best.
+        steps = max(1, len(labels) - 1)
+        known = [round(2 * i / steps) for i in range(len(labels))]
+    return ",".join(f"{i}={LABELS[label or 0]}" for i, label in enumerate(known))
 
 
 def tokenizer_limit(folder: Path) -> int | None:

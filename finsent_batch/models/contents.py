@@ -3,9 +3,9 @@
 import stat
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
-from ..errors import BadDataError, ConfigError, MissingInputError, TryAgainError
+from ..errors import BadDataError, ConfigError, FinsentError, MissingInputError, TryAgainError
 from .reading import read_json
 
 _UNOPENED_NAMES: Final = ("readme", "license", "notice", "use_policy", ".")
@@ -90,6 +90,46 @@ def folder_state(folder: Path) -> ModelState:
         except OSError:
             raise TryAgainError(f"{file} changes just now: run again") from None
     return states
+
+
+class WatchedFolder:
+    """A folder of weights that must stay what it is while a command works with it.
+
+    As a context manager, a failure inside of the block is told as a change where there was one.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.real = folder.resolve()
+        self.state = folder_state(folder)
+
+    def check(self) -> None:
+        """Compare it with what it was at first.
+
+        Raises:
+            TryAgainError: a file was changed, replaced, added or removed, or a link turned.
+        """
+        try:
+            changed = self.folder.resolve() != self.real or folder_state(self.folder) != self.state
+        except FinsentError:
+            changed = True
+        if changed:
+            raise TryAgainError(
+                f"the model {self.folder} changed while it was in use: nothing was made of it, run "
+                "again, with --overwrite where the training left checkpoints"
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: object
+    ) -> None:
+        if kind is not None and issubclass(kind, Exception):
+            try:
+                self.check()
+            except TryAgainError as changed:
+                raise changed from None
 
 
 def check_contents(folder: Path) -> None:

@@ -13,17 +13,18 @@ from typing import Any, Final
 from ..config import DEFAULT_MODEL, ModelConfig
 from ..errors import ConfigError, MissingInputError, UsageError
 from ..labels import LABELS
+from .adapter_file import check_adapter
 from .config_file import ConfigFile, tokenizer_limit
 from .foreign import (
     CAUSAL_MAX_LENGTH,
     Given,
     adapter_card,
-    check_adapter,
     family_by_name,
     settle_quantisation,
 )
+from .label_classes import PLAIN
 from .locate import PACKAGED_BASE, base_name, model_folder, resolve_base
-from .manifest import FORMAT_VERSION, MANIFEST_FILE
+from .manifest import LABEL_MAP_VERSION, MANIFEST_FILE
 from .prompts import DEFAULT_PROMPT, PROMPTS, Prompt
 from .reading import read_json
 from .spec import CAUSAL, CLASSIFIER, ModelSpec
@@ -41,20 +42,21 @@ def open_model(
     base: str | None = None,
     prompt: str | None = None,
     quantisation: str | None = None,
+    model_labels: tuple[tuple[str, str], ...] = (),
 ) -> ModelSpec:
     """Find the model a user names: `mini`, a directory, or a Hub id.
 
     `mini` is the embedded one wherever a command runs; a directory of that name is `./mini`.
-    `quantize` is for a causal base without an adapter: score it in 4 bits. `base`, `prompt`
-    and `quantisation` say what a directory without a manifest does not, as `ModelConfig` has
-    them; the first two also replace what a manifest says.
+    `quantize` is for a causal base without an adapter: score it in 4 bits. `base`, `prompt`,
+    `quantisation` and `model_labels` say what a directory without a manifest does not, as
+    `ModelConfig` has them; the first two also replace what a manifest says.
 
     Raises:
         MissingInputError: no such directory, or the Hub cannot give it.
         ConfigError: it cannot score three sentiments, or not safely.
         UsageError: an option that this kind of model does not have.
     """
-    given = Given(base=base, prompt=prompt, quantisation=quantisation)
+    given = Given(base=base, prompt=prompt, quantisation=quantisation, labels=model_labels)
     if name == DEFAULT_MODEL:
         if (Path(name) / MANIFEST_FILE).exists():
             logger.warning("model mini is the embedded one; the folder of that name is ./mini")
@@ -70,13 +72,15 @@ def open_model(
 
 
 def _open_folder(name: str, folder: Path, given: Given, *, quantize: bool) -> ModelSpec:
-    if (folder / MANIFEST_FILE).exists():
+    settled = (folder / MANIFEST_FILE).exists()
+    if settled:
         card = given.over(name, read_json(folder / MANIFEST_FILE))
     elif (folder / "adapter_config.json").exists():
         card = adapter_card(name, folder, given)
     else:
         return _open_whole(name, folder, given, quantize=quantize)
-    return _open_card(name, folder, card, fetch=given.base is not None)
+    spec = _open_card(name, folder, card, given)
+    return spec if settled else replace(spec, assumed_prompt=given.prompt is None)
 
 
 def canonical_name(name: str) -> str:
@@ -101,28 +105,11 @@ def open_configured(config: ModelConfig) -> ModelSpec:
         base=config.base,
         prompt=config.prompt,
         quantisation=config.quantisation,
+        model_labels=config.model_labels,
     )
 
 
-def open_beside(config: ModelConfig) -> ModelSpec:
-    """Find a model that settings meant for another one apply to as well, where they can.
-
-    `base`, `prompt` and `quantisation` are for models without a manifest: one of several models
-    on the same headlines may have one, or be a classifier.
-
-    Raises:
-        FinsentError: as `open_model`.
-    """
-    try:
-        return open_configured(config)
-    except UsageError:
-        bare = replace(config, base=None, prompt=None, quantisation=None)
-        if bare == config:
-            raise
-    return open_configured(bare)
-
-
-def _open_card(name: str, folder: Path, card: dict[str, Any], *, fetch: bool) -> ModelSpec:
+def _open_card(name: str, folder: Path, card: dict[str, Any], given: Given) -> ModelSpec:
     """Open an adapter, or a merged model, of which `card` says what it is."""
     family = _family_of(name, card)
     base, max_length, temperature = _settings(name, card)
@@ -133,8 +120,9 @@ def _open_card(name: str, folder: Path, card: dict[str, Any], *, fetch: bool) ->
     if not merged:
         check_safetensors(folder / "adapter_model.safetensors")
         check_adapter(name, folder)
-    named = folder if merged else _base(name, base, fetch=fetch)
+    named = folder if merged else _base(name, base, fetch=given.base is not None)
     weights = named.resolve()
+    config = ConfigFile(weights, name if merged else None)
     return ModelSpec(
         name=name,
         folder=folder,
@@ -145,19 +133,18 @@ def _open_card(name: str, folder: Path, card: dict[str, Any], *, fetch: bool) ->
         max_length=max_length,
         temperature=temperature,
         prompt=Prompt.from_card(card.get("prompt"), name) if family == CAUSAL else None,
-        quantisation=settle_quantisation(
-            name, ConfigFile(weights), family, card.get("quantisation")
-        ),
+        quantisation=settle_quantisation(name, config, family, card.get("quantisation")),
+        label_classes=given.classes(name, config, card) if family == CLASSIFIER else PLAIN,
         manifest=card,
     )
 
 
 def _family_of(name: str, card: dict[str, Any]) -> str:
     version = card.get("format_version")
-    if not isinstance(version, int) or version > FORMAT_VERSION:
+    if not isinstance(version, int) or version > LABEL_MAP_VERSION:
         raise ConfigError(
             f"{name}: {MANIFEST_FILE} has format version {version!r}, this version knows "
-            f"{FORMAT_VERSION}: upgrade finsent-batch"
+            f"{LABEL_MAP_VERSION}: upgrade finsent-batch"
         )
     family = card.get("family")
     if family not in (CLASSIFIER, CAUSAL):
@@ -217,6 +204,7 @@ def _open_whole(name: str, folder: Path, given: Given, *, quantize: bool) -> Mod
     if given.base is not None:
         raise UsageError(f"--base is for an adapter: {name} is a whole model")
     if family == CAUSAL:
+        given.refuse_for_causal(name)
         wanted = "nf4" if quantize or given.quantisation == "nf4" else None
         return ModelSpec(
             name=name,
@@ -226,6 +214,7 @@ def _open_whole(name: str, folder: Path, given: Given, *, quantize: bool) -> Mod
             family=CAUSAL,
             max_length=min(CAUSAL_MAX_LENGTH, config.positions or CAUSAL_MAX_LENGTH),
             prompt=given.named_prompt or DEFAULT_PROMPT,
+            assumed_prompt=given.prompt is None,
             quantisation=settle_quantisation(name, config, family, wanted),
         )
     given.refuse_for_classifier(name)
@@ -237,6 +226,6 @@ def _open_whole(name: str, folder: Path, given: Given, *, quantize: bool) -> Mod
         base=folder,
         adapter=None,
         family=CLASSIFIER,
-        label_order=config.label_order(),
+        label_classes=given.classes(name, config),
         max_length=min(limit for limit in limits if limit),
     )

@@ -7,15 +7,16 @@ from typing import Any, Final
 
 from ..errors import ConfigError, MissingInputError, UsageError
 from ..labels import LABELS
+from .adapter_file import ADAPTER_FILE
 from .base_weights import pickled_files, pickled_only, weight_files
-from .config_file import DEQUANTIZED, ConfigFile
+from .config_file import DEQUANTIZED, FILE, ConfigFile
+from .label_classes import OPTION, PLAIN, LabelClasses
 from .locate import base_name, resolve_base
 from .manifest import FORMAT_VERSION, MANIFEST_FILE
 from .prompts import DEFAULT_PROMPT, Prompt, load_prompt
 from .reading import read_json
 from .spec import CAUSAL, CLASSIFIER
 
-ADAPTER_FILE: Final = "adapter_config.json"
 CAUSAL_MAX_LENGTH: Final = 1024
 """Tokens of a prompt with its headline, as in the tutorial."""
 QUANTISATIONS: Final = ("none", "nf4")
@@ -30,11 +31,12 @@ _CLASSIFIER_HEADS = ("classifier.", "score.", "logits_proj.", "classification_he
 
 @dataclass(frozen=True, kw_only=True)
 class Given:
-    """What the options `--base`, `--prompt` and `--quantisation` say of a model."""
+    """What `--base`, `--prompt`, `--quantisation` and `--model-labels` say of a model."""
 
     base: str | None = None
     prompt: str | None = None
     quantisation: str | None = None
+    labels: tuple[tuple[str, str], ...] = ()
 
     @cached_property
     def named_prompt(self) -> Prompt | None:
@@ -49,6 +51,11 @@ class Given:
         """
         if card.get("family") == CLASSIFIER:
             self.refuse_for_classifier(name)
+        if self.labels and not (card.get("family") == CLASSIFIER and card.get("merged")):
+            raise UsageError(
+                f"{OPTION} is for classifiers of other programs: the manifest of {name} says what "
+                "its answers mean; leave the option out"
+            )
         stated = card.get("quantisation") or "none"
         if self.quantisation not in (None, stated):
             raise UsageError(
@@ -72,6 +79,36 @@ class Given:
             if value is not None:
                 raise UsageError(f"--{option} is for causal models: {name} is a classifier")
 
+    def refuse_for_causal(self, name: str) -> None:
+        """Refuse an option that a causal model does not have."""
+        if self.labels:
+            raise UsageError(
+                f"{OPTION} is for classifiers: {name} is a causal model, whose label words stand "
+                "in its prompt (--prompt)"
+            )
+
+    def classes(
+        self, name: str, config: ConfigFile, card: dict[str, Any] | None = None
+    ) -> LabelClasses:
+        """Return which outputs of a classifier make up each label; see `label_classes`.
+
+        Raises:
+            ConfigError: what its files say of them does not do.
+            UsageError: what was given does not.
+        """
+        if self.labels or card is None:
+            return config.label_classes(self.labels)
+        kept = card.get("label_map")
+        if kept is None:
+            return PLAIN
+        try:
+            return config.label_classes(tuple((str(k), str(v)) for k, v in kept.items()))
+        except (AttributeError, UsageError) as error:
+            raise ConfigError(
+                f"{name}: label_map in its {MANIFEST_FILE} does not fit its {FILE} ({error}): "
+                "write it again with 'finsent-batch models describe'"
+            ) from None
+
 
 def adapter_card(name: str, folder: Path, given: Given) -> dict[str, Any]:
     """Return what the manifest of a plain peft adapter would say, by its files and the options.
@@ -82,6 +119,7 @@ def adapter_card(name: str, folder: Path, given: Given) -> dict[str, Any]:
         ConfigError: it is not an adapter of a causal model, or names no base.
         MissingInputError: its weights or its base are not there.
     """
+    given.refuse_for_causal(name)
     config = read_json(folder / ADAPTER_FILE)
     if (folder / "config.json").exists() and any(folder.glob("model*.safetensors")):
         raise ConfigError(
@@ -123,15 +161,6 @@ def _positions(base: str, *, fetch: bool) -> int | None:
         return ConfigFile(resolve_base(base, fetch=fetch)).positions
     except MissingInputError:
         return None  # said, with the adapter's name, when it is opened
-
-
-def check_adapter(name: str, folder: Path) -> None:
-    """Refuse an adapter for which peft would import a module that its file names."""
-    if read_json(folder / ADAPTER_FILE).get("megatron_config"):
-        raise ConfigError(
-            f"{name}: {ADAPTER_FILE} has megatron_config, which imports code by name: "
-            "train it with finsent-batch train"
-        )
 
 
 def settle_quantisation(

@@ -7,6 +7,8 @@ from typing import Any, Final
 from ..io.atomic import replacing
 
 FORMAT_VERSION: Final = 1
+LABEL_MAP_VERSION: Final = 2
+"""Of a manifest with `label_map`, which versions that knew only 1 would pass over."""
 MANIFEST_FILE: Final = "finsent.json"
 MODEL_FILES: Final = (MANIFEST_FILE, "config.json", "adapter_config.json")
 """A folder that has one of these holds a model, of ours or another's."""

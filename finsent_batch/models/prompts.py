@@ -7,13 +7,13 @@ model that keeps none.
 """
 
 import re
-import tomllib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
 from ..errors import ConfigError, MissingInputError
+from ..io.text.parsing import parse_toml
 from ..labels import LABELS
 
 _HEADLINE: Final = "{headline}"
@@ -150,7 +150,7 @@ def load_prompt(value: str) -> Prompt:
             f"{', '.join(PROMPTS)}"
         )
     try:
-        content = tomllib.loads(file.read_text("utf-8"))
+        content = parse_toml(file.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise ConfigError(f"{file} cannot be read as TOML ({error}): correct it") from None
     if unknown := set(content) - {"version", "template", "label_words", "seam"}:
@@ -200,3 +200,11 @@ _INDENTED: Final = Prompt(
 PROMPTS: Final = {"tutorial": DEFAULT_PROMPT, "tutorial-indented": _INDENTED}
 """Prompts that `--prompt` knows by name; the second is the first as it comes out of a notebook
 whose text block is indented in its function."""
+
+
+def assumed_note(name: str) -> str:
+    """Return what is said of a model that is asked `DEFAULT_PROMPT` because nothing names one."""
+    return (
+        f"{name} is asked the tutorial's prompt, as no file of it names one: give another with "
+        f"--prompt, or keep this one with 'finsent-batch models describe {name} --write'"
+    )

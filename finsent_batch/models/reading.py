@@ -1,10 +1,10 @@
 """Reading a model's JSON files."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from ..errors import BadDataError
+from ..io.text.parsing import parse_json
 
 
 def read_json(file: Path) -> dict[str, Any]:
@@ -14,7 +14,7 @@ def read_json(file: Path) -> dict[str, Any]:
         BadDataError: it cannot be read, or is no object.
     """
     try:
-        content = json.loads(file.read_text("utf-8"))
+        content = parse_json(file.read_text("utf-8"))
     except (ValueError, OSError) as error:
         raise BadDataError(f"{file} cannot be read as JSON ({error}): restore it") from None
     if not isinstance(content, dict):

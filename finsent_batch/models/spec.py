@@ -16,8 +16,9 @@ from ..errors import ConfigError, FinsentError, TryAgainError
 from ..hardware import resolve_device
 from .base_weights import weight_files
 from .contents import ModelState, check_tokenizer, folder_state, model_files
+from .label_classes import PLAIN, LabelClasses, absent_labels, identity
 from .precision import causal_weights, classifier_weights
-from .prompts import Prompt
+from .prompts import Prompt, assumed_note
 from .reading import read_json
 from .weight_files import FileHashes
 
@@ -44,12 +45,14 @@ class ModelSpec:
     adapter: Path | None
     family: str
     """`sequence_classifier`, or `label_tokens` for a causal model that is asked a prompt."""
-    label_order: tuple[int, int, int] = (0, 1, 2)
-    """Index of a classifier's output for each of `LABELS`."""
+    label_classes: LabelClasses = PLAIN
+    """Indexes of a classifier's outputs for each of `LABELS`."""
     max_length: int
     temperature: float = 1.0
     prompt: Prompt | None = None
     """What a causal model is asked; None for a classifier."""
+    assumed_prompt: bool = False
+    """Whether neither its files nor an option named the prompt: the tutorial's was taken."""
     quantisation: str | None = None
     """`nf4` where the adapter was trained on a base in 4 bits, which must then be scored so."""
     links: tuple[tuple[Path, Path], ...] = ()
@@ -87,6 +90,17 @@ class ModelSpec:
             and config.get("hidden_act", "gelu") == "gelu"
             and config.get("position_embedding_type", "absolute") == "absolute"
         )
+
+    @property
+    def notes(self) -> list[str]:
+        """What was assumed of the model, and what it cannot answer; whoever uses it is told."""
+        found = [
+            f"{self.name} has no output for {label}: no headline is labelled {label}"
+            for label in absent_labels(self.label_classes)
+        ]
+        if self.assumed_prompt:
+            found.append(assumed_note(self.name))
+        return found
 
     @property
     def base_id(self) -> str:
@@ -159,7 +173,7 @@ class ModelSpec:
             "weights": self._numbers(weights),
             "tokenizer": "base" if self.tokenizer == self.base else "adapter",
             "pooling": self.manifest.get("pooling"),
-            "label_order": list(self.label_order),
+            "label_order": identity(self.label_classes),
             "max_length": self.max_length,
             "temperature": self.temperature,
         }

@@ -13,7 +13,7 @@ from ..config import ScoreConfig
 from ..errors import FinsentError, UsageError
 from ..io.atomic import replace_file
 from ..io.inputs import FilePair
-from ..io.paths import check_free
+from ..io.whole.protected import check_free, protected
 from .summary import Summary
 
 logger = logging.getLogger(__name__)
@@ -34,9 +34,11 @@ def check_notify_command(config: ScoreConfig) -> None:
 def check_metrics_file(config: ScoreConfig, pairs: Sequence[FilePair]) -> None:
     """Raise UsageError if the metrics would replace the store, an input, an output or a model."""
     if config.metrics_file is not None:
-        others = {config.store.path: "the store"}
-        others |= {pair.input: "an input" for pair in pairs}
-        others |= {pair.output: "an output" for pair in pairs}
+        others = protected(
+            store=config.store.path,
+            inputs=[pair.input for pair in pairs],
+            outputs=[pair.output for pair in pairs],
+        )
         check_free(config.metrics_file, others, "--metrics-file")
 
 

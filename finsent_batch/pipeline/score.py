@@ -11,8 +11,8 @@ from ..errors import FinsentError, GateFailedError
 from ..io.duckdb_errors import as_expected
 from ..io.inputs import FilePair, resolve_inputs
 from ..io.object_store import check_address
-from ..io.paths import FileTakenError
 from ..io.times.reading import check_time_reading
+from ..io.whole.protected import FileTakenError
 from ..models.directory import open_configured
 from ..models.license import license_of
 from ..models.registry import resolve_promoted_model
@@ -99,6 +99,7 @@ def _score_pairs(
 @contextmanager
 def open_run(config: ScoreConfig, progress: Progress, stop: StopRequest) -> Iterator[ScoreRun]:
     """Open the store, and resolve the model with what it knows."""
+    progress("open", 0, None)
     promoted = config.model.model == PROMOTED_MODEL
     # A model that is named is looked for before anybody waits for a store.
     spec = None if promoted else open_configured(config.model)
@@ -119,6 +120,7 @@ def open_run(config: ScoreConfig, progress: Progress, stop: StopRequest) -> Iter
             weights=model.weights,
             limit=config.limit,
             published_anyway=config.publish_anyway,
+            warnings=model.spec.notes,
         )
         yield ScoreRun(
             config=config,

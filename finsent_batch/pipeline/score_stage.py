@@ -82,6 +82,7 @@ def choose_engine(wanted: str, device: str, address: str | None = None) -> str:
 
 def _here(run: ScoreRun, plan: Plan, commit: CommitSettings, progress: Progress) -> EngineResult:
     if run.scorer is None:
+        progress("load", 0, None)
         run.scorer = _load(run)
     scorer = run.scorer
     run.stop.check()
@@ -105,6 +106,7 @@ def _on_ray(run: ScoreRun, plan: Plan, commit: CommitSettings, progress: Progres
     # Actors do not work in this process's folder.
     named = portable(run.config.model)
     assignment = ActorConfig(config=named, model=run.model, cores=run.config.cpus_per_actor)
+    progress("load", 0, None)
     with timed(run.summary, "score"):
         scored = run_ray(
             run.store, assignment, plan, commit, run.config, progress=progress, stop=run.stop

@@ -18,7 +18,8 @@ from ..errors import (
     first_line,
 )
 from ..io.duckdb_errors import Kind, classify, storage_problem
-from ..io.paths import check_free
+from ..io.whole.protected import check_free, protected
+from ..store.publications import divided
 from .catalog import load_query
 from .parameters import VIEW_PARAMETERS, check_columns, set_parameters, view_parameters
 from .result import Result, keep_plan, keep_result
@@ -186,16 +187,16 @@ def check_query_output(output: Path, store: StoreConfig, published: str | None) 
     Raises:
         UsageError: it would.
     """
-    check_free(output, {store.path: "the store"})
+    check_free(output, protected(store=store.path))
     if published is not None:
-        known = [published.partition("::")[0]]
+        known = [divided(published)[0]]
     elif store.path.exists():
         with query_session(store, None, None, {}) as session:
             rows = session.connection.execute("SELECT input, output FROM run_files").fetchall()
         known = [name for row in rows for name in row]
     else:
         known = []
-    check_free(output, {Path(name): "a run's input or output" for name in known})
+    check_free(output, dict.fromkeys(map(Path, known), "a run's input or output"))
 
 
 def to_polars(table: pa.Table) -> pl.DataFrame:

@@ -1,6 +1,5 @@
 """An evaluation report as a page: figures of one model, beside another where there is one."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from ..arrays import FloatArray, IntArray
+from ..io.text.parsing import parse_json
 from ..labels import LABELS
 from ..metrics.classification import accuracy_by_coverage, predict, reliability
 from ..metrics.gates import GateResult
@@ -25,7 +25,7 @@ _THRESHOLDS = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 def training_log(folder: Path) -> list[dict[str, float]]:
     """Return what `train` logged in a model's directory; nothing where there is no log."""
     try:
-        log = json.loads((folder / TRAINING_LOG).read_text("utf-8"))
+        log = parse_json((folder / TRAINING_LOG).read_text("utf-8"))
     except (OSError, ValueError):
         return []
     entries = log if isinstance(log, list) else []

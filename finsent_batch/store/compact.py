@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..io.atomic import force_to_disk
-from ..io.sql import quote_literal
+from ..io.sql import database_literal
 from .connection import STORE_CATALOG
 from .store import Store
 
@@ -33,7 +33,7 @@ def compact(store: Store, *, keep_runs: int | None = None) -> Compacted:
     copy = store.work_folder() / "compact.duckdb"
     connection = store.connection
     connection.execute(f"CHECKPOINT {STORE_CATALOG}")
-    connection.execute(f"ATTACH {quote_literal(str(copy))} AS {_COPY} (TYPE duckdb)")
+    connection.execute(f"ATTACH {database_literal(copy)} AS {_COPY} (TYPE duckdb)")
     connection.execute(f"COPY FROM DATABASE {STORE_CATALOG} TO {_COPY}")
     connection.execute(f"DETACH {_COPY}")
     copy.chmod(store.path.stat().st_mode & 0o777)

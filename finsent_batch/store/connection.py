@@ -19,7 +19,7 @@ from ..errors import (
 )
 from ..io.duckdb_errors import Kind, classify, lock_holder, storage_problem
 from ..io.retry import retried
-from ..io.sql import quote_literal
+from ..io.sql import database_literal, quote_literal
 from ..io.whole.databases import create_database
 
 logger = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ def _connect(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
     # The type is named lest a file's suffix or first bytes choose another.
     mode = "TYPE duckdb, READ_ONLY" if read_only else "TYPE duckdb"
     try:
-        connection.execute(f"ATTACH {quote_literal(str(path))} AS {STORE_CATALOG} ({mode})")
+        connection.execute(f"ATTACH {database_literal(path)} AS {STORE_CATALOG} ({mode})")
         connection.execute(f"ATTACH ':memory:' AS {PLAN_CATALOG}")
         connection.execute(f"USE {STORE_CATALOG}")
         return connection

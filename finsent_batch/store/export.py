@@ -19,6 +19,7 @@ from ..io.atomic import force_to_disk, sha256_file
 from ..io.duckdb_errors import Kind, classify
 from ..io.paths import check_inside
 from ..io.sql import quote_literal
+from ..io.text.parsing import parse_json
 from .schema import SCHEMA_VERSION
 from .store import Store, utc_now
 from .verify import inconsistencies
@@ -137,7 +138,7 @@ def _add(
 def check_export(folder: Path) -> int:
     """Return the schema of a whole export that this version can read; see `import_store`."""
     try:
-        manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
+        manifest = parse_json((folder / MANIFEST).read_text("utf-8"))
         version, tables = int(manifest["schema_version"]), manifest["tables"]
         # Exports of earlier schemas have fewer tables.
         names = [name for name in _KEYS if name in tables or version >= SCHEMA_VERSION]

@@ -175,6 +175,15 @@ def _is_shared(connection: duckdb.DuckDBPyConnection, path: str, table: str | No
     return made is not None and made.append
 
 
+def divided(name: str) -> tuple[str, str]:
+    """Return the file and the table that FILE or FILE.duckdb::TABLE names.
+
+    A file that is there under the whole name is meant by it.
+    """
+    path, _, table = name.rpartition("::") if "::" in name else (name, "", "")
+    return (name, "") if not path or Path(name).exists() else (path, table)
+
+
 def named(published: str) -> Publication:
     """Return what a user names as FILE or FILE.duckdb::TABLE.
 
@@ -182,7 +191,7 @@ def named(published: str) -> Publication:
         MissingInputError: no such file.
         UsageError: a folder.
     """
-    path, _, table = published.partition("::")
+    path, table = divided(published)
     if not Path(path).exists():
         raise MissingInputError(f"{path} does not exist: check --from")
     if Path(path).is_dir():
@@ -202,7 +211,7 @@ def forget_input(store: Store, name: str) -> int:
     Raises:
         UsageError: the store knows no such input.
     """
-    path, _, table = name.partition("::")
+    path, table = divided(name)
     paths = [path, str(Path(path).expanduser().resolve())]
     known = "input IN (?, ?) AND input_table IS NOT DISTINCT FROM ? AND forgotten_at IS NULL"
     parameters = [*paths, table or None]

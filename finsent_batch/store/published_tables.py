@@ -14,7 +14,7 @@ from ..io.columns import NewsColumns
 from ..io.duckdb_append import INPUT_COLUMN
 from ..io.duckdb_files import TableEntry
 from ..io.paths import suffix_of
-from ..io.sql import quote_literal
+from ..io.sql import database_literal, quote_literal
 from .publications import Publication, table_names_of
 
 LARGEST_CSV_ROW = 1 << 28
@@ -143,7 +143,9 @@ def _table_sql(
         known = dict(connection.execute(listed).fetchall())
         if path not in known:
             known[path] = f"news_{len(known)}"
-            connection.execute(f"ATTACH {quote_literal(path)} AS {known[path]} (READ_ONLY)")
+            connection.execute(
+                f"ATTACH {database_literal(Path(path))} AS {known[path]} (READ_ONLY)"
+            )
         sql = found[table].sql(known[path])
     if publication.inputs is None:
         return sql

@@ -14,6 +14,7 @@ import duckdb
 from ..errors import ConfigError
 from ..io.sql import quote_identifier, read_sql, sql_names
 from .connection import STORE_CATALOG
+from .foreign_code import check_no_foreign_code
 
 logger = logging.getLogger(__name__)
 
@@ -34,8 +35,10 @@ def check_schema(connection: duckdb.DuckDBPyConnection, path: Path, *, read_only
     An older store that is only read stays as it is and is seen as one of this schema.
 
     Raises:
-        ConfigError: another program's file, a newer schema, or empty and `read_only`.
+        ConfigError: another program's file, a newer schema, or empty and `read_only`; a macro
+            or trigger that changes what our SQL does.
     """
+    check_no_foreign_code(connection, path)
     if not connection.execute("SHOW TABLES").fetchall():
         if read_only:
             raise ConfigError(f"the store {path} is empty: score something first")

@@ -41,6 +41,7 @@ class ProgressCallback(TrainerCallback):  # type: ignore[misc]
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         # What was trained before a resume took none of this run's time.
         self._began, self._first = time.monotonic(), state.global_step
+        self._progress("train", state.global_step, state.max_steps)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self._progress("train", state.global_step, state.max_steps, self._loss)

@@ -17,11 +17,13 @@ from transformers import AutoTokenizer, set_seed
 
 from ..arrays import FloatArray
 from ..errors import UsageError
+from ..failpoints import failpoint
 from ..hardware import resolve_device
 from ..labelled.mixture import epoch_rows
 from ..labelled.split_folders import Labelled, held_out, load_splits
 from ..labels import LABELS
 from ..models.base_weights import FROM_DISK, weight_files
+from ..models.contents import WatchedFolder
 from ..models.locate import resolve_base
 from ..models.prompts import DEFAULT_PROMPT
 from ..models.reading import read_json
@@ -58,7 +60,21 @@ def train_causal(
     ranks = ProcessGroup.join()
     if ranks.first:
         check_output(config)
+    assert config.base is not None
+    with WatchedFolder(resolve_base(config.base)) as watched:
+        return _train(config, watched, progress, stop, ranks)
+
+
+def _train(
+    config: TrainConfig,
+    watched: WatchedFolder,
+    progress: Progress,
+    stop: StopRequest,
+    ranks: ProcessGroup,
+) -> dict[str, dict[str, Any]]:
+    progress("read", 0, None)
     data = load_splits(config.data)
+    progress("load", 0, None)
     if config.early_stopping_patience is not None and not data.splits["valid"].height:
         raise UsageError(
             "--early-stopping-patience needs validation rows, and valid.parquet has none"
@@ -82,13 +98,17 @@ def train_causal(
         with expected_faults(config.output), limited_memory(config):
             set_seed(config.seed)
             log = _fit(config, spec, tokens, data, progress, stop, ranks)
+            watched.check()
             ranks.leave()
             release_memory()
             if not ranks.first:
                 return {}
+            progress("calibrate", 0, None)
             staged = config.output / CHECKPOINTS / "final"
             logits_of = _logits(spec, card, staged, stop)
             card["temperature"], card["metrics"] = calibrate(logits_of, data)
+            watched.check()
+            progress("publish", 0, None)
             publish_model(config.output, staged, card, log)
     finally:
         torch.set_num_threads(threads)
@@ -127,6 +147,7 @@ def _fit(
     compute = compute_dtype(kind, "bf16" if kind == "cuda" else "fp32")
     device = ranks.device(kind)
     model = base_model(config, spec.base, device, compute)
+    failpoint("load_model")
     model = adapted(config, model, compute)
     packed = config.loss == "label" and packable(model.config, spec.max_length)
     recorded = packed and ranks.world == 1 and graphable(config)

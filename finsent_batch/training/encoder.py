@@ -19,9 +19,11 @@ from transformers import (
 )
 
 from ..errors import ConfigError
+from ..failpoints import failpoint
 from ..hardware import available_cores
 from ..labelled.split_folders import load_splits
 from ..models.base_weights import FROM_DISK, weight_files
+from ..models.contents import WatchedFolder
 from ..models.locate import PACKAGED_BASE, resolve_base
 from ..models.reading import read_json
 from ..models.spec import CLASSIFIER
@@ -46,8 +48,16 @@ _HEADS: Final = ("classifier", "score")
 def train_encoder(config: TrainConfig, progress: Progress) -> dict[str, dict[str, Any]]:
     """Train, calibrate, evaluate and write a model directory; see `training.train`."""
     check_output(config)
-    data = load_splits(config.data)
-    base = resolve_base(config.base or PACKAGED_BASE)
+    with WatchedFolder(resolve_base(config.base or PACKAGED_BASE)) as watched:
+        return _train(config, watched, progress)
+
+
+def _train(
+    config: TrainConfig, watched: WatchedFolder, progress: Progress
+) -> dict[str, dict[str, Any]]:
+    progress("read", 0, None)
+    data, base = load_splits(config.data), watched.folder
+    progress("load", 0, None)
     weight_files(base)
     full = config.preset in FULL_PRESETS
     threads = torch.get_num_threads()
@@ -57,6 +67,7 @@ def train_encoder(config: TrainConfig, progress: Progress) -> dict[str, dict[str
         with loading(f"the tokenizer in {base}"):
             tokenizer = AutoTokenizer.from_pretrained(base, **FROM_DISK)
         model = _whole(config, base) if full else _adapted(config, base)
+        progress("tokenize", 0, None)
         headlines = pl.concat([data.splits["train"]["headline"], data.splits["valid"]["headline"]])
         cut = count_cut(tokenizer, headlines.to_list(), config.max_length)
         if cut:
@@ -65,8 +76,11 @@ def train_encoder(config: TrainConfig, progress: Progress) -> dict[str, dict[str
                 cut,
                 config.max_length,
             )
+        watched.check()
+        failpoint("load_model")
         with training_rows(config, data, tokenizer) as transfer:
             log = fit(config, model, tokenizer, transfer.rows, data.splits["valid"], progress)
+        progress("calibrate", 0, None)
         check_finite(model)
         _round_to_half(model)
         temperature, report = calibrate(
@@ -74,6 +88,7 @@ def train_encoder(config: TrainConfig, progress: Progress) -> dict[str, dict[str
         )
     finally:
         torch.set_num_threads(threads)
+    progress("publish", 0, None)
     staged = save_model(config.output, model.half(), tokenizer, config.base or PACKAGED_BASE)
     card = manifest(
         config,
@@ -88,6 +103,7 @@ def train_encoder(config: TrainConfig, progress: Progress) -> dict[str, dict[str
     if transfer.soft_labels is not None:
         card["training"]["soft_labels"] = transfer.soft_labels
     card |= {"temperature": temperature, "metrics": report}
+    watched.check()
     publish_model(config.output, staged, card, log)
     return report
 

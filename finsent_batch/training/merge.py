@@ -5,6 +5,7 @@ as they come out of dequantisation, not the originals, which it never saw. The
 result is in the base's own precision, bf16 where that is 4 or 8 bits.
 """
 
+import logging
 import shutil
 from copy import deepcopy
 from pathlib import Path
@@ -16,9 +17,10 @@ from torch import nn
 
 from ..config import MergeConfig
 from ..errors import CannotCreateError, ConfigError, StorageError
+from ..failpoints import failpoint
 from ..hardware import resolve_device
-from ..io.paths import check_folder
 from ..io.whole.folders import replacing_folder
+from ..io.whole.protected import check_free_folder, protected
 from ..models.base_weights import weight_files
 from ..models.config_file import ConfigFile
 from ..models.contents import model_files
@@ -28,6 +30,8 @@ from ..models.spec import CAUSAL, ModelSpec
 from ..models.weight_files import FileHashes, share_weights
 from ..optional_imports import quiet_bitsandbytes
 from .failures import full_disk
+
+logger = logging.getLogger(__name__)
 
 
 def merge(config: MergeConfig) -> list[Path]:
@@ -50,17 +54,16 @@ def merge(config: MergeConfig) -> list[Path]:
         )
     if any((output / name).exists() for name in MODEL_FILES) and not config.overwrite:
         raise CannotCreateError(f"{output} holds a model: use --overwrite or another -o")
-    if output.resolve() in (spec.folder.resolve(), spec.base.resolve()):
-        raise CannotCreateError(f"{output} is what this merge reads: use another -o")
+    check_free_folder(output, (), protected(models=[spec.folder, spec.base]))
     quiet_bitsandbytes()
-    if output.is_dir():
-        check_folder(output)
     old = {file.name for file in model_files(output)} if output.is_dir() else set()
 
-    def is_old(entry: Path) -> bool:
-        return entry.name in old
-
+    before = spec.state()
+    for note in spec.notes:
+        logger.warning("%s", note)
     dense = _dense(spec)
+    failpoint("load_model")
+    spec.check_unchanged(before)
     try:
         with replacing_folder(
             output, index=MANIFEST_FILE, obsolete=lambda entry: entry.name in old

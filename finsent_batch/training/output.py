@@ -2,12 +2,15 @@
 
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from ..errors import CannotCreateError
-from ..io.paths import check_folder
+from ..io.atomic import make_folder
 from ..io.whole.folders import replacing_folder
+from ..io.whole.protected import check_free_folder, protected
 from ..models.contents import model_files
 from ..models.manifest import MANIFEST_FILE, MODEL_FILES, TRAINING_LOG, write_manifest
 from ..models.model_card import write_card
@@ -32,14 +35,30 @@ def check_output(config: TrainConfig) -> None:
                 else "use --overwrite or another -o"
             )
         )
-    inputs = [*config.data, *([] if config.base is None else [Path(config.base).expanduser()])]
-    if config.output.resolve() in [folder.resolve() for folder in inputs]:
-        raise CannotCreateError(f"{config.output} is what this training reads: use another -o")
+    read = protected(
+        inputs=[*config.data, *config.soft_labels, *config.exclude],
+        models=[] if config.base is None else [Path(config.base)],
+    )
+    check_free_folder(config.output, (), read)
     try:
-        config.output.mkdir(parents=True, exist_ok=True)
-        check_folder(config.output)
+        make_folder(config.output)
     except OSError as error:
         raise CannotCreateError(f"cannot create {config.output} ({error.strerror})") from None
+
+
+@contextmanager
+def tidy_on_failure(output: Path) -> Iterator[None]:
+    """Remove the folders that a training which fails in this block has made and left empty."""
+    made = [folder for folder in (output, *output.parents) if not folder.exists()]
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(output / CHECKPOINTS / "final", ignore_errors=True)
+        with suppress(OSError):
+            for folder in (output / CHECKPOINTS, *made):
+                if folder.is_dir():
+                    folder.rmdir()
+        raise
 
 
 def save_model(output: Path, model: Any, tokenizer: Any, base: str) -> Path:

@@ -41,18 +41,23 @@ def train(
         UnavailableError: a library that this preset needs is not installed.
         UsageError: a setting that this preset does not have.
     """
+    progress("start", 0, None)  # importing the libraries takes longest
     quiet_bitsandbytes()
+    from .output import tidy_on_failure
+
     if family_of(config.preset) == CAUSAL:
         _check_libraries(config)
         _check_settings(config)
         from .causal import train_causal
 
-        return train_causal(resolved(config), progress, stop or StopRequest())
+        with tidy_on_failure(config.output):
+            return train_causal(resolved(config), progress, stop or StopRequest())
     _check_settings(config)
     _check_one_process(config)
     from .encoder import train_encoder
 
-    return train_encoder(config, progress)
+    with tidy_on_failure(config.output):
+        return train_encoder(config, progress)
 
 
 def _check_settings(config: TrainConfig) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from finsent_batch.config import ModelConfig
 from finsent_batch.evaluation.predict import predict_headlines
@@ -28,6 +29,15 @@ def ours(model: Path | str, headlines: Sequence[str] = HEADLINES, **settings: An
     spec = open_configured(config)
     model = spec.resolve(config, FileHashes())
     return predict_headlines(model, headlines, lambda *_: None).probabilities
+
+
+def scored(run: Any, model: Path | str, *options: str | Path) -> np.ndarray:
+    """Score the headlines with the command, in fp32; gives probabilities, (n, 3)."""
+    pl.DataFrame({"headline": HEADLINES}).write_parquet("feed.parquet")
+    arguments = ("-o", "out.parquet", "--overwrite", "--weights", "fp32")
+    done = run("score", "feed.parquet", "--model", model, *arguments, *options)
+    assert done.code == 0, done.err
+    return pl.read_parquet("out.parquet").select(f"p_{label}" for label in LABELS).to_numpy()
 
 
 def classifier_answers(folder: Path, headlines: Sequence[str] = HEADLINES) -> np.ndarray:

@@ -65,7 +65,7 @@ def test_prepare_does_not_replace_a_split_unasked(run, source):
 def test_prepare_into_a_place_that_is_a_file(run, source):
     done = run("prepare", source, "-o", source)
     assert done.code == 73
-    assert "cannot write" in done.err
+    assert "is an input: use another -o" in done.err
 
 
 @pytest.mark.parametrize(

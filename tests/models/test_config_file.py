@@ -35,7 +35,7 @@ def model(tmp_path, tiny_model):
         ({"id2label": {"0": "NEGATIVE", "1": "POSITIVE"}}, "it has 2 labels"),
         ({"id2label": {str(i): f"{i + 1} stars" for i in range(5)}}, "it has 5 labels"),
         ({"id2label": {str(i): f"LABEL_{i}" for i in range(3)}}, "set id2label in its config.json"),
-        ({"id2label": ...}, "its labels are none"),
+        ({"id2label": ...}, "it has 2 labels (LABEL_0, LABEL_1)"),
         ({"architectures": "BertForSequenceClassification"}, "it must be a list of names"),
         ({"architectures": ["BertForMaskedLM"]}, "finsent-batch scores sequence classifiers"),
         ({"max_position_embeddings": "many"}, "it must be a number of tokens above 0"),

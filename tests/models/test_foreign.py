@@ -13,25 +13,12 @@ from finsent_batch.errors import ConfigError, MissingInputError, UsageError
 from finsent_batch.evaluation.describe import describe
 from finsent_batch.labels import LABELS
 from finsent_batch.models.directory import open_model
-from finsent_batch.models.prompts import DEFAULT_PROMPT, PROMPTS, load_prompt
+from finsent_batch.models.prompts import DEFAULT_PROMPT, PROMPTS
 
 from ..helpers.causal_models import save_adapter
-from ..helpers.references import HEADLINES, causal_answers, ours
+from ..helpers.references import HEADLINES, causal_answers, ours, scored
 
 ALL_LINEAR = {"r": 64, "lora_alpha": 16, "lora_dropout": 0.1, "target_modules": "all-linear"}
-FINGPT = {"r": 8, "lora_alpha": 32, "target_modules": ["q_proj", "k_proj", "v_proj"]}
-FINGPT_PROMPT = '''
-template = """Instruction: What is the sentiment of this news? \\
-Please choose an answer from {negative/neutral/positive}.
-Input: {headline}
-Answer: """
-seam = "tokens"
-
-[label_words]
-negative = "negative"
-neutral = "neutral"
-positive = "positive"
-'''
 
 
 @pytest.fixture
@@ -45,43 +32,10 @@ def notebook(tmp_path, causal_base):
     return folder
 
 
-@pytest.fixture
-def fingpt(tmp_path, causal_base):
-    """An adapter on q, k and v alone, without tokenizer, and the prompt it was trained with."""
-    folder = save_adapter(tmp_path / "fingpt", causal_base(), lora=FINGPT)
-    (folder / "finsent.json").unlink()
-    (tmp_path / "fingpt.toml").write_text(FINGPT_PROMPT)
-    return folder
-
-
-def scored(run, model, *options):
-    """Score the headlines with the command; gives probabilities, (n, 3)."""
-    pl.DataFrame({"headline": HEADLINES}).write_parquet("feed.parquet")
-    arguments = ("-o", "out.parquet", "--overwrite", "--weights", "fp32")
-    done = run("score", "feed.parquet", "--model", model, *arguments, *options)
-    assert done.code == 0, done.err
-    return pl.read_parquet("out.parquet").select(f"p_{label}" for label in LABELS).to_numpy()
-
-
-@pytest.fixture
-def labelled(tmp_path):
-    rows = {"headline": HEADLINES * 2, "label": (list(LABELS) * 4)[: 2 * len(HEADLINES)]}
-    pl.DataFrame(rows).write_csv(tmp_path / "labelled.csv")
-    return "labelled.csv"
-
-
 def test_the_notebooks_adapter_answers_as_peft_has_it(run, notebook, causal_base):
     expected = causal_answers(causal_base(), adapter=notebook)
     assert scored(run, notebook) == pytest.approx(expected, abs=1e-4)
     assert np.ptp(expected, axis=0).max() > 0.01, "the headlines are told apart"
-
-
-def test_fingpts_adapter_answers_as_peft_has_it(run, fingpt, causal_base):
-    prompt = load_prompt("fingpt.toml")
-    expected = causal_answers(causal_base(), adapter=fingpt, prompt=prompt)
-    found = scored(run, fingpt, "--prompt", "fingpt.toml")
-    assert found == pytest.approx(expected, abs=1e-4)
-    assert not np.allclose(found, scored(run, fingpt), atol=1e-3), "another prompt, other answers"
 
 
 def test_the_way_of_a_notebooks_adapter(run, notebook, labelled, causal_base):
@@ -125,19 +79,6 @@ def test_a_promoted_adapter_is_the_default(run, notebook, labelled, causal_base)
     assert scored(run, "promoted") == pytest.approx(expected, abs=1e-4)
 
 
-def test_options_of_a_promoted_model_belong_into_its_manifest(run, fingpt, labelled, causal_base):
-    options = ("--prompt", "fingpt.toml")
-    gate = ("--data", labelled, "--gate", "accuracy>=0", "--weights", "fp32")
-    done = run("models", "promote", fingpt, *options, *gate)
-    assert done.code == 2
-    assert f"models describe {fingpt} --prompt … --write" in done.err
-    done = run("models", "describe", fingpt, *options, "--write")
-    assert done.code == 0, done.err
-    assert run("models", "promote", fingpt, *gate).code == 0
-    expected = causal_answers(causal_base(), adapter=fingpt, prompt=load_prompt("fingpt.toml"))
-    assert scored(run, "promoted") == pytest.approx(expected, abs=1e-4)
-
-
 def test_describe_shows_the_tokens_at_the_seam(run, notebook):
     said = dict(describe(ModelConfig(model=str(notebook), device="cpu")))
     assert said["prompt ends"].endswith('"Ġ="')
@@ -147,6 +88,37 @@ def test_describe_shows_the_tokens_at_the_seam(run, notebook):
     done = run("models", "describe", notebook)
     assert done.code == 0, done.err
     assert "headline begins" in done.out
+
+
+def test_a_prompt_that_nothing_names_is_said(run, notebook, labelled):
+    """In the summary, by evaluate, compare, merge and describe; not once it is settled."""
+    said = f"{notebook} is asked the tutorial's prompt, as no file of it names one"
+
+    def warned(*options):
+        pl.DataFrame({"headline": HEADLINES}).write_parquet("feed.parquet")
+        arguments = ("--model", notebook, "-o", "out.parquet", "--overwrite", "--weights", "fp32")
+        done = run("score", "feed.parquet", *arguments, "--summary", "json", *options)
+        assert done.code == 0, done.err
+        return said in " ".join(done.json["warnings"])
+
+    assert warned()
+    assert not warned("--prompt", "tutorial")
+    assert not warned("--prompt", "tutorial-indented")
+    fp32 = ("--weights", "fp32")
+    for command in (
+        ("evaluate", "--model", notebook, "--data", labelled, "-o", "report", *fp32),
+        ("compare", notebook, notebook, "--data", labelled, *fp32),
+        ("merge", notebook, "-o", "merged"),
+        ("models", "promote", notebook, "--data", labelled, "--gate", "accuracy>=0", *fp32),
+    ):
+        done = run(*command)
+        assert (done.code, said in done.err) == (0, True), done.err
+    names = dict(describe(ModelConfig(model=str(notebook), device="cpu")))
+    assert names["prompt's name"] == "tutorial, assumed: nothing here names it"
+    assert run("models", "describe", notebook, "--write").code == 0
+    assert not warned()
+    names = dict(describe(ModelConfig(model=str(notebook), device="cpu")))
+    assert names["prompt's name"] == "tutorial"
 
 
 def test_a_base_that_moved_is_named(run, notebook, causal_base, tmp_path):
@@ -187,14 +159,6 @@ def test_options_of_causal_models_are_not_for_classifiers(tiny_model, option):
     value = {"prompt": "tutorial", "quantisation": "nf4"}[option]
     with pytest.raises(UsageError, match=f"--{option} is for causal models"):
         open_model(str(tiny_model), **{option: value})
-
-
-def test_comparing_with_a_classifier_takes_the_options_for_the_adapter(
-    run, fingpt, labelled, tiny_model
-):
-    done = run("compare", fingpt, tiny_model, "--prompt", "fingpt.toml", "--data", labelled,
-               "--weights", "fp32")  # fmt: skip
-    assert done.code == 0, done.err
 
 
 def test_a_whole_model_beside_an_adapter_is_refused(causal_base, tmp_path):

@@ -20,6 +20,7 @@ from finsent_batch.models.weight_files import FileHashes
 from finsent_batch.pipeline.engines.ray_actor import ActorConfig, ScoringActor
 from finsent_batch.pipeline.engines.ray_cluster import ray_installed
 
+from ..helpers.causal_models import save_adapter, save_base
 from ..helpers.processes import until
 
 COMMAND = Path(sys.executable).parent / "finsent-batch"
@@ -182,3 +183,46 @@ def test_an_actor_started_again_hours_later_compares_with_the_run(models):
         actor.load(assignment)
     shutil.copy(kept / "model.safetensors", model)
     actor.load(assignment)
+
+
+def split_of(folder, run):
+    labels = ["negative", "neutral", "positive"] * 12
+    texts = [f"oil {label[:3]} by {i} of {i * 7 % 11} deals" for i, label in enumerate(labels)]
+    pl.DataFrame({"headline": texts, "label": labels}).write_csv(folder / "labelled.csv")
+    assert run("prepare", "labelled.csv", "-o", "split").code == 0
+
+
+@pytest.mark.parametrize("swap", [by_rename, in_place, gone])
+def test_a_base_replaced_while_a_model_is_trained_on_it(models, run, swap):
+    split_of(models, run)
+    code, err = swapped(
+        models, "load_model", swap, "train", "--base", "one", "--data", "split", "-o", "trained",
+        "--lora-r", "2", "--num-train-epochs", "1", "--report-to", "none",
+    )  # fmt: skip
+    assert code == 75, err
+    assert "one changed while it was in use" in err.splitlines()[-1]
+    assert "Traceback" not in err
+    assert not (models / "trained").exists(), "nothing is left of it"
+
+
+@pytest.mark.parametrize("command", ["train", "merge"])
+def test_a_causal_base_replaced_meanwhile(models, run, command):
+    pytest.importorskip("trl")
+    base = save_base(models / "base", seed=1)
+    split_of(models, run)
+    save_adapter(models / "adapter", base)
+
+    def replaced(folder):
+        tensors = load_file(folder / "base" / "model.safetensors")
+        tensors["lm_head.weight"] = -tensors["lm_head.weight"]
+        save_file(tensors, folder / "base" / "model.safetensors", metadata={"format": "pt"})
+
+    arguments = ("merge", "adapter", "-o", "made")
+    if command == "train":
+        arguments = ("train", "--preset", "llama2-7b", "--base", "base", "--data", "split", "-o",
+                     "made", "--quantisation", "none", "--lora-r", "2", "--num-train-epochs", "1",
+                     "--report-to", "none")  # fmt: skip
+    code, err = swapped(models, "load_model", replaced, *arguments)
+    assert code == 75, err
+    assert "changed while it was in use" in err.splitlines()[-1]
+    assert not (models / "made" / "finsent.json").exists()

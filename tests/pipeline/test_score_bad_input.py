@@ -242,9 +242,12 @@ def test_a_model_in_pickle_only(refused, news, model):
     ("labels", "says"),
     [
         (["LABEL_0", "LABEL_1", "LABEL_2"], ["its labels are LABEL_0, LABEL_1", "id2label"]),
-        (["positive", "negative"], ["it has 2 labels (positive, negative)", "name a model with"]),
+        (
+            ["positive", "negative"],
+            ["it has 2 labels (positive, negative)", "--model-labels 0=positive,1=negative"],
+        ),
         (["positive"] * 3, ["its labels are positive, positive, positive", "id2label"]),
-        ([], ["its labels are none", "id2label"]),
+        ([], ["it has 2 labels (LABEL_0, LABEL_1)", "id2label", "--model-labels"]),
     ],
 )
 def test_a_model_with_other_labels(refused, news, model, labels, says):

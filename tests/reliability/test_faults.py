@@ -253,6 +253,21 @@ def test_the_last_promotion_publication_and_run_are_last_by_any_clock(
     assert runs.json[0]["output"].endswith("c.parquet")
 
 
+def test_the_last_evaluation_is_last_by_any_clock(run, tmp_path, tiny_model, monkeypatch):
+    labels = ["negative", "neutral", "positive"] * 4
+    for days, rows in ((1500, 12), (0, 9), (-4000, 6)):
+        frame = {"headline": [f"oil {i}" for i in range(rows)], "label": labels[:rows]}
+        pl.DataFrame(frame).write_csv(tmp_path / "labelled.csv")
+        now = dt.datetime.now(dt.UTC).replace(tzinfo=None) + dt.timedelta(days=days)
+        monkeypatch.setattr("finsent_batch.evaluation.evaluate.utc_now", lambda now=now: now)
+        done = run("evaluate", "--model", tiny_model, "--weights", "fp32", "--data", "labelled.csv",
+                   "-o", f"made{rows}")  # fmt: skip
+        assert done.code == 0, done.err
+    shown = run("query", "--sql", "SELECT count(*) AS n FROM evaluated_headlines",
+                "--format", "json")  # fmt: skip
+    assert int(shown.json[0]["n"]) == 6
+
+
 def test_locale_c(tmp_path, tiny_model):
     (tmp_path / "Börse.csv").write_text("headline\nDAX fällt – 3 €\n", "utf-8")
     plain = {k: v for k, v in os.environ.items() if not k.startswith(("LC_", "LANG"))}

@@ -144,3 +144,47 @@ def test_a_pipe_in_an_input_folder_is_left_out(run, place):
     done = run("score", "in", "-o", "outs", "--model", "m", "--weights", "fp32")
     assert done.code == 0, done.err
     assert "x.parquet" in done.out + done.err
+
+
+@pytest.fixture
+def labelled(place):
+    """Labelled headlines of three labels, in a folder of their own under the results' names."""
+    rows = {"headline": [f"oil {i} deals" for i in range(30)],
+            "label": ["negative", "neutral", "positive"] * 10}  # fmt: skip
+    for name in ("predictions.parquet", "train.parquet"):
+        (place / "d").mkdir(exist_ok=True)
+        pl.DataFrame(rows).write_parquet(place / "d" / name)
+    (place / "same").symlink_to("d")
+    return place
+
+
+@pytest.mark.parametrize("output", ["d", "./d", "same"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("evaluate", "--model", "m", "--weights", "fp32", "--data", "d/predictions.parquet"),
+        ("prepare", "d/train.parquet"),
+        ("prepare", "a.txt", "--exclude", "d/train.parquet", "--overwrite"),
+    ],
+)
+def test_no_folder_of_results_takes_their_place(run, labelled, command, output):
+    (labelled / "a.txt").write_text("Oil rises@positive\n")
+    before = {f: f.read_bytes() for f in labelled.rglob("*") if f.is_file()}
+    done = run(*command, "-o", output)
+    assert done.code == 2, done.err
+    assert "which is an input" in done.err
+    assert {f: f.read_bytes() for f in labelled.rglob("*") if f.is_file()} == before
+
+
+def test_a_folder_that_is_a_file_of_ours_is_no_output(run, labelled):
+    for target in ("finsent.duckdb", "a.parquet"):
+        before = (labelled / target).read_bytes()
+        for command in (
+            ("evaluate", "--model", "m", "--weights", "fp32", "--data", "d/train.parquet"),
+            ("prepare", "d/train.parquet"),
+            ("train", "--data", "d"),
+        ):
+            done = run(*command, "-o", target)
+            assert done.code == 73, done.err
+            assert done.err.count("\n") == 1
+            assert (labelled / target).read_bytes() == before

@@ -1,7 +1,9 @@
 """The store: what it accepts as its file, what it keeps, how it is shared."""
 
+import random
 import subprocess
 import sys
+from datetime import timedelta
 
 import duckdb
 import pytest
@@ -214,3 +216,20 @@ def test_a_store_that_another_process_holds(config, held, read_only):
     with pytest.raises(TryAgainError, match=rf"is in use by process {held.pid} ") as caught:
         Store.open(config, read_only=read_only)
     assert caught.value.exit_code == 75
+
+
+def test_times_follow_each_other_by_any_clock(tmp_path):
+    """Clocks that jump by years, back and forth: what was written later has the later time."""
+    draw = random.Random(0)
+    with Store.open(StoreConfig(path=tmp_path / "s.duckdb")) as store:
+        for i in range(40):
+            now = NOON + timedelta(
+                days=draw.randint(-4_000, 4_000), microseconds=draw.randint(0, 9)
+            )
+            at = store.after("runs", "started_at", now)
+            assert at >= now
+            store.insert("runs", {"run_id": f"{i:02}", "status": "done", "started_at": at})
+        shown = store.query("SELECT run_id FROM runs ORDER BY started_at")
+        assert [name for (name,) in shown] == [f"{i:02}" for i in range(40)]
+        [(different,)] = store.query("SELECT count(DISTINCT started_at) FROM runs")
+        assert different == 40

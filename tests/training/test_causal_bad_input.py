@@ -116,7 +116,7 @@ def test_what_training_reads_is_not_written_to(
     adapter = weights(tmp_path / "m")
     for output in ("m", base):
         done = run("merge", "m", "-o", output, "--overwrite")
-        assert (done.code, "is what this merge reads" in done.err) == (73, True), done.err
+        assert (done.code, "is a model that this command reads" in done.err) == (73, True), done.err
     shutil.copytree(tmp_path / "m", tmp_path / "other")
     (tmp_path / "other" / "finsent.json").unlink()
     done = run("merge", "m", "-o", "other")

@@ -14,6 +14,7 @@ import duckdb
 from ...errors import StorageError, TryAgainError
 from ..atomic import force_to_disk, is_at, temporary_of
 from ..duckdb_errors import is_storage_failure, storage_problem
+from ..sql import database_literal
 
 _NUMBERS = itertools.count()
 _READING = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
@@ -27,8 +28,10 @@ def new_database(file: Path) -> Iterator[Path]:
     made under another name. Locked, lest another run clears it away as a killed run's.
 
     Raises:
+        UsageError: no database can have this name.
         OSError, duckdb.Error: it cannot be made.
     """
+    database_literal(file)  # refused here if it cannot be one
     _clear_left(file)
     while True:
         new = _numbered(file, f"{os.getpid()}-{next(_NUMBERS)}")

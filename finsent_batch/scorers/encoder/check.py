@@ -17,6 +17,7 @@ logger = logging.getLogger(__name__)
 
 TOLERANCE = 1e-3
 """How far a probability may be from transformers' own, in fp32."""
+_SAME = 1e-7
 
 
 def check_answers(spec: ModelSpec, model: Any, tokens: TextTokens) -> bool:
@@ -28,13 +29,18 @@ def check_answers(spec: ModelSpec, model: Any, tokens: TextTokens) -> bool:
     to cut shorter where the model has fewer positions than its files say.
 
     Raises:
-        ConfigError: the answers are not transformers' own in any such batch.
+        ConfigError: the answers are not transformers' own in any such batch, or all the same.
     """
     _check_vocabulary(spec, model, tokens)
     _fit_positions(spec, model, tokens)
     texts = [*PROBES, _long_text(tokens)]
     with loading(f"{spec.name}: a few headlines", "name a model that transformers runs"):
         expected = _one_by_one(model, tokens, texts)
+        if float(np.ptp(expected, axis=0).max()) < _SAME:
+            raise ConfigError(
+                f"{spec.name}: it gives every text the same answer here, in transformers, too: "
+                "name another model"
+            )
         unpadded = padding_token(model) is None
         if unpadded:
             _read_last_position(model)
@@ -52,7 +58,7 @@ def check_answers(spec: ModelSpec, model: Any, tokens: TextTokens) -> bool:
 
 def padding_token(model: Any) -> int | None:
     """Return the id that a model's configuration has for padding."""
-    found: int | None = model.config.get_text_config().pad_token_id
+    found: int | None = getattr(model.config.get_text_config(), "pad_token_id", None)
     return found
 
 
@@ -81,10 +87,12 @@ def _check_vocabulary(spec: ModelSpec, model: Any, tokens: TextTokens) -> None:
 def _fit_positions(spec: ModelSpec, model: Any, tokens: TextTokens) -> None:
     """Cut texts at what the model's table of positions holds, where it has one."""
     for name, module in model.named_modules():
-        if isinstance(module, torch.nn.Embedding) and "position" in name.rpartition(".")[2]:
+        # I-BERT's table of positions is no torch.nn.Embedding, but has its weight.
+        table = getattr(module, "weight", None)
+        if table is not None and table.dim() == 2 and "position" in name.rpartition(".")[2]:
             # RoBERTa and its kin count positions from behind the padding token.
-            first = 0 if module.padding_idx is None else module.padding_idx + 1
-            there = module.num_embeddings - first
+            padding = getattr(module, "padding_idx", None)
+            there = table.shape[0] - (0 if padding is None else padding + 1)
             if 0 < there < tokens.max_length and "relative" not in name:
                 logger.warning(
                     "%s reads %d tokens, fewer than its files say: longer headlines are cut",

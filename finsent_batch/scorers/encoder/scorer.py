@@ -15,6 +15,7 @@ import torch
 
 from ...arrays import FloatArray, IntArray
 from ...hardware import available_cores
+from ...labels import LABELS
 from ...models.spec import ModelSpec
 from ..base import ScoredBatch, Tokenized
 from ..batching import (
@@ -26,6 +27,7 @@ from ..batching import (
 )
 from .int8_bert import Int8Bert
 from .int8_bound import NEVER, known_bound, measured_bound, probe_headlines
+from .label_columns import LabelColumns
 from .load import Forward, load_encoder
 
 DEFAULT_MAX_BATCH_TOKENS = {"cpu": 2048, "cuda": 65_536}
@@ -54,7 +56,7 @@ class EncoderScorer:
         loaded = load_encoder(spec, device)
         self._tokens, self._padding = loaded.tokens, loaded.padding
         self._paddable = loaded.paddable
-        self._order = list(spec.label_order)
+        self._classes = LabelColumns(spec.label_classes)
         self._temperature = spec.temperature
         self._full = loaded.forward(torch.bfloat16 if weights == "bf16" else torch.float32)
         self._fast: Forward = Int8Bert(loaded.model) if weights == "int8" else self._full
@@ -78,7 +80,7 @@ class EncoderScorer:
 
     def _all(self, forward: Forward, ids: list[list[int]]) -> FloatArray:
         """Return the probabilities of all texts, (n, 3)."""
-        found = np.empty((len(ids), len(self._order)), dtype=np.float32)
+        found = np.empty((len(ids), len(LABELS)), dtype=np.float32)
         everything = np.arange(len(ids), dtype=np.int64)
         sizes = [len(row) for row in ids]
         for batch, probabilities in self._run(forward, ids, sizes, everything):
@@ -132,8 +134,7 @@ class EncoderScorer:
         """Return calibrated probabilities of the texts of a batch, (b, 3), on the device."""
         rows = [ids[i] for i in batch]
         logits = self._logits(forward, rows) if self._paddable else self._by_length(forward, rows)
-        calibrated = logits.float()[:, self._order] / self._temperature
-        return calibrated.softmax(-1)
+        return self._classes(logits.float() / self._temperature)
 
     def _logits(self, forward: Forward, rows: list[list[int]]) -> torch.Tensor:
         padded, mask = pad(rows, self._padding)
