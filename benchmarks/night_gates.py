@@ -18,10 +18,12 @@ back; a false alarm is a real one that was.
 
 import argparse
 import hashlib
+import json
 import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -36,6 +38,8 @@ from finsent_batch.config import ModelConfig, ScoreConfig, StoreConfig
 from finsent_batch.errors import FinsentError, GateFailedError
 from finsent_batch.labelled.duplicates import normalized
 from finsent_batch.labels import LABELS
+from finsent_batch.metrics.confidence import ConfidenceFit, reach_of
+from finsent_batch.models.manifest import write_manifest
 from finsent_batch.pipeline.score import score
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
@@ -175,31 +179,51 @@ def feed_gates_off(feed: Feed, day: date) -> None:
     )
 
 
-def estimates(data: Path, scratch: Path, draws: int) -> list[list[Any]]:
-    """Return a line for each labelled set: estimated and true accuracy, and the coverage."""
+def estimates(data: Path, scratch: Path, draws: int, calibrate: Path | None) -> list[list[Any]]:
+    """Return a line for each labelled set: estimated and true accuracy, and the coverage.
+
+    How probabilities say whether a label is right is fitted to the other sets alone; what the
+    manifest of `calibrate` gets is fitted to all of them.
+    """
     splits(data, scratch)
     sets = {
-        "PhraseBank, the tutorial's 900": scratch / "tutorial" / "test.parquet",
-        "SEntFiN, test": scratch / "sentfin" / "test.parquet",
-        "TFNS, test": scratch / "tfns" / "test.parquet",
+        "PhraseBank, the tutorial's 900": ("tutorial/test", "phrasebank/valid"),
+        "SEntFiN, test": ("sentfin/test", "sentfin/valid"),
+        "TFNS, test": ("tfns/test", "tfns/valid"),
     }
+    held_out = {title: [labelled(scratch, name) for name in names] for title, names in sets.items()}
+    if calibrate is not None:
+        fit = fitted([part for parts in held_out.values() for part in parts])
+        manifest = json.loads((calibrate / "finsent.json").read_text("utf-8"))
+        write_manifest(calibrate, manifest | {"confidence_fit": asdict(fit)})
     lines = []
-    for title, file in sets.items():
-        frame = normalized(pl.read_parquet(file))
-        scored = fb.score_frame(frame.select("headline"), model="mini", store=scratch / "s.duckdb")
-        p = scored.select(f"p_{label}" for label in LABELS).to_numpy().astype(np.float64)
-        truth = np.array([LABELS.index(label) for label in frame["label"]])
-        sure, right = p.max(axis=1), (p.argmax(axis=1) == truth).astype(np.float64)
+    for title, (tested, *_) in held_out.items():
+        others = fitted([p for other, parts in held_out.items() if other != title for p in parts])
+        p, truth = tested
+        sure, right = others.right(p), (p.argmax(axis=1) == truth).astype(np.float64)
         rng, inside = np.random.default_rng(0), 0
         for _ in range(draws):
             night = rng.integers(0, len(sure), len(sure))
-            reach = 1.96 * np.sqrt((sure[night] * (1 - sure[night])).sum()) / len(night)
+            reach = reach_of((sure[night] * (1 - sure[night])).sum(), len(night))
             inside += abs(sure[night].mean() - right[night].mean()) <= reach
-        reach = 1.96 * np.sqrt((sure * (1 - sure)).sum()) / len(sure)
-        error = sure.mean() - right.mean()
-        lines.append([title, len(sure), f"{sure.mean():.3f} ± {reach:.3f}", f"{right.mean():.3f}",
-                      f"{error:+.3f}", f"{inside / draws:.1%}"])  # fmt: skip
+        reach = reach_of((sure * (1 - sure)).sum(), len(sure))
+        lines.append([title, len(sure), f"{p.max(axis=1).mean():.3f}",
+                      f"{sure.mean():.3f} ± {reach:.3f}", f"{right.mean():.3f}",
+                      f"{sure.mean() - right.mean():+.3f}", f"{inside / draws:.1%}"])  # fmt: skip
     return lines
+
+
+def labelled(folder: Path, name: str) -> tuple[Any, Any]:
+    """Return probabilities and labels of held-out rows."""
+    frame = normalized(pl.read_parquet(folder / f"{name}.parquet"))
+    scored = fb.score_frame(frame.select("headline"), model="mini", store=folder / "s.duckdb")
+    truth = np.array([LABELS.index(label) for label in frame["label"]])
+    return scored.select(f"p_{label}" for label in LABELS).to_numpy(), truth
+
+
+def fitted(parts: list[tuple[Any, Any]]) -> ConfidenceFit:
+    """Return the fit to all of these rows."""
+    return ConfidenceFit.fitted(*(np.concatenate(side) for side in zip(*parts, strict=True)))
 
 
 def by_day(data: Path) -> list[tuple[date, pl.DataFrame]]:
@@ -218,6 +242,12 @@ def main() -> None:
     parser.add_argument("--only", choices=parts, action="append", help="repeatable; default: all")
     parser.add_argument("--model", default="mini", help="of the fourteen nights")
     parser.add_argument("--draws", type=int, default=2000, help="bootstrapped nights")
+    parser.add_argument(
+        "--calibrate",
+        type=Path,
+        metavar="DIR",
+        help="write the fit of `estimate` into the manifest of the embedded model",
+    )
     parser.add_argument("--days", type=int, default=365, help="of the year, from its first day")
     arguments = parser.parse_args()
     files = sorted((arguments.data / "feeds" / "nightly").glob("*.parquet"))
@@ -227,8 +257,9 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch)
             if part == "estimate":
-                rows = estimates(arguments.data, folder, arguments.draws)
-                columns = ["rows of", "n", "estimated", "true", "error", "in the interval"]
+                rows = estimates(arguments.data, folder, arguments.draws, arguments.calibrate)
+                columns = ["rows of", "n", "confidence", "estimated", "true", "error",
+                           "nights in the interval"]  # fmt: skip
                 emit("night-gates-estimate", columns, rows)
                 continue
             model, real = arguments.model, nights

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 import polars as pl
 import pytest
 
+from finsent_batch.metrics.confidence import reach_of
 from finsent_batch.metrics.figures import FIGURES
 from finsent_batch.store.nights import feed_of
 
@@ -180,14 +181,14 @@ def test_the_estimate_is_the_mean_probability_and_repeated_headlines_widen_it(
     sure = rows.select(pl.max_horizontal("p_negative", "p_neutral", "p_positive")).to_series()
     figures = summary["figures"]
     assert figures["estimated_accuracy"] == pytest.approx(sure.mean(), abs=1e-5)
-    reach = 1.96 * (sure * (1 - sure)).sum() ** 0.5 / 39
+    reach = reach_of((sure * (1 - sure)).sum(), 39)
     low, high = figures["estimated_accuracy_low"], figures["estimated_accuracy_high"]
     assert high == pytest.approx(min(1, sure.mean() + reach), abs=1e-5)
     assert low == pytest.approx(sure.mean() - reach, abs=1e-5)
     one = score(write(1, headline=["Oil falls"] * 40))["figures"]
     p = one["estimated_accuracy"]
     assert one["estimated_accuracy_low"] == pytest.approx(
-        max(0, p - 1.96 * (p * (1 - p)) ** 0.5), abs=1e-5
+        max(0, p - reach_of(p * (1 - p), 1)), abs=1e-5
     )
 
 

@@ -1,6 +1,5 @@
 """The night of a run: its figures beyond counts, and its record among the nights of its feed."""
 
-import math
 from collections import Counter
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
@@ -9,6 +8,7 @@ from ...config import ScoreConfig
 from ...errors import UsageError
 from ...io.arrow import ArrowSource
 from ...labels import LABELS
+from ...metrics.confidence import ConfidenceFit, reach_of
 from ...metrics.figures import FIGURES
 from ...store.nights import Night, feed_of, nights_before, record_night
 from ..result_stream import LABELLED_ROWS
@@ -17,10 +17,7 @@ from .comparison import NIGHTS_COMPARED, compare
 from .figures import AuditCounts
 from .sources import compare_sources, sources_of
 
-_CONFIDENCE: Final = "greatest(p_negative, p_neutral, p_positive)"
 _EPOCH: Final = date(1970, 1, 1)
-_CERTAINTY: Final = 1.96
-"""Deviations of a normal distribution within which 95 % lie."""
 
 
 def add_night(run: ScoreRun, counts: AuditCounts) -> Night:
@@ -110,20 +107,18 @@ def _age(run: ScoreRun, now: datetime) -> float | None:
 def _accuracy(run: ScoreRun) -> dict[str, float | None]:
     """Estimate the accuracy of the labels from the probabilities, with a 95 % interval.
 
-    The probability of a label given is how often it is right, as far as the model is
-    calibrated: their mean is the expected accuracy. Whether a headline is labelled rightly is
-    one event however often it comes. Source: Garg et al. 2022; NannyML calls it
-    confidence-based performance estimation.
+    Whether a headline is labelled rightly is one event however often it comes.
     """
+    right = ConfidenceFit.from_manifest(run.model.spec.manifest).right_sql()
     [(n, expected, variance)] = run.store.query(
-        f"""SELECT sum(rows), sum(rows * sure), sum(rows * rows * sure * (1 - sure)) FROM (
-            SELECT headline_key, count(*) AS rows, CAST(any_value({_CONFIDENCE}) AS DOUBLE) AS sure
+        f"""SELECT sum(rows), sum(rows * p), sum(rows * rows * p * (1 - p)) FROM (
+            SELECT headline_key, count(*) AS rows, any_value({right}) AS p
             FROM ({LABELLED_ROWS}) WHERE sentiment IS NOT NULL GROUP BY headline_key)""",
         [run.model.fingerprint],
     )
     if not n:
         return {}
-    middle, reach = expected / int(n), _CERTAINTY * math.sqrt(variance) / int(n)
+    middle, reach = expected / int(n), reach_of(variance, int(n))
     return {
         "estimated_accuracy": middle,
         "estimated_accuracy_low": max(0.0, middle - reach),
