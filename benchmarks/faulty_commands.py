@@ -76,11 +76,12 @@ def look(folder: Path, command: Command) -> dict[str, str]:
     """
     if command.name == "score a folder":
         names = (f"{command.result}/{i}.scored.parquet" for i in range(2))
-        return {name: _look(folder, name) for name in names}
-    return {command.result: _look(folder, command.result)} if command.result else {}
+        return {name: look_at(folder, name) for name in names}
+    return {command.result: look_at(folder, command.result)} if command.result else {}
 
 
-def _look(folder: Path, result: str) -> str:
+def look_at(folder: Path, result: str) -> str:
+    """Return a digest of one result; see `look`."""
     path, _, table = result.partition("::")
     file = folder / path
     if not file.exists():
@@ -99,10 +100,15 @@ def _file(file: Path, table: str = "") -> Any:
     import duckdb
     import polars as pl
 
+    # Opened once, as a reader must where files are replaced: polars opens a path again.
     if file.suffix == ".parquet":
-        return pl.read_parquet(file).drop(_VARYING, strict=False).write_csv()
+        return pl.read_parquet(file.read_bytes()).drop(_VARYING, strict=False).write_csv()
     if file.suffix == ".csv":
-        return pl.read_csv(file, infer_schema=False).drop(_VARYING, strict=False).write_csv()
+        return (
+            pl.read_csv(file.read_bytes(), infer_schema=False)
+            .drop(_VARYING, strict=False)
+            .write_csv()
+        )
     if file.suffix == ".duckdb":
         with duckdb.connect(str(file), read_only=True) as connection:
             tables = [name for (name,) in connection.execute("SHOW TABLES").fetchall()]
@@ -157,14 +163,14 @@ def _digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def scores(folder: Path) -> list[str]:
+def scores(folder: Path, store: str = STORE) -> list[str]:
     """Return the keys of all scores in the store, as often as they are there.
 
     A key is the headline's, the model's and the run's that gave the score, divided by spaces.
     """
     import duckdb
 
-    file = folder / STORE
+    file = folder / store
     if not file.exists():
         return []
     with duckdb.connect(str(file), read_only=True) as connection:

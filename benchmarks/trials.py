@@ -80,10 +80,11 @@ def run_forked(
     arm: Callable[[], None] = lambda: None,
     told: Callable[[], Any] = lambda: None,
     seconds: float | None = None,
+    log: Path | None = None,
 ) -> Ended:
     """Run a command line in a forked process, after `arm`; kill it after `seconds`."""
     reading, writing = os.pipe()
-    log = folder.with_suffix(".stderr")
+    log = log or folder.with_suffix(".stderr")
     child = os.fork()
     if child == 0:
         code = 1

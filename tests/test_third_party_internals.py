@@ -182,6 +182,12 @@ def raises_its_own_errors() -> bool:
     return hasattr(importlib.import_module("ray.data.exceptions"), "SystemException")
 
 
+def asks_where_localhost_is() -> bool:
+    ray = importlib.import_module("ray")
+    asked = "_node_ip_address = services.resolve_ip_for_localhost(_node_ip_address)"
+    return asked in inspect.getsource(ray.init)
+
+
 def takes_a_folder_for_its_sockets() -> bool:
     ray = importlib.import_module("ray")
     # Ray takes `_temp_dir` among **kwargs, so that no signature names it.
@@ -213,6 +219,8 @@ USED: list[tuple[str, str, Check]] = [
     ("Dataset.iter_internal_ref_bundles", "pipeline/engines/ray_results.py",
      gives_blocks_as_references),
     ("ray.data.exceptions", "pipeline/engines/ray_results.py", raises_its_own_errors),
+    ("services.resolve_ip_for_localhost", "pipeline/engines/ray_cluster.py",
+     asks_where_localhost_is),
     ("ray.init(_temp_dir=)", "pipeline/engines/ray_cluster.py", takes_a_folder_for_its_sockets),
 ]  # fmt: skip
 

@@ -59,8 +59,8 @@ def ray_installed() -> bool:
 def load_ray(*, locked: bool) -> Any:
     """Import Ray with Ray Data, its usage reports and its chatter switched off, and return it.
 
-    A Ray that is started here listens on the network all the same: `locked`, it talks to
-    none but this process and those it starts.
+    A Ray that is started here is `locked`: other users of this machine reach its ports, and
+    it talks to none but this process and those it starts.
 
     Raises:
         UnavailableError: it is not installed.
@@ -141,19 +141,34 @@ def _clear_left() -> None:
 def _start(ray: Any, config: ScoreConfig, device: str, scratch: str) -> None:
     at_least = config.actors or (gpu_count() if device == "cuda" else 0)
     try:
-        ray.init(
-            address="local",
-            # Actors share cores if that is what was asked for, or if there are more GPUs.
-            num_cpus=max(available_cores(), at_least * config.cpus_per_actor),
-            num_gpus=0 if device == "cpu" else None,
-            include_dashboard=False,
-            object_store_memory=_OBJECT_STORE_BYTES,
-            log_to_driver=False,
-            logging_level=logging.CRITICAL,
-            _temp_dir=scratch,
-        )
+        with _loopback_kept():
+            ray.init(
+                address="local",
+                _node_ip_address="127.0.0.1",
+                # Actors share cores if that is what was asked for, or if there are more GPUs.
+                num_cpus=max(available_cores(), at_least * config.cpus_per_actor),
+                num_gpus=0 if device == "cpu" else None,
+                include_dashboard=False,
+                object_store_memory=_OBJECT_STORE_BYTES,
+                log_to_driver=False,
+                logging_level=logging.CRITICAL,
+                _temp_dir=scratch,
+            )
     except (ray.exceptions.RayError, RuntimeError, OSError, ValueError) as error:
         raise UnavailableError(f"Ray cannot be started here: {first_line(error)}") from error
+
+
+@contextmanager
+def _loopback_kept() -> Iterator[None]:
+    """Let Ray listen on 127.0.0.1, which it would replace by an address that others reach."""
+    from ray._private import services
+
+    replaced = services.resolve_ip_for_localhost
+    services.resolve_ip_for_localhost = lambda host: host
+    try:
+        yield
+    finally:
+        services.resolve_ip_for_localhost = replaced
 
 
 def _join(ray: Any, address: str) -> None:
