@@ -104,6 +104,16 @@ def test_the_readme_s_figures_are_the_benchmarks():
         assert re.search(rf"(?<![\d.,]){re.escape(figure)}(?![\d]|[.,]\d)", BENCHMARKS), figure
 
 
+def test_the_readme_s_totals_of_faults_are_the_tables():
+    page = (DOCS / "faults.md").read_text("utf-8").split("## The input")[0]
+    totals = [line.strip("| ").split(" | ") for line in page.splitlines() if "| all |" in line]
+    told = re.search(r"([\d,]+) kills and ([\d,]+) faults", README)
+    assert told is not None
+    assert told.groups() == (totals[0][1], totals[1][2])
+    wrong = [totals[0][2:], totals[1][3:], totals[2][5:] if len(totals) > 2 else []]
+    assert {figure for figures in wrong for figure in figures} == {"0"}
+
+
 def test_the_readme_s_rows_are_the_demo_s(run):
     done = run("score", ROOT / "demo" / "headlines.csv", "-o", "demo.parquet", "--model", "mini")
     assert done.code == 0, done.err
