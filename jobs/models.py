@@ -34,7 +34,7 @@ def models(ctx: click.Context, format_: str | None) -> None:
 
         rows = list_models(ctx.obj.store)
         values = [list(row.values()) for row in rows]
-        dispensable = ("base", "weights", "family", "scores", "last_scored")
+        dispensable = ("license", "base", "weights", "family", "scores", "last_scored")
         print_rows(list(rows[0]), values, chosen_format(format_), dispensable=dispensable)
 
 

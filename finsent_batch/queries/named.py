@@ -27,6 +27,8 @@ def named_publications(published: str) -> list[Publication]:
         MissingInputError: there is none.
     """
     path = Path(published)
+    if not published:
+        raise MissingInputError("--from names nothing: give a file, a folder or a pattern")
     if path.is_dir():
         files = sorted(file for file in path.rglob("*") if _is_meant(file, path))
         if not files:

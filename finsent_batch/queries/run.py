@@ -19,12 +19,12 @@ from ..errors import (
 )
 from ..io.duckdb_errors import Kind, classify, storage_problem
 from ..io.whole.protected import check_free, protected
-from ..store.publications import divided
 from .catalog import load_query
+from .named import named_publications
 from .parameters import VIEW_PARAMETERS, check_columns, set_parameters, view_parameters
 from .result import Result, keep_plan, keep_result
 from .session import QuerySession, query_session
-from .statement import READS_ONLY, read_statement, set_variables
+from .statement import READS_ONLY, one_line, read_statement, set_variables
 
 _FROM_FILES = (*VIEW_PARAMETERS, "headline_scores")
 """The views that there are over files without a store too."""
@@ -178,7 +178,7 @@ def _refused(error: duckdb.Error) -> FinsentError:
         case Kind.DISK_FULL | Kind.IO_FAILED:
             return StorageError(f"{storage_problem(error)} and run again")
         case _:
-            return UsageError(f"--sql: {' '.join(str(error).split())[:300]}")
+            return UsageError(f"--sql: {one_line(error)}")
 
 
 def check_query_output(output: Path, store: StoreConfig, published: str | None) -> None:
@@ -189,7 +189,7 @@ def check_query_output(output: Path, store: StoreConfig, published: str | None) 
     """
     check_free(output, protected(store=store.path))
     if published is not None:
-        known = [divided(published)[0]]
+        known = [publication.path for publication in named_publications(published)]
     elif store.path.exists():
         with query_session(store, None, None, {}) as session:
             rows = session.connection.execute("SELECT input, output FROM run_files").fetchall()

@@ -114,8 +114,14 @@ def _statements(sql: str) -> list[duckdb.Statement]:
     try:
         found: list[duckdb.Statement] = duckdb.extract_statements(sql)
     except duckdb.Error as error:
-        raise UsageError(f"--sql: {' '.join(str(error).split())[:300]}") from None
+        raise UsageError(f"--sql: {one_line(error)}") from None
     return found
+
+
+def one_line(error: duckdb.Error) -> str:
+    """Return what DuckDB says of a statement, without the line that points into it."""
+    said = re.split(r"\n+LINE \d+:", str(error))[0]
+    return " ".join(said.split())[:300]
 
 
 def typed(value: str) -> int | float | str:

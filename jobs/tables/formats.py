@@ -76,7 +76,7 @@ def print_table(
     """Print rows as a table as wide as the terminal; numbers to the right, NULL as a dash.
 
     `dispensable` names columns that may be left out if there is no room, the first of them
-    first. With `wraps` the last column's text goes on in the next line instead of being cut.
+    first. With `wraps` text goes on in the next line instead of being cut.
     `advice` says where columns are that were left out. What is longer than an interactive
     terminal goes through the pager.
     """
@@ -85,7 +85,7 @@ def print_table(
     layout = lay_out(found, _width(), dispensable=dispensable, wraps=wraps)
     lines = [] if title is None else ["", click.style(visible_line(title), italic=True)]
     lines += [click.style(line, bold=True) if head else line for head, line in layout.lines()]
-    notes = [note] if note else []
+    notes = [note] if note else [] if rows else ["no rows"]
     if layout.left_out:
         notes.append(_left_out(layout.left_out, len(columns)) + advice)
     lines += [click.style(line, dim=True) for line in notes]

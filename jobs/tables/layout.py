@@ -9,6 +9,7 @@ import re
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from .cells import Column, cut, width_of
 
@@ -28,7 +29,7 @@ class Layout:
     left_out: tuple[str, ...]
     """Names of columns for which there is no room."""
     wraps: bool = False
-    """Whether the last column's text goes on in the next line instead of being cut."""
+    """Whether text goes on in the next line instead of being cut."""
 
     def lines(self) -> Iterator[tuple[bool, str]]:
         """Yield the table's lines, each with whether it belongs to the head."""
@@ -42,10 +43,9 @@ class Layout:
         for row in range(max((len(c.cells) for c in self.columns), default=0)):
             cells = [c.cells[row] if c.cells else "…" for c in self.columns]
             if self.wraps:
-                last = textwrap.wrap(cells[-1], self.widths[-1]) or [""]
-                yield False, self._line([*cells[:-1], last[0]])
-                for more in last[1:]:
-                    yield False, self._line([*[""] * (len(cells) - 1), more])
+                wrapped = [textwrap.wrap(c, w) for c, w in zip(cells, self.widths, strict=True)]
+                for parts in zip_longest(*wrapped, fillvalue=""):
+                    yield False, self._line(parts)
             else:
                 yield False, self._line(cells)
 

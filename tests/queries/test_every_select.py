@@ -116,6 +116,7 @@ def test_no_rows(run):
     assert said["jsonl"] == ""
     assert said["markdown"].splitlines()[0] == "| a | b |"
     assert read_table(said["table"]) == []
+    assert said["table"].splitlines()[-1] == "no rows"
 
 
 def test_numbers_are_numbers_in_json(run):
