@@ -44,8 +44,8 @@ class Layout:
             cells = [c.cells[row] if c.cells else "…" for c in self.columns]
             if self.wraps:
                 wrapped = [textwrap.wrap(c, w) for c, w in zip(cells, self.widths, strict=True)]
-                for parts in zip_longest(*wrapped, fillvalue=""):
-                    yield False, self._line(parts)
+                for line in zip_longest(*wrapped, fillvalue=""):
+                    yield False, self._line(line)
             else:
                 yield False, self._line(cells)
 
