@@ -20,6 +20,7 @@ CAUSAL = [
 ]  # fmt: skip
 CLASSIFIERS = [
     "bert", "roberta", "distilbert", "deberta-v2", "modernbert", "electra", "gpt2", "llama",
+    "ibert", "perceiver",
 ]  # fmt: skip
 
 
@@ -33,6 +34,16 @@ def test_a_causal_family_answers_as_transformers_has_it(family, tmp_path):
 def test_a_classifier_family_answers_as_transformers_has_it(family, tmp_path):
     found = examine("classifier", family, tmp_path)
     assert found.result == "right", found
+
+
+@pytest.mark.parametrize(
+    ("kind", "family"),
+    [("causal", "musicgen"), ("causal", "emu3"), ("classifier", "mra")],
+)
+def test_what_transformers_cannot_run_here_is_refused(kind, family, tmp_path):
+    """Codes of audio, weights that the auto class does not find, the same answer to every text."""
+    found = examine(kind, family, tmp_path)
+    assert found.result == "refused", found
 
 
 def test_a_model_of_another_kind_is_refused(tmp_path):
