@@ -23,9 +23,7 @@ TEXT_COLUMNS: Final = (
 """Names tried in this order when no text column is named; see `io.columns.usual_columns`."""
 LABEL_COLUMNS: Final = ("label", "sentiment")
 """Names tried in this order for the label of labelled data."""
-SOURCE_COLUMNS: Final = (
-    *("source", "source_name", "news_source", "publisher", "provider", "outlet", "agency", "wire"),
-)
+SOURCE_COLUMNS: Final = ("source", "source_name", "news_source", "publisher", "provider", "outlet")
 """Names tried in this order for where a headline is from."""
 SCORED_AT: Final = "scored_at"
 DATE_COLUMNS: Final = (
@@ -37,8 +35,7 @@ DATE_COLUMNS: Final = (
 
 
 DEFAULT_GATES: Final = ("rows>=1", "labelled_share>=0.5", "dated_share>=0.95")
-"""What `score` holds every run against that is no trial, where no gate on the same figure is
-given; without a time column there is no `dated_share` to judge."""
+"""What every `score` but a trial must pass, where no gate on the same figure is given."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +89,10 @@ class ScoreConfig(Settings):
     append: bool = False
     """Share `output_table` with other inputs: replace the rows this input published there
     earlier, leave those of others."""
+    on_new_columns: str = "fail"
+    on_missing_columns: str = "fail"
+    on_changed_types: str = "fail"
+    """With `append`, what becomes of columns that differ: see `ColumnPolicy`."""
     model: ModelConfig = field(default_factory=ModelConfig)
     store: StoreConfig = field(default_factory=StoreConfig)
     engine: str = "auto"
@@ -119,8 +120,7 @@ class ScoreConfig(Settings):
     default_gates: bool = True
     """Whether those of `DEFAULT_GATES` are held against, too."""
     publish_anyway: str | None = None
-    """A run that its gates held back, or its first characters, to be published as it is; inputs,
-    output and model are then those of that run."""
+    """A run that its gates held back, to be published with its inputs, output and model."""
     source_column: str | None = None
     """The column that says where a headline is from; None takes the first usual name there is."""
     as_of: str | None = None

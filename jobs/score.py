@@ -49,6 +49,26 @@ from .terminal import progress_bar, stop_on_signals
     default=ScoreConfig.append,
     help="Share --output-table with other inputs: replace only the rows of this input.",
 )
+@click.option(
+    "--on-new-columns",
+    type=click.Choice(["fail", "add", "drop"]),
+    default=ScoreConfig.on_new_columns,
+    help="With --append, columns that the table has not: add them, NULL in its old rows, or drop "
+    "them.",
+)
+@click.option(
+    "--on-missing-columns",
+    type=click.Choice(["fail", "null"]),
+    default=ScoreConfig.on_missing_columns,
+    help="With --append, columns that only the table has: take them as NULL.",
+)
+@click.option(
+    "--on-changed-types",
+    type=click.Choice(["fail", "widen", "cast"]),
+    default=ScoreConfig.on_changed_types,
+    help="With --append, columns of another type: widen the table's, or also cast the input's, "
+    "where no value changes.",
+)
 @model_options
 @click.option(
     "--engine",

@@ -5,12 +5,20 @@ replaces its own rows and no others, in one transaction: whatever is killed and
 run again, each row of each input is there exactly once.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import duckdb
 import pyarrow as pa
 
 from ..errors import BadDataError, CannotCreateError
+from .append.column_changes import (
+    CANNOT_HOLD,
+    UNTYPED,
+    ColumnFit,
+    ColumnPolicy,
+    UnfitColumnsError,
+    fit_columns,
+)
 from .arrow import registered
 from .base import Source, holds_the_whole
 from .columns import RowSchema
@@ -22,8 +30,6 @@ from .sql import quote_identifier
 
 INPUT_COLUMN = "input_file"
 """VARCHAR, after the result columns: the input's path, or `path::table`."""
-# What DuckDB calls the type of a column that has never held a value.
-_UNTYPED = '"NULL"'
 
 
 def input_name(path: str, table: str | None) -> str:
@@ -33,6 +39,11 @@ def input_name(path: str, table: str | None) -> str:
 
 class AppendingSink(DuckDBSink):
     """A table of a DuckDB file to which each input adds its rows, or replaces its own."""
+
+    policy = ColumnPolicy()
+    """What becomes of columns that differ from the table's; set by whoever opens it."""
+    changes: Sequence[str] = ()
+    """What became of them, in words, once they were compared."""
 
     def check_replaceable(
         self, source: Source, *, overwrite: bool, limit: int | None = None
@@ -68,38 +79,43 @@ class AppendingSink(DuckDBSink):
                 cursor.register(
                     "labelled_rows", pa.RecordBatchReader.from_batches(schema.arrow, [])
                 )
-                self._check_fit(cursor, self._place(cursor, catalog), schema)
+                self._fit(cursor, self._place(cursor, catalog), schema)
 
-    def _check_fit(self, cursor: duckdb.DuckDBPyConnection, name: str, schema: RowSchema) -> None:
+    def _fit(self, cursor: duckdb.DuckDBPyConnection, name: str, schema: RowSchema) -> ColumnFit:
         """Compare the table's own columns with those of `labelled_rows`."""
         there = _described(cursor, f"FROM {name}")
         given = _described(cursor, f"SELECT {schema.select_list()} FROM labelled_rows")
         added = {*RESULT_SCHEMA.names, INPUT_COLUMN}
-        if lacking := sorted(name for name in added if name not in there):
-            raise self._unfit(f"lacks the column {lacking[0]!r}, which appending fills")
-        for column in (c for c in {**there, **given} if c not in added):
-            if column not in given:
-                raise self._unfit(f"has the column {column!r}, the input has not")
-            if column not in there:
-                raise self._unfit(f"has no column {column!r}, the input has")
-            if given[column] != there[column] and _UNTYPED not in (given[column], there[column]):
-                raise self._unfit(
-                    f"holds {there[column]} in the column {column!r}, the input {given[column]}"
-                )
+        try:
+            fit = fit_columns(
+                {key: column for key, column in there.items() if key not in added},
+                {key: column for key, column in given.items() if key not in added},
+                self.policy,
+            )
+        except UnfitColumnsError as error:
+            raise CannotCreateError(
+                f"table {self.table!r} in {self.path} {error}, alter the table, or append to "
+                "another with --output-table"
+            ) from None
+        self.changes = fit.told()
+        return fit
 
     def _give_types(self, cursor: duckdb.DuckDBPyConnection, name: str, schema: RowSchema) -> None:
         """Give columns that held nothing so far the type that the input has."""
         given = _described(cursor, f"SELECT {schema.select_list()} FROM labelled_rows")
-        for column, kind in _described(cursor, f"FROM {name}").items():
-            if kind == _UNTYPED and given[column] != _UNTYPED:
-                alter = f"ALTER TABLE {name} ALTER {quote_identifier(column)} TYPE {given[column]}"
+        for key, (column, kind) in _described(cursor, f"FROM {name}").items():
+            if kind == UNTYPED and given.get(key, ("", UNTYPED))[1] != UNTYPED:
+                alter = f"ALTER TABLE {name} ALTER {quote_identifier(column)} TYPE {given[key][1]}"
                 cursor.execute(alter)
 
-    def _unfit(self, what: str) -> CannotCreateError:
-        return CannotCreateError(
-            f"table {self.table!r} in {self.path} {what}: alter the table, "
-            "or append to another with --output-table"
-        )
+    def _raise_as_expected(self, error: BaseException) -> None:
+        if isinstance(error, duckdb.Error) and CANNOT_HOLD in str(error):
+            said = str(error).partition(CANNOT_HOLD)[2].splitlines()[0].strip()
+            raise BadDataError(
+                f"table {self.table!r} in {self.path} cannot hold {said} exactly, and nothing "
+                "was written: correct the input, or append to another with --output-table"
+            ) from None
+        super()._raise_as_expected(error)
 
     def _fill(
         self,
@@ -116,15 +132,19 @@ class AppendingSink(DuckDBSink):
         cursor.execute(
             f"CREATE TABLE IF NOT EXISTS {name} AS SELECT {columns} FROM labelled_rows", given
         )
-        self._check_fit(cursor, name, schema)
+        fit = self._fit(cursor, name, schema)
+        for alteration in fit.alterations(name):
+            cursor.execute(alteration)
         self._give_types(cursor, name, schema)
         cursor.execute(f"DELETE FROM {name} WHERE {INPUT_COLUMN} = $source", given)
         cursor.unregister("labelled_rows")
         with registered(cursor, "labelled_rows", schema.arrow, passing_failpoint(batches)):
-            cursor.execute(f"INSERT INTO {name} BY NAME SELECT {columns} FROM labelled_rows", given)
+            rows = f"SELECT {fit.select_list()} FROM (SELECT {columns} FROM labelled_rows)"
+            cursor.execute(f"INSERT INTO {name} BY NAME {rows}", given)
         self._sign(cursor, name, provenance.shared())
 
 
-def _described(cursor: duckdb.DuckDBPyConnection, sql: str) -> dict[str, str]:
+def _described(cursor: duckdb.DuckDBPyConnection, sql: str) -> dict[str, tuple[str, str]]:
+    """Return the name and type of each column by its folded name."""
     rows = cursor.execute(f"DESCRIBE {sql}").fetchall()
-    return {row[0].casefold(): row[1] for row in rows}
+    return {row[0].casefold(): (row[0], row[1]) for row in rows}

@@ -8,6 +8,7 @@ from functools import partial
 
 from ..errors import TryAgainError
 from ..io.base import Sink
+from ..io.duckdb_append import AppendingSink
 from ..io.provenance import Provenance
 from ..io.retry import retried
 from ..metrics.histograms import add_histograms
@@ -43,6 +44,7 @@ def publish_tasks(run: ScoreRun, plan: Plan, progress: Progress) -> None:
             _await_target(run, planned, task.sink, partial(report, 0))
             counts = publish(planned, task.sink, _provenance(run, task), results, report)
             _count(run, counts)
+            _note_changes(run, task.sink)
             confident += counts.confident
             _record(run, task, planned, task.sink, counts.rows)
     labelled = rows["scored"] + rows["truncated"]
@@ -63,6 +65,12 @@ def _count(run: ScoreRun, counts: Counts) -> None:
     for label, count in counts.labels.items():
         labels[label] = labels.get(label, 0) + count
     add_histograms(run.summary.histograms, counts.histograms)
+
+
+def _note_changes(run: ScoreRun, sink: Sink) -> None:
+    """Say how a table that inputs share took in columns that are not its own."""
+    if isinstance(sink, AppendingSink):
+        run.summary.warnings += [f"table {sink.table!r}: {change}" for change in sink.changes]
 
 
 def _record(run: ScoreRun, task: ScoreTask, planned: PlannedSource, sink: Sink, rows: int) -> None:

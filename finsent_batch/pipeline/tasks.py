@@ -6,6 +6,7 @@ from pathlib import PurePath
 
 from ..config import ScoreConfig
 from ..errors import TryAgainError
+from ..io.append.column_changes import ColumnPolicy
 from ..io.base import Sink, Source
 from ..io.columns import (
     NewsColumns,
@@ -98,6 +99,17 @@ def open_sink(store: Store, pair: FilePair) -> Sink:
     return CsvSink(pair.output, StoredProvenance(store))
 
 
+def _with_policy(sink: Sink, config: ScoreConfig) -> Sink:
+    """Tell a table that inputs share what becomes of columns that are not its own."""
+    if isinstance(sink, AppendingSink):
+        sink.policy = ColumnPolicy(
+            new=config.on_new_columns,
+            missing=config.on_missing_columns,
+            types=config.on_changed_types,
+        )
+    return sink
+
+
 def _with_partitions(pair: FilePair, source: Source) -> tuple[Source, list[str]]:
     """Add the columns that only the folders of a file name, and say which cannot be added."""
     values = partition_values(PurePath(pair.named).parts[:-1]) if pair.table is None else {}
@@ -145,7 +157,7 @@ def _open_task(store: Store, pair: FilePair, config: ScoreConfig) -> ScoreTask:
             f"{pair.named}: {len(bad_rows)} rows that do not parse are in quarantine, "
             f"not in the output; the first is line {bad_rows[0].line}"
         )
-    task = make_task(source, open_sink(store, pair), config, pair.named)
+    task = make_task(source, _with_policy(open_sink(store, pair), config), config, pair.named)
     return replace(task, bad_rows=bad_rows, warnings=tuple(warnings))
 
 

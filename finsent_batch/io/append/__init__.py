@@ -1,0 +1,1 @@
+"""What nights do to the table that they share."""
