@@ -30,6 +30,7 @@ DATE_COLUMNS: Final = (
     *("published_at", "date", "time", "datetime", "timestamp", "ts", "created_at", "pub_date"),
     *("published", "published_date", "published_time", "date_published", "publish_date"),
     *("publish_time", "publication_date", "date_time", "news_date", "release_date", "posted_at"),
+    *("dt", "ds"),
 )
 """Names tried in this order for the time of a headline; where there is none, `SCORED_AT`."""
 

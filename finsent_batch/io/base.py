@@ -73,12 +73,16 @@ class FileSink(ABC):
     def check_replaceable(
         self, source: "Source", *, overwrite: bool, limit: int | None = None
     ) -> None:
+        self._check_no_folder()
         if not overwrite and self.exists():
             check_made_from(self.provenance(), source, limit, self.path)
 
-    def check_writable(self) -> None:
+    def _check_no_folder(self) -> None:
         if self._file.is_dir():
             raise CannotCreateError(f"{self._file} is a folder: name a file with -o")
+
+    def check_writable(self) -> None:
+        self._check_no_folder()
         folder = self._file.parent
         missing = [p for p in (folder, *folder.parents) if not p.exists()]
         try:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute as pac
 import pyarrow.csv as pc
 import pyarrow.parquet as pq
 
@@ -18,13 +17,13 @@ from .columns import check_column_names
 from .csv_text import (
     Utf8Stream,
     check_dialect,
-    check_encoding,
     fits,
     open_text,
     read_header,
 )
 from .text.compression import misnamed
 from .text.dialect import BACKSLASH, LARGEST_ROW_BYTES, Dialect
+from .text.encoding import check_encoding
 from .text.quotes import QuoteScan
 from .text.staged import BadRow, StagedText, how_to_go_on
 
@@ -84,7 +83,9 @@ def stage_csv(
     while (scan := _convert(staging, block, explicit=escape is not None)) is None:
         block *= 4
         if block > LARGEST_ROW_BYTES:
-            raise BadDataError(f"{path} has a row of more than 64 MB: check its quotes")
+            raise BadDataError(
+                f"{path} has a row of more than 64 MB: check its quotes, or write it as Parquet"
+            )
     bad = tuple(_with_lines(staging))
     if len(bad) > (max_bad_rows or 0):
         raise _too_many(staging, bad, scan, may_set_aside=max_bad_rows is not None)
@@ -102,13 +103,15 @@ def _too_many(
     """Return what to say of rows that do not parse: another dialect, or how to go on."""
     first, path, dialect = bad[0], staging.path, staging.dialect
     escaped = Dialect(delimiter=dialect.delimiter, escape=BACKSLASH, skipped=dialect.skipped)
-    if (
-        scan.backslashes
-        and dialect.escape is None
-        and fits(path, staging.encoding, escaped, staging.columns)
-    ):
+    may_escape = scan.backslashes and dialect.escape is None
+    if may_escape and fits(path, staging.encoding, escaped, staging.columns):
         return BadDataError(
             f"{path} escapes with backslashes (line {first.line}): read it with --escape '\\'"
+        )
+    if not pq.read_metadata(staging.staged).num_rows:
+        return BadDataError(
+            f"{path} line {first.line}: {first.reason}, and no row has those of the header: let "
+            "the header name as many columns as the rows have"
         )
     return BadDataError(
         f"{path} line {first.line}: {first.reason} "
@@ -138,14 +141,16 @@ def _convert(staging: _Staging, block: int, *, explicit: bool) -> QuoteScan | No
     stream = Utf8Stream(staging.path, staging.encoding, dialect)
     try:
         reader = _open_reader(stream, staging, block, set_aside)
-        multi_line = _write(reader, staging)
+        _write(reader, staging)
     except pa.ArrowInvalid as error:
         if "straddling" in str(error):
             return None
         stream.scan.close()
         if stream.scan.odd:
             _check(staging, stream.scan, explicit=explicit)
-        raise BadDataError(f"{staging.path} cannot be parsed as CSV: {first_line(error)}") from None
+        raise BadDataError(
+            f"{staging.path} cannot be parsed as CSV ({first_line(error)}): correct the file"
+        ) from None
     except UnicodeEncodeError:
         raise BadDataError(
             f"{staging.path} holds lone surrogates (half characters) in {staging.encoding}: "
@@ -156,7 +161,7 @@ def _convert(staging: _Staging, block: int, *, explicit: bool) -> QuoteScan | No
     scan = stream.scan
     scan.close()
     doubtful = scan.odd or scan.backslash or dialect.escape is not None
-    if multi_line or doubtful or any(_is_multi_line(row.text) for row in skipped):
+    if scan.multi_line or doubtful:
         _check(staging, scan, explicit=explicit)
     return scan
 
@@ -198,9 +203,7 @@ def _open_reader(
     )
 
 
-def _write(reader: pc.CSVStreamingReader, staging: _Staging) -> bool:
-    """Write all batches and return whether some value goes over several lines."""
-    multi_line = False
+def _write(reader: pc.CSVStreamingReader, staging: _Staging) -> None:
     schema = staging.schema
     with pq.ParquetWriter(staging.staged, schema, compression="lz4") as writer:
         for batch in reader:
@@ -213,16 +216,6 @@ def _write(reader: pc.CSVStreamingReader, staging: _Staging) -> bool:
                     )
                 batch = batch.select(range(len(schema)))
             writer.write_batch(batch.cast(schema))
-            multi_line = multi_line or any(
-                pac.any(pac.match_substring(column, end)).as_py()
-                for column in batch.columns
-                for end in ("\n", "\r")
-            )
-    return multi_line
-
-
-def _is_multi_line(record: str) -> bool:
-    return "\n" in record.strip() or "\r" in record.strip()
 
 
 def _with_lines(staging: _Staging) -> Iterator[BadRow]:

@@ -1,6 +1,5 @@
 """The text of a CSV file: unpacked, decoded, its dialect found and checked."""
 
-import codecs
 import csv
 import io
 import re
@@ -8,59 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO, Final
 
-from ..errors import BadDataError, MissingInputError, StorageError, UsageError, first_line
-from .paths import declared_compression
-from .text.compression import BROKEN, compression_of, not_whole, open_unpacked
+from ..errors import BadDataError
+from .text.compression import open_unpacked
 from .text.dialect import BACKSLASH, LARGEST_ROW_BYTES, TOO_LARGE, Dialect
 from .text.quotes import QuoteScan
 
-_DELIMITERS = ",;\t|"
+_DELIMITERS = ",;\t|\x01"  # the last is Hive's
 NO_QUOTES: Final = "none"
 """A row longer than the parser's block is refused; 64 MB holds any sane one."""
 # Excel's first line says the delimiter.
 _SEP_LINE = re.compile(r"\A[\r\n]*\"?sep=([^\r\n])\"?(?:\r\n|\r|\n)", re.IGNORECASE)
-
-
-def check_encoding(path: Path, encoding: str) -> None:
-    """Decode the whole file once: an error here knows its line, the parser's would not.
-
-    Raises:
-        MissingInputError: no such file.
-        UsageError: unknown encoding.
-        BadDataError: not in that encoding, not whole, no text at all, or empty.
-        StorageError: it cannot be read.
-    """
-    try:
-        "a".encode(encoding)  # refuses codecs that are no text encodings, such as hex
-        decoder = codecs.getincrementaldecoder(encoding)()
-    except (LookupError, ValueError):
-        raise UsageError(f"unknown encoding {encoding!r}: try utf-8, latin-1, cp1252") from None
-    line, size = 1, 0
-    try:
-        if declared_compression(path) and compression_of(path) is None and path.stat().st_size:
-            raise EOFError("it does not begin like that")
-        with open_unpacked(path) as stream:
-            while chunk := stream.read(1 << 20):
-                size += len(chunk)
-                line += decoder.decode(chunk).count("\n")
-            decoder.decode(b"", final=True)
-    except FileNotFoundError:
-        raise MissingInputError(f"{path} does not exist: check the path") from None
-    except UnicodeError as error:
-        if isinstance(error, UnicodeDecodeError):
-            line += bytes(error.object)[: error.start].count(b"\n")
-        raise BadDataError(
-            f"{path} is not {encoding} (line {line}): "
-            "name its encoding, such as --encoding latin-1 or cp1252"
-        ) from None
-    except BROKEN as error:
-        raise not_whole(path, error) from None
-    except OSError as error:
-        if error.errno is None:
-            raise not_whole(path, error) from None
-        raise StorageError(f"cannot read {path}: {first_line(error)}") from None
-    if size == 0:
-        raise BadDataError(f"{path} is empty: it needs a header line at least")
 
 
 def open_text(path: Path, encoding: str, skipped: int = 0) -> IO[str]:
@@ -116,7 +72,9 @@ def read_header(
                     f"{path} line 1: a quote is opened and not closed, which makes the rows after "
                     "it part of one name: correct the file"
                 ) from None
-            raise BadDataError(f"{path}: its header cannot be parsed ({error})") from None
+            raise BadDataError(
+                f"{path}: its header cannot be parsed ({error}): correct it"
+            ) from None
         try:
             first: list[str] = next(rows, [])
         except csv.Error:  # told with its line later
@@ -189,15 +147,16 @@ def check_dialect(
     if found is None:
         return
     line, swallows = found
-    if swallows:
-        raise BadDataError(
-            f"{path} line {line}: a quote is opened and not closed, which makes "
-            "the rows after it part of one value: correct the file"
-        )
+    problem = (
+        "a quote is opened and not closed, which makes the rows after it part of one value"
+        if swallows
+        else "text stands behind a closing quote"
+    )
     advice = "correct the file"
     if fits(path, encoding, replace(dialect, quoted=False), columns):
         advice = "if its quotes are part of the text, read it with --quote none"
-    raise BadDataError(f"{path} line {line}: text stands behind a closing quote: {advice}")
+        advice += ", else correct the file" if swallows else ""
+    raise BadDataError(f"{path} line {line}: {problem}: {advice}")
 
 
 def fits(path: Path, encoding: str, dialect: Dialect, columns: int) -> bool:

@@ -118,7 +118,8 @@ def copy_view(
             if is_storage_failure(error):
                 raise
             raise BadDataError(
-                f"the view {view.name!r} of {file} cannot be run: {first_line(error)}"
+                f"the view {view.name!r} of {file} cannot be run ({first_line(error)}): correct "
+                "it, or make a table of it"
             ) from None
     return copy
 

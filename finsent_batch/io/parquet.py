@@ -220,7 +220,7 @@ def _unreadable(file: Path, error: Exception) -> Exception:
     said = str(error).casefold()
     if "encrypt" in said or "decrypt" in said or _magic(file) == b"PARE":
         return BadDataError(f"{file} is encrypted: write it without encryption, and score that")
-    if isinstance(error, pa.ArrowNotImplementedError):
+    if isinstance(error, pa.ArrowNotImplementedError) or "not supported" in said:
         return BadDataError(
             f"{file} uses what this reader of Parquet does not know ({first_line(error)}): write "
             "it again with common types and Zstandard or Snappy compression"

@@ -4,7 +4,8 @@ Original columns never pass through a conversion: they are the Arrow columns
 that were read, with nine more after them.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
+from contextlib import closing
 
 import pyarrow as pa
 
@@ -42,7 +43,9 @@ def publish(
         where=planned.source.path,
         confident=CONFIDENT_COLUMN in results.schema.names,
     )
-    sink.write(schema, _labelled(planned, schema, results, counts, report), provenance)
+    # Else a source that a failing sink leaves half read would let go of its file too late.
+    with closing(_labelled(planned, schema, results, counts, report)) as labelled:
+        sink.write(schema, labelled, provenance)
     return counts
 
 
@@ -52,7 +55,7 @@ def _labelled(
     results: Results,
     counts: Counts,
     report: Callable[[int], None],
-) -> Iterator[pa.RecordBatch]:
+) -> Generator[pa.RecordBatch]:
     kept = schema.names[: -len(results.schema)]
     digest = TextDigest()
     for batch in planned.source.batches():

@@ -5,8 +5,8 @@ from collections import Counter
 from ..io.columns import NewsColumns
 from ..io.duckdb_append import input_name
 from ..io.times.text import BLANK, NO_ORDER, NO_ZONE
+from ..store.counted import latest_publications
 from ..store.notes import said_of, twice
-from ..store.publications import latest_publications
 from .news_times import settle_times
 from .run import ScoreRun, ScoreTask
 
@@ -60,7 +60,7 @@ def _remedy(faults: Counter[str]) -> str:
     zone = NO_ZONE.split("{}")[0]
     remedies = []
     if NO_ORDER in faults:
-        remedies.append("--date-format dmy or mdy")
+        remedies.append("--date-format dmy, mdy or ymd")
     if any(reason.startswith(zone) for reason in faults):
         remedies.append("the feed's --timezone, such as Europe/London")
     others = [r for r in faults if r not in (NO_ORDER, BLANK) and not r.startswith(zone)]

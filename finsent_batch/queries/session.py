@@ -13,7 +13,8 @@ from ..config import StoreConfig
 from ..errors import BadDataError, MissingInputError
 from ..io.sql import read_sql
 from ..store.connection import PLAN_CATALOG, configure
-from ..store.publications import Publication, latest_publications
+from ..store.counted import gone_notes, latest_publications
+from ..store.publications import Publication
 from ..store.published_tables import Table, describe, relation_sql, restrict_file_access
 from ..store.scored_headlines import (
     is_dated,
@@ -151,6 +152,8 @@ def _over_store(
     create_temporary_views(store.connection, views)
     if view == "scored_headlines":
         publications = _publications(store, may_be_empty)
+        for note in gone_notes(store):
+            logger.warning("%s", note)
         restrict_file_access(store.connection, [*(p.path for p in publications), *results])
         return _over_publications(store.connection, publications, columns, needs_times)
     if view == "evaluated_headlines":

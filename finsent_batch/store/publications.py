@@ -1,7 +1,7 @@
 """What was published: which output of each input counts, and what was settled about its columns."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -44,61 +44,13 @@ class Publication:
     """Digests of the news of each input; see `pipeline.news_times`."""
 
 
-def latest_publications(store: Store) -> list[Publication]:
-    """Return one output for each input ever scored: the latest that still exists.
-
-    A run with --limit, a trial, does not take the place of a whole one; an input that
-    was forgotten has none.
-    """
-    rows = _records(
-        store,
-        f"""SELECT f.*, row_limit IS NOT NULL OR options->>'limit' IS NOT NULL AS limited
-        FROM run_files AS f LEFT JOIN runs USING (run_id) ORDER BY {NEWEST}""",
-    )
-    tables: dict[str, dict[str, TableEntry]] = {}
-    written: set[tuple[object, ...]] = set()
-    latest: dict[tuple[str, str | None], dict[str, Any]] = {}
-    for row in rows:
-        target = (row["output"], row["output_table"])
-        source = (row["input"], row["input_table"])
-        replaced = (*target, *source) in written
-        written.add((*target, *source))
-        if replaced or row["forgotten_at"] or not _is_there(store.connection, target, tables):
-            continue
-        known = latest.get(source)
-        if known is None or (known["limited"] and not row["limited"]):
-            latest[source] = row
-    grouped: dict[tuple[object, ...], list[dict[str, Any]]] = {}
-    for row in latest.values():
-        target = (row["output"], row["output_table"])
-        row["shared"] = _is_shared(store.connection, *target)
-        # The rows of a table that inputs share may say their news in different columns.
-        group = (*target, *((_columns(row),) if row["shared"] else ()))
-        grouped.setdefault(group, []).append(row)
-    found = [_publication(group) for group in grouped.values()]
-    return sorted(found, key=lambda p: (p.path, p.table or "", p.made_from))
-
-
-def _is_there(
-    connection: duckdb.DuckDBPyConnection,
-    target: tuple[str, str | None],
-    tables: dict[str, dict[str, TableEntry]],
-) -> bool:
-    output, table = target
-    if not Path(output).exists() or table is None:
-        return table is None and Path(output).exists()
-    if output not in tables:
-        tables[output] = table_names_of(connection, output)
-    return table in tables[output]
-
-
 def publications_of(store: Store, run_id: str) -> tuple[list[str], list[Publication]]:
     """Return the names of all that a run published, and what of it still is what it published.
 
     What a later run replaced is left out: a whole output, or an input's rows in a
     table that inputs share.
     """
-    rows = _records(
+    rows = records(
         store,
         f"""SELECT *, row_limit IS NOT NULL AS limited, own = 1 AS latest, last = $1 AS last_writer
         FROM (SELECT *,
@@ -109,21 +61,32 @@ def publications_of(store: Store, run_id: str) -> tuple[list[str], list[Publicat
         WHERE run_id = $1 ORDER BY output, output_table, input, input_table""",
         [run_id],
     )
-    grouped: dict[tuple[object, ...], list[dict[str, Any]]] = {}
     names: dict[str, None] = {}
+    found = []
     for row in rows:
         names[input_name(row["output"], row["output_table"])] = None
         if not Path(row["output"]).exists():
             continue
-        target = (row["output"], row["output_table"])
-        row["shared"] = _is_shared(store.connection, *target)
+        row["shared"] = is_shared(store.connection, row["output"], row["output_table"])
         if row["latest"] if row["shared"] else row["last_writer"]:
-            group = (*target, *((_columns(row),) if row["shared"] else ()))
-            grouped.setdefault(group, []).append(row)
-    return list(names), [_publication(group) for group in grouped.values()]
+            found.append(row)
+    return list(names), grouped(found)
 
 
-def _records(store: Store, sql: str, parameters: Sequence[object] = ()) -> list[dict[str, Any]]:
+def grouped(rows: Iterable[dict[str, Any]]) -> list[Publication]:
+    """Return rows of `run_files`, each with `shared` and `limited`, as publications: one a target.
+
+    The rows of a table that inputs share may say their news in different columns.
+    """
+    groups: dict[tuple[object, ...], list[dict[str, Any]]] = {}
+    for row in rows:
+        group = (row["output"], row["output_table"], _columns(row) if row["shared"] else None)
+        groups.setdefault(group, []).append(row)
+    return [_publication(group) for group in groups.values()]
+
+
+def records(store: Store, sql: str, parameters: Sequence[object] = ()) -> list[dict[str, Any]]:
+    """Return the rows that SQL gives, by column name."""
     found = store.connection.execute(sql, list(parameters))
     names = [column[0] for column in found.description or ()]
     return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
@@ -168,7 +131,8 @@ def _publication(rows: list[dict[str, Any]]) -> Publication:
     )
 
 
-def _is_shared(connection: duckdb.DuckDBPyConnection, path: str, table: str | None) -> bool:
+def is_shared(connection: duckdb.DuckDBPyConnection, path: str, table: str | None) -> bool:
+    """Return whether a target is a table that collects inputs with `--append`."""
     if table is None:
         return False
     made = AppendingSink(connection, Path(path), table).provenance()

@@ -32,6 +32,8 @@ class Table:
     """Names and SQL types."""
     news: NewsColumns | None = None
     """Where its news stand; None where nobody settled it."""
+    file: str | None = None
+    """The path of its file, for a view that must know whether it is there."""
 
     @property
     def names(self) -> tuple[str, ...]:

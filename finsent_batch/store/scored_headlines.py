@@ -13,10 +13,10 @@ from ..config import SCORED_AT, TEXT_COLUMNS
 from ..errors import BadDataError, UsageError
 from ..io.columns import NewsColumns, choose_date_column, named_column, usual_columns
 from ..io.result_columns import RESULT_SCHEMA
-from ..io.sql import quote_identifier
+from ..io.sql import quote_identifier, quote_literal
 from ..io.times.reading import TimeReading, with_time_sql
 from ..io.times.settle import TimeCounts, count_times, settle_order
-from .published_tables import Table, relation_sql
+from .published_tables import Table, literal_path, relation_sql
 
 _RESULT_TYPES = {
     **dict.fromkeys(RESULT_SCHEMA.names, "VARCHAR"),
@@ -24,7 +24,11 @@ _RESULT_TYPES = {
     "scored_at": "TIMESTAMP",
 }
 """The types of result columns, which CSV does not keep."""
-_OWN_COLUMNS = {*_RESULT_TYPES, "news_time", "news_text"}
+_ADDED_TYPES = {**_RESULT_TYPES, "news_time": "TIMESTAMP", "news_text": "VARCHAR"}
+_NOTHING = "SELECT {} WHERE false".format(
+    ", ".join(f"CAST(NULL AS {kind}) AS {name}" for name, kind in _ADDED_TYPES.items())
+)
+_OWN_COLUMNS = {*_ADDED_TYPES}
 
 
 def scored_headlines_sql(tables: Sequence[Table]) -> str:
@@ -36,21 +40,79 @@ def scored_headlines_sql(tables: Sequence[Table]) -> str:
     Raises:
         BadDataError: a table lacks a result column.
     """
-    groups: dict[tuple[object, ...], list[Table]] = {}
+    return _all(_selects(tables, _mixed(tables)))
+
+
+def kept_view_sql(tables: Sequence[Table], spared: Sequence[str], recorded: int) -> str:
+    """Return the SELECT behind the view that the store keeps, which outlives files.
+
+    It never gives no rows, or old ones, without a word: where nothing is left of what was
+    `recorded`, or a file of `spared` is gone, in whose place an older output counts now, it
+    raises an error.
+    """
+    mixed = _mixed(tables)
+    selects = _selects(tables, mixed)
+    kinds = {name: kind for table in tables for name, kind in table.columns}
+    kinds |= dict.fromkeys(mixed, "VARCHAR")
+    columns = {name: kind for name, kind in kinds.items() if name.casefold() not in _OWN_COLUMNS}
+    columns |= _ADDED_TYPES
+    files = sorted({table.file for table in tables if table.file})
+    if recorded and not (files and set(files) <= set(spared)):
+        told = (
+            "no published output is there any more"
+            f"{f', such as {files[0]}' if files else ''}: bring them back, or run finsent-batch "
+            "score again"
+        )
+        selects.append(_told_if_gone(files, 1, told, columns))
+    if spared:
+        told = (
+            f"{' or '.join(spared[:3])} is gone: finsent-batch query answers from the outputs "
+            "before it, this view once finsent-batch score has run again"
+        )
+        selects.append(_told_if_gone(spared, len(spared), told, columns))
+    return _all(selects)
+
+
+def _told_if_gone(files: Sequence[str], needed: int, told: str, columns: Mapping[str, str]) -> str:
+    """Return a SELECT of no rows that raises an error once fewer files than `needed` are there.
+
+    Nothing may let DuckDB leave it out: no filter reaches below a LIMIT, and none can tell
+    beforehand that it takes no row of columns that are only NULL by chance.
+    """
+    listed = ", ".join(quote_literal(literal_path(file)) for file in files)
+    left = f"(SELECT count(*) AS files FROM glob([{listed}]))" if files else "(SELECT 0 AS files)"
+    raised = f"CAST(error({quote_literal(told + '; files left: ')} || files) AS BOOLEAN)"
+    nulls = ", ".join(
+        f"CAST(CASE WHEN random() < 0 THEN CAST(random() AS VARCHAR) END AS {kind}) "
+        f"AS {quote_identifier(name)}"
+        for name, kind in columns.items()
+    )
+    return (
+        f"SELECT {nulls} FROM (SELECT files FROM {left} "
+        f"WHERE CASE WHEN files < {needed} THEN {raised} ELSE false END LIMIT 1)"
+    )
+
+
+def _mixed(tables: Sequence[Table]) -> set[str]:
+    """Return the columns that have several types."""
     kinds: dict[str, set[str]] = {}
+    for table in tables:
+        for name, kind in table.columns:
+            kinds.setdefault(name, set()).add(kind)
+    return {name for name, found in kinds.items() if len(found) > 1}
+
+
+def _selects(tables: Sequence[Table], mixed: set[str]) -> list[str]:
+    groups: dict[tuple[object, ...], list[Table]] = {}
     for table in tables:
         check_result_columns(table)
         alone = table.source if table.kind == "duckdb" else None
         groups.setdefault((table.kind, table.columns, table.news, alone), []).append(table)
-        for name, kind in table.columns:
-            kinds.setdefault(name, set()).add(kind)
-    mixed = {name for name, found in kinds.items() if len(found) > 1}
-    selects = [_select(group, mixed) for group in groups.values()]
-    if not selects:
-        nothing = [f"CAST(NULL AS {kind}) AS {name}" for name, kind in _RESULT_TYPES.items()]
-        nothing += ["CAST(NULL AS TIMESTAMP) AS news_time", "CAST(NULL AS VARCHAR) AS news_text"]
-        return f"SELECT {', '.join(nothing)} WHERE false"
-    return "\nUNION ALL BY NAME\n".join(selects)
+    return [_select(group, mixed) for group in groups.values()]
+
+
+def _all(selects: Sequence[str]) -> str:
+    return "\nUNION ALL BY NAME\n".join(selects or [_NOTHING])
 
 
 def check_result_columns(table: Table) -> None:

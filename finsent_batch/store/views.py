@@ -13,6 +13,7 @@ to its scores.
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 import duckdb
@@ -20,9 +21,10 @@ import duckdb
 from ..errors import FinsentError, first_line
 from ..headlines import KEY_MACROS
 from ..io.sql import quote_literal, read_sql
-from .publications import latest_publications
-from .published_tables import describe, literal_path
-from .scored_headlines import check_result_columns, choose_columns, scored_headlines_sql, settle
+from .counted import latest_publications, spared_outputs
+from .publications import Publication
+from .published_tables import Table, describe, literal_path
+from .scored_headlines import check_result_columns, choose_columns, kept_view_sql, settle
 from .store import Store
 
 logger = logging.getLogger(__name__)
@@ -44,21 +46,9 @@ def refresh_views(store: Store) -> None:
     They read files and tables of other DuckDB files in place. What cannot be read is left
     out with a warning.
     """
-    tables = []
-    for publication in latest_publications(store):
-        try:
-            table = describe(store.connection, publication, in_place=True)
-            check_result_columns(table)
-            table = choose_columns(table, {})
-            if publication.undated is None:
-                table, _ = settle(store.connection, table)
-        except (FinsentError, duckdb.Error) as error:
-            told = error if isinstance(error, FinsentError) else first_line(error)
-            logger.warning("left out of the view scored_headlines: %s", told)
-        else:
-            tables.append(table)
+    tables = _tables(store, latest_publications(store))
     views = {
-        "scored_headlines": scored_headlines_sql(tables),
+        "scored_headlines": kept_view_sql(tables, spared_outputs(store), _recorded(store)),
         "daily_sentiment": read_sql("daily_sentiment"),
         "headline_scores": read_sql("store/views/headline_scores"),
         "evaluated_headlines": evaluated_headlines_sql(predictions_files(store)),
@@ -69,6 +59,31 @@ def refresh_views(store: Store) -> None:
         for signature, body in KEY_MACROS.items():
             connection.execute(f"CREATE OR REPLACE MACRO {signature} AS {body}")
         connection.execute(read_sql("store/views/comments"))
+
+
+def _tables(store: Store, publications: Sequence[Publication]) -> list[Table]:
+    """Look at what is published, as a view that the store keeps must read it."""
+    tables = []
+    for publication in publications:
+        try:
+            table = describe(store.connection, publication, in_place=True)
+            check_result_columns(table)
+            table = choose_columns(table, {})
+            if publication.undated is None:
+                table, _ = settle(store.connection, table)
+        except (FinsentError, duckdb.Error) as error:
+            told = error if isinstance(error, FinsentError) else first_line(error)
+            logger.warning("left out of the view scored_headlines: %s", told)
+        else:
+            tables.append(replace(table, file=publication.path))
+    return tables
+
+
+def _recorded(store: Store) -> int:
+    [(count,)] = store.query(
+        "SELECT count(DISTINCT (input, input_table)) FROM run_files WHERE forgotten_at IS NULL"
+    )
+    return int(count)
 
 
 def create_temporary_views(connection: duckdb.DuckDBPyConnection, views: Mapping[str, str]) -> None:

@@ -1,6 +1,7 @@
 """Times as feeds write them: each form of text, each type, and what is left open."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
+from email.utils import format_datetime
 from zoneinfo import ZoneInfo
 
 import duckdb
@@ -61,6 +62,8 @@ FORMS = {
     "20140106": "2014-01-06 00:00:00",
     "20140106093000": "2014-01-06 09:30:00",
     "20140106T093000Z": "2014-01-06 09:30:00",
+    "20140106T0930": "2014-01-06 09:30:00",
+    "20140106T0930+0100": "2014-01-06 08:30:00",
     "1388999999": "2014-01-06 09:19:59",
     "1388999999000": "2014-01-06 09:19:59",
     "1388999999.0": "2014-01-06 09:19:59",
@@ -96,6 +99,17 @@ def test_each_form_of_text_is_read_or_is_no_time():
     assert all((time is None) == (fault is not None) for time, fault in found)
 
 
+def test_times_of_rss_are_the_same_read_at_once_or_taken_apart():
+    rest = ("09:30:00", "00:00:00", "23:59:59", "23:59:60", "24:00:00", "9:30:00", "09:30")
+    zones = ("GMT", "UTC", "+0000", "-0500", "+0530", "-0930", "+1400", "+9999", "EST", "Z", "")
+    days = ("Thu, 09 Jan 2014", "9 Jan 2014", "Wed, 31 Dec 2014", "31 Feb 2014", "Sat, 1 Mar 0014")
+    texts = [f"{d} {t} {z}".strip() for d in days for t in rest for z in zones]
+    # Small letters are none of the usual form, and mean the same.
+    assert read_all(texts) == read_all([text.lower() for text in texts])
+    moment = datetime(2014, 1, 9, 9, 30, tzinfo=timezone(timedelta(hours=-5)))
+    assert read_all([format_datetime(moment)]) == [("2014-01-09 14:30:00", None)]
+
+
 def test_faults_name_what_is_open():
     faults = dict(zip(FORMS, [fault for _, fault in read_all(FORMS)], strict=True))
     assert "BST is ambiguous" in faults["2014-07-01 03:30:00 BST"]
@@ -112,6 +126,11 @@ def test_faults_name_what_is_open():
         ("2014-07-01", {"timezone": "Asia/Tokyo"}, "2014-07-01 00:00:00"),
         ("2014-07-01 03:30:00 IST", {"timezone": "Europe/London"}, None),
         ("2014-07-01 03:30:00 IST", {"timezone": "Asia/Kolkata"}, "2014-06-30 22:00:00"),
+        ("6 January 2014 at 9pm ET", {"timezone": "America/New_York"}, "2014-01-07 02:00:00"),
+        ("6 July 2014 at 9pm ET", {"timezone": "America/New_York"}, "2014-07-07 01:00:00"),
+        ("6 July 2014 ET", {"timezone": "America/New_York"}, "2014-07-06 00:00:00"),
+        ("6 July 2014 at 9pm ET", {"timezone": "Europe/London"}, None),
+        ("2014-01-06 03:30 SGT", {"timezone": "Asia/Singapore"}, "2014-01-05 19:30:00"),
         ("2014-07-01 03:30:00", {"timezone": "+05:30"}, "2014-06-30 22:00:00"),
         ("2014-07-01 03:30:00Z", {"timezone": "+05:30"}, "2014-07-01 03:30:00"),
         ("01/07/2014 03:30", {"date_format": "dmy"}, "2014-07-01 03:30:00"),

@@ -161,11 +161,64 @@ def test_an_output_that_moves_from_a_file_to_a_table_counts_once(score, run, nig
     score(night("n.parquet"))
     score("n.parquet", "-o", "news.duckdb", "--output-table", "t", "--append")
     assert days() == {"2014-01-06": 10}
-    Path("news.duckdb").unlink()
+    Path("news.duckdb").rename("elsewhere.duckdb")
     [row] = run("query", "daily_sentiment", "--format", "json").json
     assert row["headlines"] == 10
-    with duckdb.connect("finsent.duckdb", read_only=True) as shell:  # until the next run
-        assert shell.sql("FROM daily_sentiment").fetchall() == []
+    with (
+        duckdb.connect("finsent.duckdb", read_only=True) as shell,
+        pytest.raises(duckdb.Error, match=r"news\.duckdb is gone: finsent-batch query answers"),
+    ):
+        shell.sql("FROM daily_sentiment").fetchall()
+    said = run("query", "daily_sentiment").err
+    assert "news.duckdb::t, the last output of " in said
+    assert "n.scored.parquet counts, which was made before" in said
+    score(night("m.parquet", day=7, first=10))
+    assert days() == {"2014-01-06": 10, "2014-01-07": 10}
+    Path("m.scored.parquet").unlink()
+    Path("n.scored.parquet").unlink()
+    assert run("query", "daily_sentiment").code == 66
+    with (
+        duckdb.connect("finsent.duckdb", read_only=True) as shell,
+        pytest.raises(duckdb.Error, match="no published output is there any more"),
+    ):
+        shell.sql("FROM daily_sentiment").fetchall()
+
+
+def test_back_in_the_table_it_counts_there(score, run, night, days):
+    options = ("-o", "news.duckdb", "--output-table", "t", "--append")
+    score(night("m.parquet", day=7, first=10), *options)
+    score(night("n.parquet"), *options)
+    score("n.parquet")
+    assert days() == {"2014-01-06": 10, "2014-01-07": 10}
+    Path("n.scored.parquet").rename("elsewhere.parquet")  # the rows in the table are still there
+    rows = run("query", "daily_sentiment", "--format", "json").json
+    assert [row["headlines"] for row in rows] == [10, 10]
+    score("n.parquet", "-o", "o.csv")
+    Path("elsewhere.parquet").rename("n.scored.parquet")
+    assert days() == {"2014-01-06": 10, "2014-01-07": 10}
+
+
+def test_outputs_that_are_gone_are_told_until_they_are_forgotten(score, run, night, days):
+    for number in range(3):
+        score(night(f"{number}.parquet", day=6 + number, first=10 * number))
+    Path("0.scored.parquet").unlink()
+    Path("1.scored.parquet").rename("moved.parquet")
+    assert days() == {"2014-01-08": 10}
+    said = run("query", "label_mix").err
+    assert "and those of 1 more inputs are gone: 20 rows are not counted" in said
+    score("2.parquet")
+    assert days() == {"2014-01-08": 10}
+    for name in ("0.parquet", "1.parquet"):
+        assert run("store", "forget", name).code == 0
+    assert "gone" not in run("query", "label_mix").err
+
+
+def test_a_trial_that_is_gone_is_no_loss(score, run, night, days):
+    score(night("m.parquet", day=7, first=10))
+    score(night("n.parquet"), "-o", "trial.parquet", "--limit", 3)
+    Path("trial.parquet").unlink()
+    assert days() == {"2014-01-07": 10}
+    assert "gone" not in run("query", "daily_sentiment").err
 
 
 def test_one_output_that_broke_does_not_break_the_others(score, run, night):

@@ -154,7 +154,13 @@ def test_a_file_that_is_gone_does_not_break_the_others(shell, tmp_path):
         (date(2014, 1, 7), 20)
     ]
     (tmp_path / "night7.scored.parquet").unlink()
-    assert shell.sql("FROM scored_headlines").fetchall() == []
+    for sql in (
+        "FROM daily_sentiment",
+        "SELECT count(*) FROM scored_headlines",
+        "SELECT 1 FROM scored_headlines WHERE source = 'wire' AND news_time IS NOT NULL",
+    ):
+        with pytest.raises(duckdb.Error, match="no published output is there any more"):
+            shell.sql(sql).fetchall()
     (tmp_path / "report" / "predictions.parquet").unlink()
     assert shell.sql("FROM evaluated_headlines").fetchall() == []
 

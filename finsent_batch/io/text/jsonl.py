@@ -17,8 +17,9 @@ import pyarrow.parquet as pq
 
 from ...errors import BadDataError
 from ..columns import check_column_names
-from ..csv_text import check_encoding, open_text
+from ..csv_text import open_text
 from .compression import misnamed
+from .encoding import check_encoding
 from .staged import BadRow, StagedText, how_to_go_on
 
 _BATCH_ROWS = 65_536
@@ -72,6 +73,11 @@ def stage_jsonl(path: Path, folder: Path, *, encoding: str, max_bad_rows: int | 
     for _, members in _objects(path, encoding, bad):
         for key, value, raw in members:
             kinds.setdefault(key, _Kinds()).add(value, raw)
+    if bad and (not kinds or bad[0].text.startswith("[")):
+        raise BadDataError(
+            f"{path} line {bad[0].line}: {bad[0].reason}, as in a file of one JSON document: "
+            "write each object on a line of its own"
+        )
     if len(bad) > (max_bad_rows or 0):
         raise BadDataError(
             f"{path} line {bad[0].line}: {bad[0].reason} ({len(bad)} such lines): "

@@ -15,11 +15,15 @@ class QuoteScan:
     def __init__(self, delimiter: str) -> None:
         self._ends = np.zeros(256, np.bool_)
         self._ends[[ord(delimiter), ord("\n"), ord("\r"), _QUOTE]] = True
+        self._line_ends = np.zeros(256, np.bool_)
+        self._line_ends[[ord("\n"), ord("\r")]] = True
         self._rest = b"\n"
         self.quotes = 0
         """How many there are."""
         self.odd = False
         """Whether one stands where a well-formed file has none."""
+        self.multi_line = False
+        """Whether a line ends between an opening and a closing one."""
         self.backslash = False
         """Whether one stands behind a backslash."""
         self.backslashes = False
@@ -31,6 +35,10 @@ class QuoteScan:
         content = np.frombuffer(self._rest + chunk, np.uint8)
         self._rest = (self._rest + chunk)[-2:]
         at = np.flatnonzero(content[1:-1] == _QUOTE) + 1
+        if not self.multi_line and (len(at) or self.quotes % 2):
+            ends = np.flatnonzero(self._line_ends[content[1:-1]]) + 1
+            inside = (self.quotes + np.searchsorted(at, ends)) % 2 == 1
+            self.multi_line = bool(inside.any())
         if not len(at):
             return
         opens = (self.quotes + np.arange(len(at))) % 2 == 0

@@ -24,6 +24,21 @@ ABBREVIATIONS: Final = {
 }
 """Minutes east of Greenwich of the abbreviations that mean one zone in the news."""
 
+LOCAL_NAMES: Final = {
+    "ET": ("America/New_York", "US/Eastern", "America/Toronto", "America/Detroit"),
+    "CT": ("America/Chicago", "US/Central"),
+    "MT": ("America/Denver", "US/Mountain"),
+    "PT": ("America/Los_Angeles", "US/Pacific"),
+    "SGT": ("Asia/Singapore",),
+    "GST": ("Asia/Dubai",),
+    "ICT": ("Asia/Bangkok",),
+    "TRT": ("Europe/Istanbul",),
+    "BRT": ("America/Sao_Paulo",),
+    "ART": ("America/Argentina/Buenos_Aires",),
+    "CLT": ("America/Santiago",),
+}
+"""What the news of a zone call its local time, where the IANA rules have no such name."""
+
 _MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 _MONTH = (
     "jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|"
@@ -67,6 +82,7 @@ def extract(text: str, pattern: str, names: Sequence[str]) -> str:
 def spelled(clean: str) -> str:
     """Separate what is written together: `t` and `z` of ISO 8601, a.m., 1st, 20140106093000."""
     text = replaced(clean, r"^((?:19|20)\d{6})t?(\d{2})(\d{2})(\d{2})(z|$| )", r"\1 \2:\3:\4\5")
+    text = replaced(text, r"^((?:19|20)\d{6})t(\d{2})(\d{2})(z|$|[ +-])", r"\1 \2:\3\4")
     text = replaced(text, r"(\d)t(\d)", r"\1 \2")
     text = replaced(text, r"(\d)z\b", r"\1 z")
     text = replaced(text, r"\b([ap])\.m\b\.?", r"\1m")

@@ -15,7 +15,7 @@ import duckdb
 
 from ...errors import UsageError
 from ..sql import quote_identifier, quote_literal
-from .parts import ABBREVIATIONS, ORDERS
+from .parts import ABBREVIATIONS, LOCAL_NAMES, ORDERS
 from .text import (
     BLANK,
     UNREADABLE,
@@ -57,6 +57,11 @@ class TimeReading:
     def abbreviations(self) -> dict[str, int]:
         """Minutes east of Greenwich by abbreviation: the usual ones, and those of the zone."""
         return {**ABBREVIATIONS, **_abbreviations_of(self.timezone)}
+
+    @property
+    def local_names(self) -> tuple[str, ...]:
+        """What else the news of the zone call its local time."""
+        return tuple(name for name, zones in LOCAL_NAMES.items() if self.timezone in zones)
 
     @property
     def local(self) -> str:

@@ -7,7 +7,7 @@ the store and the shell give the same days.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, Protocol
 
 from ..sql import quote_literal
@@ -47,6 +47,8 @@ class TextReading(Protocol):
     @property
     def abbreviations(self) -> Mapping[str, int]: ...
     @property
+    def local_names(self) -> Sequence[str]: ...
+    @property
     def local(self) -> str: ...
 
 
@@ -59,16 +61,34 @@ _ISO = (
 )
 
 
+# As RSS has it (RFC 822); with the zone of an abbreviation it is taken apart.
+_RSS = (
+    r"(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun), )?\d{1,2} "
+    r"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) \d{4} "
+    r"(?:[01]\d|2[0-3]):\d{2}:\d{2} (?:GMT|UTC|[+-]\d{4})"
+)
+
+
 def is_plain_sql(text: str) -> str:
-    """Return whether a text is ISO 8601 of the usual form: read without being taken apart."""
-    return f"regexp_full_match({text}, {quote_literal(_ISO)})"
+    """Return whether a text is of one of the two usual forms, ISO 8601 and RSS's.
+
+    Such a text is read without being taken apart, in a tenth of the time.
+    """
+    return f"regexp_full_match({text}, {quote_literal(f'{_ISO}|{_RSS}')})"
 
 
 def plain_time_sql(text: str, local: str) -> str:
     """Return the time in UTC of such a text; `local` has `{}` for a time that names no zone."""
+    said = f"regexp_extract({text}, '\\d.*:\\d\\d:\\d\\d')"
+    digits = f"TRY_CAST({text}[-4:-3] AS INTEGER) * 60 + TRY_CAST({text}[-2:] AS INTEGER)"
+    minutes = f"CASE {text}[-5:-5] WHEN '+' THEN {digits} WHEN '-' THEN -({digits}) ELSE 0 END"
+    behind = f"{text}[17:]"  # what may name a zone in ISO 8601, and has no other sign
+    zoned = f"right({text}, 1) IN ('Z', 'C') OR contains({behind}, '+') OR contains({behind}, '-')"
     return (
         f"CASE WHEN length({text}) = 10 THEN TRY_CAST({text} AS TIMESTAMP) "
-        f"WHEN regexp_matches({text}, '(Z|UTC|[+-][0-9:]+)$') AND length({text}) > 16 "
+        f"WHEN {text}[5:5] <> '-' "
+        f"THEN try_strptime({said}, '%d %b %Y %H:%M:%S') - to_minutes({minutes}) "
+        f"WHEN {zoned} "
         f"THEN timezone('UTC', TRY_CAST({text} AS TIMESTAMPTZ)) "
         f"ELSE {local.format(f'TRY_CAST({text} AS TIMESTAMP)')} END"
     )
@@ -137,6 +157,8 @@ def _times(reading: TextReading) -> Iterator[dict[str, str]]:
         "ELSE strftime(ft_given, '%H:%M:%S.%f') END",
     }
     yield {"ft_local": "TRY_CAST(CAST(ft_at AS VARCHAR) || ' ' || ft_hour AS TIMESTAMP)"}
+    names = ", ".join(quote_literal(name.lower()) for name in reading.local_names)
+    is_local = "ft_zone IS NULL" + (f" OR ft_zone IN ({names})" if names else "")
     place = "TRY_CAST(CAST(ft_local AS VARCHAR) || ' ' || ft_zone AS TIMESTAMPTZ)"
     yield {
         "ft_time": f"CASE WHEN ft_plain THEN {plain_time_sql('ft_text', reading.local)} "
@@ -145,11 +167,11 @@ def _times(reading: TextReading) -> Iterator[dict[str, str]]:
         f"WHEN ft_e.ms <> '' THEN make_timestamp(TRY_CAST(ft_e.ms AS BIGINT) * 1000) "
         f"WHEN ft_e.us <> '' THEN make_timestamp(TRY_CAST(ft_e.us AS BIGINT)) "
         f"WHEN ft_e.ns <> '' THEN make_timestamp(TRY_CAST(ft_e.ns AS BIGINT) // 1000) "
-        "WHEN ft_hour IS NULL AND (ft_zone IS NULL OR ft_offset IS NOT NULL) "
+        f"WHEN ft_hour IS NULL AND ({is_local} OR ft_offset IS NOT NULL) "
         "THEN CAST(ft_at AS TIMESTAMP) "
         "WHEN ft_offset IS NOT NULL THEN ft_local - to_minutes(ft_offset) "
         f"WHEN contains(ft_zone, '/') THEN timezone('UTC', {place}) "
-        f"WHEN ft_zone IS NULL THEN {reading.local.format('ft_local')} END"
+        f"WHEN {is_local} THEN {reading.local.format('ft_local')} END"
     }
 
 

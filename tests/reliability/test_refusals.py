@@ -1,0 +1,100 @@
+"""Every refusal of an input or output has a test that follows its advice, or one that is named."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+from .test_remedies import CASES as TEXTS
+from .test_remedies_tables import CASES as TABLES
+
+ROOT = Path(__file__).parent.parent.parent
+EXPECTED = {
+    "BadDataError", "UsageError", "CannotCreateError", "MissingInputError", "ConfigError",
+    "FileTakenError",
+}  # fmt: skip
+PLACES = "pipeline/test_score_bad_input.py::test_places_where_nothing_can_be_written"
+LAKES = "io/test_lake_tables.py"
+OBJECTS = "io/test_object_store.py"
+OTHERWISE = {
+    " holds the whole of ": "queries/test_counted_once.py::test_a_trial_replaces_no_whole_output",
+    " has a row of more than 64 MB: check its quotes, or write it as Parquet": "reliability/"
+    "test_remedies.py::test_a_row_that_is_too_long_is_read_from_parquet",
+    " has a header of more than 64 MB: check it": "reliability/test_odd_names.py",
+    ": rename the file or its folder": "reliability/test_odd_names.py",
+    ": use another -o": "reliability/test_protected.py",
+    ": give the result a folder of its own": "reliability/test_protected.py",
+    "cannot create ": "reliability/test_protected.py",
+    " exactly, and nothing was written: correct the input": "io/test_column_changes.py",
+    " in the way": "io/test_atomic.py",
+    " than --memory-limit allows: raise it": "reliability/test_faults.py::"
+    "test_a_memory_limit_that_is_too_low",
+    "a file is damaged (": "store/test_verify.py",
+    " is the store or already open: give the store its own file": "io/test_duckdb_errors.py",
+    " is truncated or corrupt: get it again (": "io/test_sources.py::"
+    "test_a_duckdb_file_that_is_cut_off_is_bad_data",
+    " is not valid in this locale: rename it": "reliability/test_faults.py::"
+    "test_a_file_name_that_is_not_utf_8",
+    ": give the result a file of its own": "reliability/test_protected.py",
+    ", alter the table, or append to another with --output-table": "reliability/"
+    "test_remedies_tables.py::test_a_table_that_does_not_fit_can_be_altered_or_left",
+    "cannot write ": PLACES,
+    "cannot create table ": "io/test_sinks.py::test_a_view_is_not_replaced_by_a_table",
+    " cannot be read: ": "io/test_sources.py::test_a_duckdb_file_that_is_cut_off_is_bad_data",
+    " was written by a newer DuckDB: upgrade duckdb": "io/test_duckdb_errors.py",
+    " cannot be parsed as CSV (": "reliability/test_fuzz.py",
+    ": name a file or folder of this machine with -o": OBJECTS,
+    " has no folder beside it: name one for the outputs with -o": "io/test_paths.py",
+    ": install what reads it with ": f"{LAKES}::"
+    "test_without_the_extension_the_command_that_installs_it_is_named",
+    ", and only its catalog knows which of ": f"{LAKES}::"
+    "test_which_metadata_of_an_iceberg_table_counts",
+    ", which DuckDB cannot read (": f"{LAKES}::test_what_the_extension_cannot_read_is_said",
+    ", and DuckDB's extension ": LAKES,
+    " cannot be listed (": OBJECTS,
+    "the address holds credentials": OBJECTS,
+    " objects there": OBJECTS,
+    " has a key that cannot be read (": OBJECTS,
+}
+"""Words of the messages that `test_remedies` does not follow, and the tests that meet them."""
+
+
+SHORT = 8
+"""Characters of words that say nothing by themselves, such as ` line `."""
+
+
+def refusals() -> Iterator[tuple[str, list[str]]]:
+    """Yield (where, words) of each refusal in `io/`: the constant parts of its message."""
+    for file in sorted((ROOT / "finsent_batch" / "io").rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in EXPECTED:
+                words = [
+                    part.value
+                    for argument in node.args
+                    for part in ast.walk(argument)
+                    if isinstance(part, ast.Constant) and isinstance(part.value, str)
+                ]
+                yield f"{file.name}:{node.lineno}", words
+
+
+def followed() -> set[str]:
+    return {refusal.says for refusal in (*TEXTS.values(), *TABLES.values())}
+
+
+def test_every_refusal_has_a_test() -> None:
+    known = followed() | set(OTHERWISE)
+    missing = [
+        (where, words)
+        for where, words in refusals()
+        if any(len(word) > SHORT for word in words)
+        and not any(says in word for says in known if len(says) > SHORT for word in words)
+    ]
+    assert missing == []
+
+
+def test_what_is_tested_otherwise_is_tested() -> None:
+    written = {word for _, words in refusals() for word in words}
+    for words, test in OTHERWISE.items():
+        assert any(words in word for word in written), words
+        file, _, name = test.partition("::")
+        source = (ROOT / "tests" / file).read_text("utf-8")
+        assert not name or f"def {name}(" in source, test
