@@ -94,6 +94,7 @@ def test_a_night_unlike_any_before_raises_an_alarm_and_is_held_back(
     summary = done.json
     assert unusual <= set(summary["night"]["unusual"])
     assert summary["figures"]["alarms"] == len(summary["night"]["unusual"])
+    assert all(f"{name} " in summary["error"] for name in unusual)
     assert not output.exists()
     page = run("report", "--format", "md").out
     assert "Held back, not published: alarms is" in page

@@ -51,7 +51,7 @@ def audit(run: ScoreRun, plan: Plan) -> Night:
     counts = measure(run, plan)
     night = add_night(run, counts)
     run.summary.figures = counts.figures
-    results = [check_gate(gate, counts.figures) for gate in gates_of(run.config)]
+    results = [_checked(run, gate, counts.figures) for gate in gates_of(run.config)]
     run.summary.gates = [asdict(result) for result in results]
     _warn_of_unchecked(run, results)
     if failed := failures(results):
@@ -64,6 +64,19 @@ def audit(run: ScoreRun, plan: Plan) -> Night:
             "again with another --gate"
         )
     return replace(night, status=PUBLISHED)
+
+
+def _checked(run: ScoreRun, gate: Gate, figures: dict[str, float | None]) -> GateResult:
+    """Hold a gate against the figures; one on a number of things names them where it fails."""
+    result, night = check_gate(gate, figures), run.summary.night or {}
+    named = {
+        "alarms": [f"{name} {figures[name]:.4g}" for name in night["unusual"]],
+        "missing_sources": [s["source"] for s in night["sources"] if not s["rows"]],
+        **{f"columns_{kind}": names for kind, names in night["columns"].items()},
+    }.get(gate.metric, [])
+    if result.holds is not False or not named:
+        return result
+    return replace(result, reason=f"{result.reason} ({', '.join(named[:10])})")
 
 
 def _warn_of_unchecked(run: ScoreRun, results: list[GateResult]) -> None:

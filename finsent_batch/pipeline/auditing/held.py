@@ -29,7 +29,7 @@ def settings_of_held(config: ScoreConfig) -> ScoreConfig:
     folder = Path(options.get("folder") or ".")
     known = {f.name for f in fields(ScoreConfig)} - set(_OF_THIS_COMMAND)
     given: dict[str, Any] = {name: v for name, v in options.items() if name in known}
-    given |= {name: _path(folder, given[name]) for name in ("input", "output")}
+    given |= {"input": _inputs(folder, given["input"]), "output": _path(folder, given["output"])}
     model = given["model"]
     model |= {name: _name(folder, model[name]) for name in ("model", "base", "prompt")}
     given["model"] = ModelConfig(**model)
@@ -54,6 +54,22 @@ def _find(store: Store, wanted: str) -> tuple[str, dict[str, Any]]:
             "finsent-batch runs lists those that were"
         )
     return str(run_id), json.loads(options)
+
+
+def _inputs(folder: Path, value: str | list[str]) -> Any:
+    """Return one input or several as they were in the folder that the run was started in.
+
+    Raises:
+        UsageError: one was standard input, which is gone.
+    """
+    values = [value] if isinstance(value, str) else value
+    if "-" in values:
+        raise UsageError(
+            "--publish-anyway: that run read standard input, which is gone: pipe the same rows "
+            "into score again with the gate eased"
+        )
+    paths = tuple(_path(folder, name) for name in values)
+    return paths[0] if isinstance(value, str) else paths
 
 
 def _path(folder: Path, value: str | None) -> str | None:
