@@ -21,6 +21,9 @@ _UNKNOWN = (
 # Beginnings that leave the base's weights as they are; others, such as PiSSA, change them.
 _PLAIN_STARTS = (True, False, "gaussian", "orthogonal", "eva")
 _PREFIX = "base_model.model."
+_FOLD = (
+    "fold it into its base with peft (merge_and_unload, save_pretrained) and name that directory"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,14 +55,18 @@ def read_adapter(folder: Path, linears: dict[str, Any], base: str) -> dict[str, 
     config = read_json(folder / "adapter_config.json")
     rank, scale = _rank_and_scale(folder, config)
     tensors = _tensors(folder / "adapter_model.safetensors")
-    targets = _targets(config.get("target_modules"), linears)
+    excluded = set(_named(config.get("exclude_modules"), linears))
+    targets = [n for n in _targets(config.get("target_modules"), linears) if n not in excluded]
     expected = {f"{_PREFIX}{name}.lora_{part}.weight" for name in targets for part in "AB"}
     if expected != set(tensors):
         differing = sorted(expected ^ set(tensors))
         what = "lacks" if differing[0] in expected else "has left over"
+        more = (
+            "" if expected - set(tensors) else f": if it changes more than linear layers, {_FOLD}"
+        )
         raise ConfigError(
             f"{folder}: the adapter does not fit the base {base}: it {what} {differing[0]} "
-            f"({len(differing)} keys differ)"
+            f"({len(differing)} keys differ){more}"
         )
     found = {}
     for name in targets:
@@ -84,7 +91,7 @@ def _rank_and_scale(folder: Path, config: dict[str, Any]) -> tuple[int, float]:
             other.append(f"{name} {config[name]}")
     if other:
         raise ConfigError(
-            f"{folder}: the adapter is not a plain LoRA adapter ({', '.join(other)}): "
+            f"{folder}: the adapter is not a plain LoRA adapter ({', '.join(other)}): {_FOLD}, or "
             "train one with finsent-batch train"
         )
     try:
@@ -101,8 +108,10 @@ def _targets(wanted: Any, linears: dict[str, Any]) -> list[str]:
 
     As in peft: a list names layers by their last parts, a string is a regular expression.
     """
-    if wanted == "all-linear":
-        return list(linears)
+    return list(linears) if wanted == "all-linear" else _named(wanted, linears)
+
+
+def _named(wanted: Any, linears: dict[str, Any]) -> list[str]:
     if isinstance(wanted, str):
         return [name for name in linears if re.fullmatch(wanted, name)]
     names = list(wanted or [])

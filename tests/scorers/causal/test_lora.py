@@ -14,6 +14,7 @@ from finsent_batch.scorers.causal.load import decoder_linears, load_base, load_c
 from finsent_batch.scorers.causal.lora import read_adapter
 
 from ...helpers.causal_models import save_adapter
+from ...helpers.references import causal_answers, ours
 
 
 @pytest.fixture
@@ -72,6 +73,19 @@ def test_an_adapter_that_does_not_fit_is_refused(causal_base, adapter, change, m
     spec = adapter()
     change_tensors(spec.folder, change)
     with pytest.raises(ConfigError, match=f"does not fit the base .*{message}"):
+        load_causal(spec, device="cpu", weights="fp32")
+
+
+def test_layers_that_an_adapter_excludes_stay_as_they_are(adapter, causal_base):
+    spec = adapter(lora={"exclude_modules": ["k_proj"]}, card={"temperature": 1.0})
+    expected = causal_answers(causal_base(), adapter=spec.folder)
+    assert ours(spec.folder) == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize("module", ["lm_head", "embed_tokens"])
+def test_an_adapter_of_more_than_linear_layers_is_told_to_fold_it(adapter, module):
+    spec = adapter(lora={"target_modules": ["q_proj", module]})
+    with pytest.raises(ConfigError, match=f"left over .*{module}.*merge_and_unload"):
         load_causal(spec, device="cpu", weights="fp32")
 
 
