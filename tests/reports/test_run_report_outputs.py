@@ -94,7 +94,9 @@ def test_a_gate_that_cannot_be_meant_writes_nothing(run, nights, tmp_path, gate,
 
 def test_every_metric_named_in_the_grammar_is_there(run, nights):
     metrics = as_json(run)["metrics"]
-    assert all(value is not None for value in metrics.values())
+    # Three nights are too few to say what is usual, and these have no column of sources.
+    unknown = {"volume_ratio", "sources", "missing_sources", "largest_source_move"}
+    assert {name for name, value in metrics.items() if value is None} == unknown
     done = run("report", "--gate", "?")
     assert done.err.strip().endswith(", ".join(metrics))
 
