@@ -218,7 +218,7 @@ def test_an_adapter_that_is_not_known_to_the_letter_goes_the_way_of_peft(
 ) -> None:
     folder = shutil.copytree(trained["mean"], tmp_path / "model")
     change(folder / "adapter_config.json", **ODD_ADAPTERS[kind])
-    monkeypatch.setattr("finsent_batch.models.foreign.check_adapter", lambda *_: None)
+    monkeypatch.setattr("finsent_batch.models.directory.check_adapter", lambda *_: None)
     assert by_transformers(folder, monkeypatch)
 
 
