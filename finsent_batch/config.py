@@ -75,8 +75,16 @@ class ModelConfig(Settings):
 class ScoreConfig(Settings):
     """One `score` run."""
 
-    input: str
+    input: str | tuple[str, ...]
+    """One input or several: files, folders, globs, `s3://` addresses; `-` is standard input."""
     output: Path | None = None
+    """A file, or a folder for several inputs; `-` is standard output."""
+    input_format: str | None = None
+    """What an input is whose suffix does not say it, such as standard input."""
+    output_format: str | None = None
+    """What outputs are that `output` gives no suffix; None makes them Parquet."""
+    input_name: str | None = None
+    """The name of standard input: what comes again under it replaces what it published before."""
     text_column: str | None = None
     date_column: str | None = None
     """The column of the news's time; None takes the first usual name there is."""
@@ -139,6 +147,16 @@ class ScoreConfig(Settings):
     """Command, split as a shell would but run without one, that gets the summary on stdin."""
     notify_seconds: float = 60.0
     """How long that command may take."""
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The inputs, however many."""
+        return (self.input,) if isinstance(self.input, str) else self.input
+
+    @property
+    def to_standard_output(self) -> bool:
+        """Whether the labelled rows go to standard output, as they do from standard input."""
+        return self.output == Path("-") or (self.output is None and self.inputs == ("-",))
 
 
 @dataclass(frozen=True, kw_only=True)

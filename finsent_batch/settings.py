@@ -42,7 +42,9 @@ def _convert(value: Any, kind: Any) -> Any:
         kinds = get_args(kind)
         if value is None and type(None) in kinds:
             return None
-        (kind,) = (k for k in kinds if k is not type(None))
+        kind = next(k for k in kinds if k is not type(None))
+        if len(kinds) == 2 and get_origin(kinds[1]) is tuple:  # one value, or several
+            kind = kind if isinstance(value, str | os.PathLike) else kinds[1]
     if get_origin(kind) is tuple:
         return _tuple(value, get_args(kind))
     if isinstance(kind, type) and issubclass(kind, Settings):

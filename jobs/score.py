@@ -7,6 +7,7 @@ import click
 
 from finsent_batch.config import DEFAULT_GATES, ScoreConfig
 from finsent_batch.errors import FinsentError
+from finsent_batch.io.paths import INPUT_FORMATS, OUTPUT_FORMATS
 from finsent_batch.visible import visible
 
 from .options import FiniteFloat, Globals, dialect_options, file_path, model_config, model_options
@@ -15,13 +16,32 @@ from .terminal import progress_bar, stop_on_signals
 
 
 @click.command()
-@click.argument("input", metavar="INPUT", required=False)
+@click.argument("inputs", metavar="INPUT...", nargs=-1)
 @click.option(
     "-o",
     "--output",
     type=file_path(dir_okay=True),
-    help="Output .parquet, .csv or .duckdb file, or a folder.  "
-    "[default: INPUT.scored.parquet, or table TABLE_scored]",
+    help="Output .parquet, .csv, .tsv, .jsonl or .duckdb file, a folder, or - for standard "
+    "output.  [default: beside the input, news.csv to news.scored.parquet; of a DuckDB table T "
+    "table T_scored; of standard input standard output]",
+)
+@click.option(
+    "--output-format",
+    type=click.Choice(OUTPUT_FORMATS),
+    metavar="FORMAT",
+    help="What outputs are that -o gives no suffix, such as csv or jsonl.gz: "
+    f"{', '.join(OUTPUT_FORMATS)}.  [default: parquet; on standard output as the input]",
+)
+@click.option(
+    "--input-format",
+    type=click.Choice(INPUT_FORMATS),
+    help="What an INPUT is whose suffix does not say it, such as standard input.",
+)
+@click.option(
+    "--input-name",
+    metavar="NAME",
+    help="Name of standard input: its rows replace those that came under NAME before.  "
+    "[default: a hash of the content]",
 )
 @click.option(
     "--text-column", help="Headline column.  [default: the first usual name, such as headline]"
@@ -191,19 +211,23 @@ def score(
     summary_format: str,
     model: str,
     output: Path | None,
+    inputs: tuple[str, ...],
     **options: Any,
 ) -> None:
-    """Label the headlines of INPUT: positive, neutral or negative, with probabilities.
+    """Label the headlines of each INPUT: positive, neutral or negative, with probabilities.
 
-    INPUT is a .csv, .csv.gz or .parquet file, a folder or quoted glob of them,
-    or a .duckdb file with --table. The output has the same rows and columns in
-    the same order, with the labels after them. A headline that was scored before
-    is not scored again. What fails a gate is scored and not published.
+    INPUT is a .csv, .tsv, .jsonl (also compressed) or .parquet file, a folder or
+    quoted glob of them, an s3:// address, a .duckdb file with --table, or - for
+    standard input. The output has the same rows and columns in the same order,
+    with the labels after them. A headline that was scored before is not scored
+    again. What fails a gate is scored and not published.
 
     \b
-    finsent-batch score news.parquet
+    finsent-batch score news.csv                       # writes news.scored.parquet
     finsent-batch score news.csv -o labelled.csv --encoding latin-1
-    finsent-batch score feed.duckdb --table headlines
+    finsent-batch score feeds/*.parquet -o labelled/   # one output for each input
+    finsent-batch score feed.duckdb --table headlines  # writes table headlines_scored
+    zcat news.csv.gz | finsent-batch score - --input-format csv > labelled.csv
     finsent-batch score --publish-anyway 0193a7c2
     """
     from finsent_batch.pipeline.dry_run import dry_run as estimate
@@ -211,21 +235,22 @@ def score(
     from finsent_batch.pipeline.summary import summary_of_failure
     from finsent_batch.progress import StopRequest
 
-    named, held = options.pop("input"), options["publish_anyway"]
-    if named is None and held is None:
+    held = options["publish_anyway"]
+    if not inputs and held is None:
         raise click.UsageError(
-            "Missing argument 'INPUT', or a run to be published with --publish-anyway."
+            "Missing argument 'INPUT...', or a run to be published with --publish-anyway."
         )
-    if named is not None and held is not None:
+    if inputs and held is not None:
         raise click.UsageError("--publish-anyway takes its INPUT from the run: leave it out.")
     config = ScoreConfig(
-        input=named or "",
+        input=inputs[0] if len(inputs) == 1 else inputs,
         output=output,
         model=model_config(model, options),
         store=obj.store,
         **options,
     )
     as_json = summary_format == "json"
+    to_stderr = config.to_standard_output and not dry_run
     try:
         with progress_bar(quiet=obj.quiet) as progress:
             if dry_run:
@@ -234,9 +259,9 @@ def score(
                 result = run_score(config, progress=progress, stop=stop_on_signals(StopRequest()))
     except FinsentError as error:
         if as_json and not dry_run:
-            click.echo(summary_of_failure(config, error).to_json())
+            click.echo(summary_of_failure(config, error).to_json(), err=to_stderr)
         raise
     if dry_run:
         click.echo(plan.to_json() if as_json else visible(describe_plan(plan)))
-    else:
-        click.echo(result.to_json() if as_json else visible(describe(result)))
+    elif as_json or not obj.quiet:
+        click.echo(result.to_json() if as_json else visible(describe(result)), err=to_stderr)

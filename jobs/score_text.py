@@ -41,11 +41,9 @@ def describe(summary: "Summary") -> str:
         f"model {summary.model}{' (promoted)' if summary.promoted else ''}, run {summary.run_id}"
     )
     lines += [f"warning: {warning}" for warning in summary.warnings]
-    shown = (
-        summary.outputs
-        if len(summary.outputs) <= 3
-        else [f"{len(summary.outputs)} files in {summary.output}"]
-    )
+    shown = [output for output in summary.outputs if output != "-"]
+    if len(shown) > 3:
+        shown = [f"{len(shown)} files in {summary.output}"]
     return "\n".join([*lines, *(f"wrote {output}" for output in shown)])
 
 

@@ -1,85 +1,193 @@
-"""Resolve `score INPUT -o OUTPUT` into pairs of one input table and one output each."""
+"""Find the inputs of `score INPUT… -o OUTPUT`, and pair each with its output."""
 
 import glob
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..config import ScoreConfig
-from ..errors import BadDataError, MissingInputError, UsageError
+from ..errors import MissingInputError, UsageError
 from .duckdb_files import table_names
 from .lake.tables import check_no_lake_table, lake_table
 from .object_store import SCHEME, Copied, fetch
+from .pairs import (
+    STANDARD_STREAM,
+    TABLES,
+    FilePair,
+    beside,
+    check_options,
+    check_targets,
+    only_pair,
+    pair_of_many,
+)
 from .paths import (
-    _OUTPUT_MARK,
     COMMON_SUFFIXES,
+    INPUT_FORMATS,
     OTHER_SUFFIXES,
-    check_inside,
     format_of,
     is_input,
     is_left_out,
-    stem_of,
+    is_our_output,
     suffix_of,
     visited_once,
     walk,
 )
-
-OUTPUT_SUFFIXES = (".parquet", ".csv", ".duckdb")
-
-
-@dataclass(frozen=True, kw_only=True)
-class FilePair:
-    """One table in, one table out; files only, nothing is opened yet."""
-
-    input: Path
-    table: str | None
-    output: Path
-    output_table: str | None
-    output_schema: str | None = None
-    """The schema that the user names before the table: made if it is not there."""
-    append: bool = False
-    address: str | None = None
-    """Where `input` was copied from, if from elsewhere."""
-
-    @property
-    def named(self) -> str:
-        """What the user calls the input."""
-        return self.address or str(self.input)
+from .whole.standard_streams import copy_standard_input, waiting_place
 
 
-def resolve_pairs(config: ScoreConfig, left_out: list[str] | None = None) -> list[FilePair]:
-    """Find the input files and name an output for each.
+@dataclass
+class _Copies:
+    """Inputs from elsewhere, as they lie here for the run."""
 
-    Files of a folder or glob that are not taken, as no suffix says what they are, are
-    added to `left_out`.
+    inputs: dict[str, Path] = field(default_factory=dict)
+    """What the user names, and its copy: a file or a folder."""
+    addresses: dict[Path, str] = field(default_factory=dict)
+    """What each copied file is called where it comes from."""
+
+
+@contextmanager
+def resolve_inputs(
+    config: ScoreConfig, copied: Copied, left_out: list[str] | None = None
+) -> Iterator[list[FilePair]]:
+    """Find a run's inputs and name their outputs; what lies elsewhere is copied here first.
+
+    That is what comes from standard input or an object store. `copied` is told the MB done and
+    all there are, now and then while copying; it may raise. Files of a folder or glob that are
+    not taken, as no suffix says what they are, are added to `left_out`.
 
     Raises:
         MissingInputError: nothing is there.
         UsageError: an unknown suffix, or options that contradict each other.
         BadDataError: files of a lakehouse table are named, not the table.
         CannotCreateError: a link leads an output out of its folder.
+        TryAgainError: the object store fails while it is read.
+        StorageError: there is no room for the copies.
     """
-    if config.append:
-        _check_append(config)
-    if not config.input.strip():
+    _check_names(config)
+    check_options(config)
+    elsewhere = [n for n in config.inputs if n == STANDARD_STREAM or n.startswith(SCHEME)]
+    if not elsewhere and not config.to_standard_output:
+        yield _resolve_pairs(config, _Copies(), left_out)
+        return
+    with tempfile.TemporaryDirectory(prefix="finsent-fetched-") as folder:
+        copies = _Copies()
+        for number, name in enumerate(elsewhere):
+            _copy(config, name, Path(folder) / str(number), copies, copied, left_out)
+        if config.to_standard_output:
+            yield [_to_standard_output(config, copies, Path(folder))]
+        else:
+            pairs = _resolve_pairs(config, copies, left_out)
+            yield [replace(p, address=copies.addresses.get(p.input)) for p in pairs]
+
+
+def _check_names(config: ScoreConfig) -> None:
+    names = config.inputs
+    if not all(name.strip() for name in names) or not names:
         raise UsageError("the input's name is empty: name a file, a folder or a quoted glob")
-    if "://" in config.input:
+    for name in names:
+        if "://" in name and not name.startswith(SCHEME):
+            raise UsageError(
+                f"{name}: inputs are files and folders of this machine, or s3:// addresses"
+            )
+    if config.output is not None and "s3:/" in str(config.output):
+        raise UsageError(f"-o {config.output}: outputs are written on this machine; copy them then")
+    if config.output is None:
+        for name in names:
+            if name.startswith(SCHEME) or (name == STANDARD_STREAM and len(names) > 1):
+                raise UsageError(f"{name}: name a file or folder of this machine with -o")
+    piped = names.count(STANDARD_STREAM)
+    if piped > 1:
+        raise UsageError("standard input (-) can be read once only: name it once")
+    if config.input_name is not None and not piped:
+        raise UsageError("--input-name is the name of standard input: score - --input-name NAME")
+    if piped and config.input_format is None:
         raise UsageError(
-            f"{config.input}: inputs are files and folders of this machine, or s3:// addresses"
+            f"say what standard input is with --input-format {'|'.join(INPUT_FORMATS)}"
         )
-    path = Path(config.input).expanduser()
+
+
+def _copy(
+    config: ScoreConfig,
+    name: str,
+    folder: Path,
+    copies: _Copies,
+    copied: Copied,
+    left_out: list[str] | None,
+) -> None:
+    """Copy an input from elsewhere into `folder`, which is made, and note what is there."""
+    folder.mkdir()
+    if name == STANDARD_STREAM:
+        assert config.input_format is not None
+        file, address = copy_standard_input(folder, config.input_format, config.input_name, copied)
+        copies.inputs[name] = file
+        copies.addresses[file] = address
+        return
+    copies.inputs[name], addresses = fetch(name, folder, copied, left_out)
+    copies.addresses |= addresses
+
+
+def _to_standard_output(config: ScoreConfig, copies: _Copies, folder: Path) -> FilePair:
+    """Return the only pair of a run whose rows go to standard output."""
+    [name] = config.inputs if len(config.inputs) == 1 else [""]
+    here = copies.inputs.get(name, Path(name).expanduser())
+    lake = lake_table(here) is not None
+    if not name or (here.is_dir() and not lake) or (not here.exists() and glob.has_magic(name)):
+        raise UsageError("standard output (-o -) takes one input: name one file, or a folder in -o")
+    if not lake:
+        _check_file(config, here)
+    output, chosen = waiting_place(folder, config.output_format, format_of(here))
+    pair = only_pair(replace(config, output=output, output_format=chosen), here)
+    _check_table(config, [pair])
+    return replace(pair, address=copies.addresses.get(here), to_standard_output=True)
+
+
+def _resolve_pairs(
+    config: ScoreConfig, copies: _Copies, left_out: list[str] | None
+) -> list[FilePair]:
+    """Pair each input with its output, inputs that are named twice once."""
+    names = config.inputs
+    if len(names) > 1:  # what a shell makes of `feeds/*`, outputs of earlier runs included
+        names = tuple(n for n in names if n in copies.inputs or not is_our_output(Path(n)))
+        if not names:
+            raise MissingInputError(
+                f"{config.inputs[0]} and the others are outputs of earlier runs: name their inputs"
+            )
+    found: dict[tuple[str, str | None], FilePair] = {}
+    for name in names:
+        path = copies.inputs.get(name, Path(name).expanduser())
+        for pair in _pairs(config, name, path, several=len(names) > 1, left_out=left_out):
+            found.setdefault((os.path.realpath(pair.input), pair.table), pair)
+    pairs = list(found.values())
+    _check_table(config, pairs)
+    check_targets(pairs, append=config.append)
+    return pairs
+
+
+def _check_table(config: ScoreConfig, pairs: list[FilePair]) -> None:
+    if config.table and all(pair.table is None for pair in pairs):
+        [*others, last] = pairs
+        what = "none of the inputs is one" if others else f"{last.named} is one table by itself"
+        raise UsageError(f"--table goes with a .duckdb input; {what}")
+
+
+def _pairs(
+    config: ScoreConfig, name: str, path: Path, *, several: bool, left_out: list[str] | None
+) -> list[FilePair]:
+    """Pair the files of one INPUT with their outputs; see `resolve_inputs`."""
     if lake_table(path) is not None:
-        return [_single(config, path if path.name not in ("", "..") else path.resolve())]
+        path = path if path.name not in ("", "..") else path.resolve()
+        return [pair_of_many(config, path, config.output) if several else only_pair(config, path)]
     if path.is_dir():
         check_no_lake_table(*path.absolute().parents)
         base, found = path, list(walk(path))
         files = [f for f in found if is_input(f) and f.is_file()]
-        folder = config.output or _beside(path)
-    elif path.exists() or not glob.has_magic(config.input):
-        return [_single(config, path)]
+        folder = config.output or beside(path)
+    elif path.exists() or not glob.has_magic(name):
+        _check_file(config, path)
+        return [pair_of_many(config, path, config.output) if several else only_pair(config, path)]
     else:
         found = [Path(p) for p in glob.glob(str(path), recursive=True)]  # noqa: PTH207 - absolute too
         found = [f for f in found if f.is_file()]
@@ -94,156 +202,26 @@ def resolve_pairs(config: ScoreConfig, left_out: list[str] | None = None) -> lis
     if not files:
         named = f"; it has: {', '.join(others[:5])}" if others else ""
         raise MissingInputError(
-            f"{config.input}: no {COMMON_SUFFIXES} files there (nor {OTHER_SUFFIXES}){named}"
+            f"{name}: no {COMMON_SUFFIXES} files there (nor {OTHER_SUFFIXES}){named}"
         )
-    if config.table:
+    if config.table and not several:
         raise UsageError("--table goes with one .duckdb input, not with a folder")
-    return _many(config, base, files, folder)
+    inside = (f.relative_to(base).parent if f.is_relative_to(base) else Path() for f in files)
+    return [pair_of_many(config, f, folder, i) for f, i in zip(files, inside, strict=True)]
 
 
-def _check_append(config: ScoreConfig) -> None:
-    if config.output_table is None:
-        raise UsageError("--append needs --output-table: the one table that all inputs share")
-    if config.overwrite and config.limit is None:
-        raise UsageError("--append adds to a table, --overwrite replaces it: choose one")
-
-
-def _beside(folder: Path) -> Path:
-    """Return the default output folder; `.` and `..` are taken for the folders they are."""
-    named = Path(os.path.normpath(Path.cwd() / folder)) if folder.name in ("", "..") else folder
-    if not named.name:
-        raise UsageError(f"{folder} has no folder beside it: name one for the outputs with -o")
-    return named.with_name(named.name + _OUTPUT_MARK)
-
-
-def _single(config: ScoreConfig, path: Path) -> FilePair:
+def _check_file(config: ScoreConfig, path: Path) -> None:
+    """Refuse an input that is no file, or none that can be read by its name and the options."""
     suffix = suffix_of(path)
-    if not path.is_dir():  # a lakehouse table is a folder
-        _check_file(config, path, suffix)
-    if suffix != ".duckdb" and config.table is not None:
-        raise UsageError(f"--table goes with a .duckdb input; {path} is one table by itself")
-    stem = path.name if path.is_dir() else stem_of(path)
-    output = config.output
-    if output is None:
-        output = path if suffix == ".duckdb" else path.with_name(stem + ".scored.parquet")
-    elif output.is_dir():
-        output = output / f"{config.table or stem}.scored.parquet"
-    check_inside(output, output.parent)
-    return _checked(config, path, output, config.output_table)
-
-
-def _check_file(config: ScoreConfig, path: Path, suffix: str) -> None:
-    if format_of(path) is None and suffix != ".duckdb":
+    if format_of(path) is None and suffix != TABLES and config.input_format is None:
         raise UsageError(
             f"{path}: unknown suffix {suffix!r}; inputs are {COMMON_SUFFIXES}, .duckdb, or a "
-            f"folder or quoted glob of them; also {OTHER_SUFFIXES}"
+            f"folder or quoted glob of them; also {OTHER_SUFFIXES}; or say what it is with "
+            "--input-format"
         )
     if not path.exists():
         raise MissingInputError(f"{path} does not exist: check the path")
     if not path.is_file():
         raise UsageError(f"{path} is not a regular file: write its content to one and score that")
-    if suffix == ".duckdb" and config.table is None:
+    if suffix == TABLES and config.table is None:
         raise UsageError(f"{path}: name a table with --table; it has: {table_names(path)}")
-
-
-def _checked(config: ScoreConfig, path: Path, output: Path, output_table: str | None) -> FilePair:
-    for name in (path, output):
-        if any("\ud800" <= character <= "\udfff" for character in str(name)):
-            shown = str(name).encode("utf-8", "replace").decode()
-            raise BadDataError(f"the name of {shown} is not valid in this locale: rename it")
-    suffix = suffix_of(output)
-    if not suffix:
-        raise UsageError(
-            f"{output} has no suffix and is not a folder: outputs are "
-            f"{', '.join(OUTPUT_SUFFIXES)}, or an existing folder"
-        )
-    if suffix not in OUTPUT_SUFFIXES:
-        raise UsageError(
-            f"{output}: unknown output suffix {suffix!r}; outputs are {', '.join(OUTPUT_SUFFIXES)}"
-        )
-    if suffix == ".duckdb":
-        output_table = output_table or f"{config.table or stem_of(path)}_scored"
-    elif output_table is not None:
-        raise UsageError(f"--output-table goes with a .duckdb output, not with {output}")
-    # DuckDB's names are the same whatever their case: `News` would replace `news`.
-    same = os.path.realpath(output) == os.path.realpath(path)
-    if same and _folded(output_table) == _folded(config.table):
-        raise UsageError(f"output {output} is the input itself: name another with -o")
-    if os.path.realpath(output) == os.path.realpath(config.store.path):
-        raise UsageError(f"output {output} is the store: give the results their own file")
-    return FilePair(
-        input=path,
-        table=config.table,
-        output=output,
-        output_table=output_table,
-        output_schema=_schema_of(config.output_table),
-        append=config.append,
-    )
-
-
-def _schema_of(table: str | None) -> str | None:
-    schema, dot, name = (table or "").partition(".")
-    return schema if dot and schema and name else None
-
-
-def _folded(name: str | None) -> str | None:
-    return None if name is None else name.casefold()
-
-
-def _many(config: ScoreConfig, base: Path, files: list[Path], folder: Path) -> list[FilePair]:
-    kind = suffix_of(folder)
-    if kind in OUTPUT_SUFFIXES and not folder.is_dir() and kind != ".duckdb":
-        raise UsageError(f"{config.input} is many files: name a folder with -o, not {folder}")
-    pairs = []
-    for file in files:
-        inside = file.relative_to(base).parent if file.is_relative_to(base) else Path()
-        if kind == ".duckdb":
-            if config.output_table and not config.append:
-                raise UsageError(
-                    "--output-table names one table, the input is many files: collect them "
-                    "in it with --append, or leave it out"
-                )
-            check_inside(folder, folder.parent)
-            pairs.append(_checked(config, file, folder, config.output_table))
-        else:
-            output = folder / inside / f"{stem_of(file)}.scored.parquet"
-            check_inside(output, folder)
-            pairs.append(_checked(config, file, output, config.output_table))
-    targets: dict[tuple[Path, str | None], Path] = {}
-    for pair in pairs:
-        other = targets.setdefault((pair.output, _folded(pair.output_table)), pair.input)
-        if other is not pair.input and not config.append:
-            raise UsageError(
-                f"{other} and {pair.input} would both be written to {pair.output}: "
-                "score them one by one with -o"
-            )
-    return pairs
-
-
-@contextmanager
-def resolve_inputs(
-    config: ScoreConfig, copied: Copied, left_out: list[str] | None = None
-) -> Iterator[list[FilePair]]:
-    """Find a run's inputs and name their outputs; what lies in an object store is copied first.
-
-    `copied` is told the MB done and all there are, now and then while copying; it may raise.
-    `left_out`: see `resolve_pairs`.
-
-    Raises:
-        MissingInputError, UsageError, CannotCreateError: see `resolve_pairs`.
-        TryAgainError: the object store fails while it is read.
-        StorageError: there is no room for the copies.
-    """
-    if config.output is not None and "s3:/" in str(config.output):
-        raise UsageError(f"-o {config.output}: outputs are written on this machine; copy them then")
-    if not config.input.startswith(SCHEME):
-        yield resolve_pairs(config, left_out)
-        return
-    if config.output is None:
-        raise UsageError(f"{config.input}: name a file or folder of this machine with -o")
-    with tempfile.TemporaryDirectory(prefix="finsent-fetched-") as folder:
-        here, addresses = fetch(config.input, Path(folder), copied, left_out)
-        yield [
-            replace(pair, address=addresses[pair.input])
-            for pair in resolve_pairs(replace(config, input=str(here)))
-        ]

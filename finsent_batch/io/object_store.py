@@ -8,7 +8,7 @@ Outputs stay on this machine: only here can they be replaced whole or not at all
 import logging
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,13 +36,13 @@ _LONGEST_NAME = 230
 Copied = Callable[[int, int], None]
 
 
-def check_address(address: str) -> None:
-    """Refuse credentials in an address: it is recorded, logged and shown.
+def check_addresses(addresses: Iterable[str]) -> None:
+    """Refuse credentials in addresses: they are recorded, logged and shown.
 
     Raises:
         UsageError: there are some; the message does not repeat them.
     """
-    if without_credentials(address) != address:
+    if any(without_credentials(address) != address for address in addresses):
         raise UsageError(
             "the address holds credentials, which would be recorded with the run: leave them out "
             "and set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"

@@ -21,11 +21,23 @@ _FORMATS: Final = {
 }
 FILE_SUFFIXES: Final = (*_TEXT_FORMATS, ".parquet", ".pq", ".parq")
 """Of input files; those of text may be followed by one of `COMPRESSIONS`."""
+INPUT_FORMATS: Final = ("csv", "tsv", "jsonl", "parquet")
+"""What a file can be read as; text may be compressed."""
+OUTPUT_FORMATS: Final = (
+    "parquet",
+    *(kind + compression for kind in INPUT_FORMATS[:3] for compression in ("", ".gz", ".zst")),
+)
+"""What a file can be written as, besides a table of a .duckdb file."""
+OUTPUT_SUFFIXES: Final = ".parquet, .csv, .duckdb"
+"""How messages begin to list those of outputs."""
+OTHER_OUTPUT_SUFFIXES: Final = ".tsv, .jsonl; text also with .gz or .zst"
+"""And how they go on."""
 COMMON_SUFFIXES: Final = ".csv, .csv.gz, .parquet"
 """How messages begin to list them."""
 OTHER_SUFFIXES: Final = ".tsv, .jsonl, .ndjson, .pq, .parq; text also with .gz, .bz2, .xz, .zst"
 """And how they go on."""
-_OUTPUT_MARK = ".scored"
+OUTPUT_MARK: Final = ".scored"
+"""What the name of an output ends with before its suffix, unless the user names it."""
 
 
 def check_inside(file: Path, folder: Path) -> None:
@@ -62,6 +74,12 @@ def format_of(path: PurePath) -> str | None:
     return _FORMATS.get(suffix_of(path))
 
 
+def output_format_of(path: PurePath) -> str | None:
+    """Return what an output file is by its suffix, one of `OUTPUT_FORMATS`; None if unknown."""
+    kind = f"{format_of(path)}{declared_compression(path) or ''}"
+    return kind if kind in OUTPUT_FORMATS else None
+
+
 def declared_compression(path: PurePath) -> str | None:
     """Return how a file is compressed by its suffix."""
     last = PurePath(path.name.lower()).suffix
@@ -79,16 +97,19 @@ def is_input(file: Path) -> bool:
     return (
         format_of(file) is not None
         and not file.name.startswith((".", "_"))
-        and not stem_of(file).endswith(_OUTPUT_MARK)
+        and not is_our_output(file)
     )
+
+
+def is_our_output(path: PurePath) -> bool:
+    """Whether a file or folder has a name that `score` gives its outputs."""
+    return stem_of(path).endswith(OUTPUT_MARK) or path.name.endswith(OUTPUT_MARK)
 
 
 def is_left_out(file: Path) -> bool:
     """Whether a file found in a folder holds perhaps data, but has no suffix that says so."""
     return (
-        format_of(file) is None
-        and not file.name.startswith((".", "_"))
-        and not stem_of(file).endswith(_OUTPUT_MARK)
+        format_of(file) is None and not file.name.startswith((".", "_")) and not is_our_output(file)
     )
 
 

@@ -7,8 +7,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from ..config import ScoreConfig
-from ..io.inputs import FilePair, resolve_inputs
-from ..io.object_store import check_address
+from ..io.inputs import resolve_inputs
+from ..io.object_store import check_addresses
+from ..io.pairs import FilePair
 from ..models.directory import open_configured
 from ..models.registry import resolve_promoted_model
 from ..models.weight_files import FileHashes
@@ -19,6 +20,7 @@ from ..store.store import Store
 from .auditing.audit import gates_of
 from .auditing.held import settings_of_held
 from .plan import Plan, make_plan
+from .summary import shown_inputs
 from .tasks import open_tasks
 
 
@@ -62,7 +64,7 @@ def dry_run(config: ScoreConfig, *, progress: Progress = no_progress) -> DryRun:
     if config.publish_anyway is not None:
         config = settings_of_held(config)
     gates_of(config)
-    check_address(config.input)
+    check_addresses(config.inputs)
     with resolve_inputs(config, lambda done, total: progress("copy", done, total, "MB")) as pairs:
         return _estimate(config, pairs, progress)
 
@@ -114,7 +116,7 @@ def _report(
 ) -> DryRun:
     seconds = round(plan.pending / rate, 1) if rate else None
     return DryRun(
-        input=config.input,
+        input=shown_inputs(config),
         files=files,
         rows=plan.rows,
         distinct=plan.distinct,

@@ -12,7 +12,7 @@ from pathlib import Path
 from ..config import ScoreConfig
 from ..errors import FinsentError, UsageError
 from ..io.atomic import replace_file
-from ..io.inputs import FilePair
+from ..io.pairs import FilePair
 from ..io.whole.protected import check_free, protected
 from .summary import Summary
 

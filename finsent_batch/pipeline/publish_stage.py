@@ -11,6 +11,7 @@ from ..io.base import Sink
 from ..io.duckdb_append import AppendingSink
 from ..io.provenance import Provenance
 from ..io.retry import retried
+from ..io.whole.standard_streams import STANDARD_OUTPUT
 from ..metrics.histograms import add_histograms
 from ..progress import Progress
 from ..store.store import utc_now
@@ -77,6 +78,8 @@ def _record(run: ScoreRun, task: ScoreTask, planned: PlannedSource, sink: Sink, 
     """Tell the store what was published, and how its news are read."""
     assert task.times is not None
     run.summary.outputs.append(sink.path + (f"::{sink.table}" if sink.table else ""))
+    if sink.path == STANDARD_OUTPUT:
+        return
     [(number,)] = run.store.query("SELECT coalesce(max(number), 0) + 1 FROM run_files")
     times = task.columns.times
     run.store.insert(

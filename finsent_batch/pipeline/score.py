@@ -1,6 +1,7 @@
 """Run `score`: plan, score what is missing, publish."""
 
 import logging
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,8 +10,9 @@ from dataclasses import replace
 from ..config import DEFAULT_MODEL, PROMOTED_MODEL, ScoreConfig
 from ..errors import FinsentError, GateFailedError
 from ..io.duckdb_errors import as_expected
-from ..io.inputs import FilePair, resolve_inputs
-from ..io.object_store import check_address
+from ..io.inputs import resolve_inputs
+from ..io.object_store import check_addresses
+from ..io.pairs import STANDARD_STREAM, FilePair
 from ..io.times.reading import check_time_reading
 from ..io.whole.protected import FileTakenError
 from ..models.directory import open_configured
@@ -30,7 +32,7 @@ from .run import ScoreRun
 from .run_record import record_run_end, record_run_start
 from .score_stage import score_pending, timed
 from .settle_stage import settle_tasks
-from .summary import Summary, summary_of_failure
+from .summary import Summary, shown_inputs, summary_of_failure
 from .tasks import open_tasks
 
 logger = logging.getLogger(__name__)
@@ -47,7 +49,7 @@ def score(
     """
     if config.publish_anyway is not None:
         config = settings_of_held(config)
-    check_address(config.input)
+    check_addresses(config.inputs)
     check_notify_command(config)
     check_time_reading(config.date_format, config.timezone)
     gates_of(config)
@@ -90,10 +92,17 @@ def _score_pairs(
         told = [warning for task in run.tasks for warning in task.warnings]
         run.summary.warnings += dict.fromkeys(told)
         run.summary.note_files(len(pairs), left_out)
-        run.summary.output = str(config.output or pairs[0].output)
-        if len(pairs) > 1 and config.output is None:
-            run.summary.output = str(pairs[0].output.parent)
+        run.summary.output = _named_output(config, pairs)
         return execute(run)
+
+
+def _named_output(config: ScoreConfig, pairs: list[FilePair]) -> str:
+    """Return what the run's output is called: a file, or the folder that holds them all."""
+    if config.to_standard_output:
+        return STANDARD_STREAM
+    if len(pairs) == 1 or config.output is not None:
+        return str(config.output or pairs[0].output)
+    return os.path.commonpath([pair.output.parent for pair in pairs]) or "."
 
 
 @contextmanager
@@ -111,7 +120,7 @@ def open_run(config: ScoreConfig, progress: Progress, stop: StopRequest) -> Iter
         run_id = str(store.query("SELECT uuidv7()")[0][0])
         summary = Summary(
             run_id=run_id,
-            input=config.input,
+            input=shown_inputs(config),
             model=config.model.model,
             promoted=promoted and config.model.model != DEFAULT_MODEL,
             model_fingerprint=model.fingerprint,

@@ -2,6 +2,7 @@
 
 import json
 import resource
+import shlex
 import sys
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -13,6 +14,7 @@ from ..errors import FinsentError
 from ..io.object_store import without_credentials
 
 SUMMARY_SCHEMA_VERSION = 1
+_SHOWN_INPUTS = 3
 
 
 @dataclass(kw_only=True)
@@ -148,10 +150,20 @@ def summary_of_failure(config: ScoreConfig, error: BaseException) -> Summary:
         status="failed",
         exit_code=getattr(error, "exit_code", 1),
         error=message,
-        input=without_credentials(config.input),
+        input=shown_inputs(config),
         output=str(config.output or ""),
         model=config.model.model,
     )
+
+
+def shown_inputs(config: ScoreConfig) -> str:
+    """Return a run's inputs as a shell takes them; of more than a few the first and how many."""
+    names = [without_credentials(name) for name in config.inputs]
+    if len(names) == 1:
+        return names[0]
+    if len(names) <= _SHOWN_INPUTS:
+        return shlex.join(names)
+    return f"{shlex.quote(names[0])} and {len(names) - 1} more"
 
 
 def _peak_rss_bytes() -> int:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import PurePath
 
 from ..config import ScoreConfig
-from ..errors import TryAgainError
+from ..errors import FinsentError, TryAgainError
 from ..io.append.column_changes import ColumnPolicy
 from ..io.base import Sink, Source
 from ..io.columns import (
@@ -15,18 +15,18 @@ from ..io.columns import (
     choose_text_column,
 )
 from ..io.csv_reader import stage_csv
-from ..io.csv_sink import CsvSink
 from ..io.duckdb_append import AppendingSink
 from ..io.duckdb_table import DuckDBSink, DuckDBSource
-from ..io.inputs import FilePair
 from ..io.lake.tables import LakeTable, lake_table, stage_lake_table
+from ..io.pairs import FilePair
 from ..io.parquet import ParquetSink, ParquetSource
 from ..io.partitions import PartitionedSource, partition_values
-from ..io.paths import format_of, suffix_of
 from ..io.result_columns import output_schema
 from ..io.text.jsonl import stage_jsonl
+from ..io.text.sink import TextSink
 from ..io.text.staged import StagedText
 from ..io.times.reading import UTC, TimeReading
+from ..io.whole.standard_streams import StandardOutput
 from ..io.whole.watched import Watched
 from ..store.file_provenance import StoredProvenance
 from ..store.store import Store
@@ -45,7 +45,7 @@ def open_source(
     lake = lake_table(pair.input)
     if lake is not None:
         return _open_lake_table(store, lake, pair, config)
-    kind = format_of(pair.input)
+    kind = pair.input_format
     if kind == "parquet":
         return ParquetSource(pair.input, identity=pair.address, limit=config.limit), None
     folder, encoding, bad = store.work_folder(), config.encoding, config.max_bad_rows
@@ -94,9 +94,12 @@ def open_sink(store: Store, pair: FilePair) -> Sink:
     if pair.output_table is not None:
         sink = AppendingSink if pair.append else DuckDBSink
         return sink(store.connection, pair.output, pair.output_table, new_schema=pair.output_schema)
-    if suffix_of(pair.output) == ".parquet":
+    if pair.to_standard_output:
+        inner = replace(pair, to_standard_output=False)
+        return StandardOutput(open_sink(store, inner))
+    if pair.output_format == "parquet":
         return ParquetSink(pair.output)
-    return CsvSink(pair.output, StoredProvenance(store))
+    return TextSink(pair.output, StoredProvenance(store), format=pair.output_format)
 
 
 def _with_policy(sink: Sink, config: ScoreConfig) -> Sink:
@@ -148,10 +151,14 @@ def open_tasks(store: Store, pairs: list[FilePair], config: ScoreConfig) -> list
 
 
 def _open_task(store: Store, pair: FilePair, config: ScoreConfig) -> ScoreTask:
-    source, staged = open_source(store, pair, config)
+    try:
+        source, staged = open_source(store, pair, config)
+    except FinsentError as error:
+        error.args = (_by_its_name(str(error), pair),)
+        raise
     bad_rows = staged.bad_rows if staged else ()
     source, warnings = _with_partitions(pair, source)
-    warnings += staged.notes if staged else ()
+    warnings += [_by_its_name(note, pair) for note in staged.notes] if staged else []
     if bad_rows:
         warnings.append(
             f"{pair.named}: {len(bad_rows)} rows that do not parse are in quarantine, "
@@ -159,6 +166,11 @@ def _open_task(store: Store, pair: FilePair, config: ScoreConfig) -> ScoreTask:
         )
     task = make_task(source, _with_policy(open_sink(store, pair), config), config, pair.named)
     return replace(task, bad_rows=bad_rows, warnings=tuple(warnings))
+
+
+def _by_its_name(message: str, pair: FilePair) -> str:
+    """Return a message about a copied input with the name that the user gave it."""
+    return message.replace(str(pair.input), pair.named) if pair.address else message
 
 
 def make_task(source: Source, sink: Sink, config: ScoreConfig, named: str) -> ScoreTask:

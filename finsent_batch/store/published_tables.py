@@ -1,11 +1,12 @@
 """How SQL reads what was published: named exactly, nothing guessed from paths or first rows."""
 
 import csv
-import gzip
+import io
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import IO, Literal
 
 import duckdb
 
@@ -13,19 +14,24 @@ from ..errors import BadDataError, MissingInputError, UsageError, first_line
 from ..io.columns import NewsColumns
 from ..io.duckdb_append import INPUT_COLUMN
 from ..io.duckdb_files import TableEntry
-from ..io.paths import suffix_of
+from ..io.paths import declared_compression, format_of, suffix_of
+from ..io.result_columns import RESULT_SCHEMA
 from ..io.sql import database_literal, quote_literal
+from ..io.text.compression import open_unpacked
 from .publications import Publication, table_names_of
 
 LARGEST_CSV_ROW = 1 << 28
 """Bytes of a row of a published CSV file that SQL still reads."""
+LARGEST_BUFFERED_ROW = 1 << 24
+"""The same of compressed files and JSON lines, for which DuckDB takes twice the memory."""
+Kind = Literal["parquet", "csv", "tsv", "jsonl", "duckdb"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
     """A file or table that is there, with what SQL must know to read it."""
 
-    kind: Literal["parquet", "csv", "duckdb"]
+    kind: Kind
     source: str
     """The file's path, or what to select from for a DuckDB table."""
     columns: tuple[tuple[str, str], ...]
@@ -66,15 +72,16 @@ def describe(
         UsageError: a DuckDB file without a table named.
     """
     path = publication.path
-    kind: Literal["parquet", "csv", "duckdb"] = "parquet"
+    kind: Kind = "parquet"
     source = path
-    suffix = suffix_of(Path(path))
-    if suffix == ".duckdb":
+    written_as = format_of(Path(path))
+    if suffix_of(Path(path)) == ".duckdb":
         kind, source = "duckdb", _table_sql(connection, publication, in_place=in_place)
-    elif suffix in (".csv", ".csv.gz"):
-        names = _csv_header(Path(path))
+    elif written_as in ("csv", "tsv", "jsonl"):
+        kind = "csv" if written_as == "csv" else "tsv" if written_as == "tsv" else "jsonl"
+        names = _json_keys(publication) if kind == "jsonl" else _csv_header(Path(path), kind)
         columns = tuple((name, "VARCHAR") for name in names)
-        return Table(kind="csv", source=source, columns=columns, news=publication.columns)
+        return Table(kind=kind, source=source, columns=columns, news=publication.columns)
     try:
         described = connection.execute(
             f"DESCRIBE SELECT * FROM {relation_sql(kind, [source])}"
@@ -88,7 +95,7 @@ def describe(
 def relation_sql(kind: str, sources: Sequence[str], names: Sequence[str] = ()) -> str:
     """Return what to select from: files of one kind together, or one DuckDB table.
 
-    `names` are a CSV file's columns. A file that is gone gives no rows; when all are, the
+    `names` are a text file's columns. A file that is gone gives no rows; when all are, the
     relation has no columns of theirs. Folders called `key=value` add nothing and replace nothing.
     """
     if kind == "duckdb":
@@ -97,10 +104,22 @@ def relation_sql(kind: str, sources: Sequence[str], names: Sequence[str] = ()) -
     if kind == "parquet":
         return f"read_parquet([{files}], allow_empty = true, hive_partitioning = false)"
     columns = ", ".join(f"{quote_literal(name)}: 'VARCHAR'" for name in names)
+    if kind == "jsonl":
+        return (
+            f"read_json([{files}], format = 'newline_delimited', columns = {{{columns}}}, "
+            f"maximum_object_size = {LARGEST_BUFFERED_ROW}, allow_empty = true, "
+            "hive_partitioning = false)"
+        )
+    delimiter = "\t" if kind == "tsv" else ","
+    largest = f"max_line_size = {LARGEST_CSV_ROW}"
+    if any(declared_compression(Path(source)) for source in sources):
+        size = LARGEST_BUFFERED_ROW
+        largest = f"max_line_size = {size}, buffer_size = {2 * size}"
     return (
         f"read_csv([{files}], auto_detect = false, header = true, columns = {{{columns}}}, "
-        "delim = ',', quote = '\"', escape = '\"', nullstr = '', allow_quoted_nulls = false, "
-        f"max_line_size = {LARGEST_CSV_ROW}, allow_empty = true, hive_partitioning = false)"
+        f"delim = '{delimiter}', "
+        "quote = '\"', escape = '\"', nullstr = '', allow_quoted_nulls = false, "
+        f"{largest}, allow_empty = true, hive_partitioning = false)"
     )
 
 
@@ -109,16 +128,38 @@ def literal_path(path: str) -> str:
     return "".join(f"[{c}]" if c in "[*?" else c for c in path)
 
 
-def _csv_header(file: Path) -> list[str]:
-    """Read the names of a published CSV file's columns.
+def _open_text(file: Path) -> IO[str]:
+    return io.TextIOWrapper(open_unpacked(file), encoding="utf-8-sig", newline="")
+
+
+def _json_keys(publication: Publication) -> list[str]:
+    """Read the keys of a published file's first object: `score` writes all of them in each.
+
+    Raises:
+        BadDataError: it is no object.
+    """
+    file = Path(publication.path)
+    try:
+        with _open_text(file) as stream:
+            line = stream.readline()
+        if not line and publication.columns is not None:  # of an input without rows
+            news = (publication.columns.text_column, publication.columns.date_column)
+            return [*filter(None, news), *RESULT_SCHEMA.names]
+        return list(dict(json.loads(line)))
+    except (ValueError, TypeError, OSError, EOFError) as error:
+        raise BadDataError(f"{file} cannot be read: {first_line(error)}") from None
+
+
+def _csv_header(file: Path, kind: Kind) -> list[str]:
+    """Read the names of a published CSV or TSV file's columns.
 
     Raises:
         BadDataError: it has none, or is no text.
     """
-    opened = gzip.open if suffix_of(file) == ".csv.gz" else Path.open
+    delimiter = "\t" if kind == "tsv" else ","
     try:
-        with opened(file, "rt", encoding="utf-8-sig", newline="") as stream:
-            names: list[str] = next(csv.reader(stream, strict=True), [])
+        with _open_text(file) as stream:
+            names: list[str] = next(csv.reader(stream, strict=True, delimiter=delimiter), [])
     except (UnicodeError, OSError, EOFError, csv.Error) as error:
         raise BadDataError(f"{file} cannot be read: {first_line(error)}") from None
     names = [name or f"column{number}" for number, name in enumerate(names)]

@@ -11,6 +11,7 @@ import duckdb
 import polars as pl
 import pytest
 
+ONLY_TABLES = "no other output can be added to: -o news.duckdb --output-table headlines --append"
 TO = ("-o", "news.duckdb", "--output-table", "headlines", "--append")
 
 
@@ -140,9 +141,11 @@ def test_a_table_that_was_not_made_by_appending_stays(score, run, night, tmp_pat
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("-o", "n.duckdb", "--append"), "--append needs --output-table"),
+        (("-o", "n.duckdb", "--append"), ONLY_TABLES),
+        (("-o", "n.csv", "--append"), ONLY_TABLES),
+        (("--output-table", "t", "--append"), ONLY_TABLES),
         ((*TO, "--overwrite"), "choose one"),
-        (("-o", "n.csv", "--output-table", "t", "--append"), "goes with a .duckdb output"),
+        (("-o", "n.csv", "--output-table", "t", "--append"), ONLY_TABLES),
     ],
 )
 def test_options_that_contradict_each_other(run, night, arguments, said):

@@ -9,10 +9,10 @@ import pytest
 
 from finsent_batch.errors import BadDataError, CannotCreateError
 from finsent_batch.io.columns import RowSchema
-from finsent_batch.io.csv_sink import CsvSink
 from finsent_batch.io.duckdb_table import DuckDBSink
 from finsent_batch.io.parquet import ParquetSink, parquet_batch, parquet_schema
 from finsent_batch.io.provenance import Provenance
+from finsent_batch.io.text.sink import TextSink
 
 
 @pytest.fixture
@@ -93,7 +93,7 @@ def test_types_that_csv_and_tables_do_not_know_are_refused_before_scoring(kind, 
     ParquetSink(tmp_path / "out.parquet").check_columns(schema)
     with duckdb.connect(":memory:") as connection:
         for sink in (
-            CsvSink(tmp_path / "out.csv"),
+            TextSink(tmp_path / "out.csv"),
             DuckDBSink(connection, tmp_path / "out.duckdb", "t"),
         ):
             with pytest.raises(CannotCreateError, match=r"no type for the column 'odd'.*\.parquet"):

@@ -9,11 +9,11 @@ import pytest
 from finsent_batch.errors import CannotCreateError
 from finsent_batch.io.arrow import ArrowSink, ArrowSource
 from finsent_batch.io.columns import RowSchema
-from finsent_batch.io.csv_sink import CsvSink
 from finsent_batch.io.duckdb_append import AppendingSink
 from finsent_batch.io.duckdb_table import DuckDBSink
 from finsent_batch.io.parquet import ParquetSink
 from finsent_batch.io.provenance import Provenance
+from finsent_batch.io.text.sink import TextSink
 
 SCHEMA = pa.schema([("text", pa.string())])
 FULL = Provenance(
@@ -108,5 +108,5 @@ def test_a_csv_file_of_unknown_provenance_is_not_replaced(tmp_path):
     (tmp_path / "out.csv").write_text("text\n")
     source = ArrowSource(SCHEMA.empty_table(), "/a")
     with pytest.raises(CannotCreateError, match="exists and is not an output of this input"):
-        CsvSink(tmp_path / "out.csv").check_replaceable(source, overwrite=False)
+        TextSink(tmp_path / "out.csv").check_replaceable(source, overwrite=False)
     ArrowSink().check_replaceable(source, overwrite=False)

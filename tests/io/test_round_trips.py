@@ -21,9 +21,9 @@ from hypothesis import strategies as st
 from finsent_batch.errors import BadDataError
 from finsent_batch.io.columns import RowSchema
 from finsent_batch.io.csv_reader import stage_csv
-from finsent_batch.io.csv_sink import CsvSink
 from finsent_batch.io.provenance import Provenance
 from finsent_batch.io.text.jsonl import stage_jsonl
+from finsent_batch.io.text.sink import TextSink
 from finsent_batch.store.publications import Publication
 from finsent_batch.store.published_tables import describe, relation_sql
 
@@ -216,7 +216,7 @@ def test_what_is_published_as_csv_is_what_sql_reads(tmp_path, rows, names, plain
     columns = [pa.array([row[i] for row in rows], pa.string()) for i in range(2)]
     batch = pa.RecordBatch.from_arrays(columns, schema=schema)
     file = tmp_path / "date=2001-01-01" / "o.csv"
-    CsvSink(file).write(RowSchema(schema), iter([batch]), Provenance(input="x"))
+    TextSink(file).write(RowSchema(schema), iter([batch]), Provenance(input="x"))
     with duckdb.connect(":memory:") as connection:
         table = describe(connection, Publication(path=str(file)))
         assert table.names == names

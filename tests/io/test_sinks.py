@@ -17,10 +17,10 @@ import pytest
 from finsent_batch.errors import BadDataError, CannotCreateError, TryAgainError
 from finsent_batch.io.arrow import ArrowSink
 from finsent_batch.io.columns import RowSchema
-from finsent_batch.io.csv_sink import CsvSink
 from finsent_batch.io.duckdb_table import DuckDBSink
 from finsent_batch.io.parquet import ParquetSink
 from finsent_batch.io.provenance import Provenance
+from finsent_batch.io.text.sink import TextSink
 
 SCHEMA = pa.schema([("id", pa.int64()), ("text", pa.string())])
 MADE = Provenance(input="/somewhere/in.csv", run_id="r1")
@@ -40,7 +40,7 @@ def make(tmp_path):
             file = tmp_path / name
             if file.suffix == ".duckdb":
                 return DuckDBSink(connection, file, "t")
-            return (ParquetSink if file.suffix == ".parquet" else CsvSink)(file)
+            return (ParquetSink if file.suffix == ".parquet" else TextSink)(file)
 
         yield call
 
@@ -264,7 +264,7 @@ def test_the_arrow_sink_keeps_the_table():
 def test_durations_to_the_nanosecond_are_refused_where_they_would_lose_it(tmp_path, count, refused):
     schema = pa.schema([("lag", pa.duration("ns"))])
     batch = pa.RecordBatch.from_arrays([pa.array([count], pa.duration("ns"))], schema=schema)
-    sink = CsvSink(tmp_path / "o.csv")
+    sink = TextSink(tmp_path / "o.csv")
     with pytest.raises(BadDataError, match="'lag'") if refused else nullcontext():
         sink.write(RowSchema(schema), iter([batch]), Provenance(input="x"))
 
@@ -273,5 +273,5 @@ def test_headlines_that_are_not_marked_as_text_are_text_in_csv(tmp_path):
     schema = pa.schema([("headline", pa.binary())])
     batch = pa.RecordBatch.from_arrays([pa.array(["Café".encode()])], schema=schema)
     provenance = Provenance(input="x", settled=True, text_column="headline")
-    CsvSink(tmp_path / "o.csv").write(RowSchema(schema), iter([batch]), provenance)
+    TextSink(tmp_path / "o.csv").write(RowSchema(schema), iter([batch]), provenance)
     assert (tmp_path / "o.csv").read_text("utf-8") == "headline\nCafé\n"

@@ -25,6 +25,7 @@ from .staged import BadRow, StagedText, how_to_go_on
 _BATCH_ROWS = 65_536
 _DECODER = json.JSONDecoder()
 _BLANK = " \t\r\n"
+_RAW_JSON = {b"finsent_raw_json": b"1"}
 Members = list[tuple[str, Any, str]]
 """Of an object: key, value, and the value as it is written."""
 
@@ -58,6 +59,17 @@ class _Kinds:
             return pa.float64()
         return pa.string()
 
+    def field(self, name: str) -> pa.Field:
+        """Return the column, marked where each value is JSON as it was written."""
+        raw = self.arrow() == pa.string() and "str" not in self.found and self.found
+        inexact = "float" in self.found and not self.exact
+        return pa.field(name, self.arrow(), metadata=_RAW_JSON if raw and not inexact else None)
+
+
+def is_raw_json(column: pa.Field) -> bool:
+    """Return whether each text of a column is a JSON value, as a file of JSON lines wrote it."""
+    return pa.types.is_string(column.type) and _RAW_JSON.items() <= (column.metadata or {}).items()
+
 
 def stage_jsonl(path: Path, folder: Path, *, encoding: str, max_bad_rows: int | None) -> StagedText:
     """Write a file of JSON lines, compressed or not, as Parquet into `folder` and return it.
@@ -86,7 +98,7 @@ def stage_jsonl(path: Path, folder: Path, *, encoding: str, max_bad_rows: int | 
     if not kinds:
         raise BadDataError(f"{path} holds no JSON objects: it needs one a line")
     check_column_names(list(kinds), path)
-    schema = pa.schema([(key, kind.arrow()) for key, kind in kinds.items()])
+    schema = pa.schema([kind.field(key) for key, kind in kinds.items()])
     staged = folder / f"{len(list(folder.iterdir()))}.parquet"
     with pq.ParquetWriter(staged, schema, compression="lz4") as writer:
         for batch in _batches(path, encoding, schema):

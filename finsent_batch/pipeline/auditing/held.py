@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from ...config import ModelConfig, ScoreConfig
 from ...errors import UsageError
+from ...io.pairs import STANDARD_STREAM
 from ...store.store import Store
 
 _OF_THIS_COMMAND: Final = (
@@ -74,7 +75,7 @@ def _inputs(folder: Path, value: str | list[str]) -> Any:
 
 def _path(folder: Path, value: str | None) -> str | None:
     """Return a path or address of a run as it was in the folder that the run was started in."""
-    if value is None or "://" in value:
+    if value is None or "://" in value or value == STANDARD_STREAM:
         return value
     return str(folder / Path(value).expanduser())
 

@@ -1,0 +1,191 @@
+"""Pairs of one input table and one output each: where the labels of an input go."""
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..config import ScoreConfig
+from ..errors import BadDataError, UsageError
+from .paths import (
+    OTHER_OUTPUT_SUFFIXES,
+    OUTPUT_MARK,
+    OUTPUT_SUFFIXES,
+    check_inside,
+    format_of,
+    output_format_of,
+    stem_of,
+    suffix_of,
+)
+
+TABLES = ".duckdb"
+STANDARD_STREAM = "-"
+"""Standard input or output, where a file's name could stand."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilePair:
+    """One table in, one table out; files only, nothing is opened yet."""
+
+    input: Path
+    table: str | None
+    output: Path
+    output_table: str | None
+    input_format: str | None = None
+    """One of `paths.INPUT_FORMATS`; None for a table of a DuckDB file."""
+    output_format: str | None = None
+    """One of `paths.OUTPUT_FORMATS`; None for a table of a DuckDB file."""
+    output_schema: str | None = None
+    """The schema that the user names before the table: made if it is not there."""
+    append: bool = False
+    address: str | None = None
+    """Where `input` was copied from, if from elsewhere."""
+    to_standard_output: bool = False
+    """Whether `output` is only where the rows wait until they are whole."""
+
+    @property
+    def named(self) -> str:
+        """What the user calls the input."""
+        return self.address or str(self.input)
+
+
+def check_options(config: ScoreConfig) -> None:
+    """Refuse options of which one forbids the other, whatever the inputs are.
+
+    Raises:
+        UsageError: they contradict each other.
+    """
+    if not config.append:
+        return
+    outputs = (config.output,) if config.output else map(Path, config.inputs)
+    if config.output_table is None or any(suffix_of(file) != TABLES for file in outputs):
+        raise UsageError(
+            "--append collects inputs in one table of a .duckdb file, no other output can be "
+            "added to: -o news.duckdb --output-table headlines --append"
+        )
+    if config.overwrite and config.limit is None:
+        raise UsageError("--append adds to a table, --overwrite replaces it: choose one")
+
+
+def beside(folder: Path) -> Path:
+    """Return a folder's default output folder; `.` and `..` are taken for what they are."""
+    named = Path(os.path.normpath(Path.cwd() / folder)) if folder.name in ("", "..") else folder
+    if not named.name:
+        raise UsageError(f"{folder} has no folder beside it: name one for the outputs with -o")
+    return named.with_name(named.name + OUTPUT_MARK)
+
+
+def only_pair(config: ScoreConfig, path: Path) -> FilePair:
+    """Return the pair of an input that is the only one; `-o` may name its output."""
+    output = config.output
+    if output is None:
+        output = path if suffix_of(path) == TABLES else path.with_name(_output_name(config, path))
+    elif output.is_dir():
+        output /= _output_name(config, path)
+    check_inside(output, output.parent)
+    return _checked(config, path, output, config.output_table)
+
+
+def pair_of_many(
+    config: ScoreConfig, path: Path, folder: Path | None, inside: Path = Path()
+) -> FilePair:
+    """Return the pair of an input that is one of several.
+
+    `folder` is where the outputs go, this one to its subfolder `inside`, or the DuckDB file
+    that holds them; None puts the output beside the input.
+    """
+    if folder is None:
+        return only_pair(config, path)
+    kind = suffix_of(folder)
+    if kind == TABLES:
+        if config.output_table and not config.append:
+            raise UsageError(
+                "--output-table names one table, the inputs are several: collect them in it "
+                "with --append, or leave it out"
+            )
+        check_inside(folder, folder.parent)
+        return _checked(config, path, folder, config.output_table)
+    if output_format_of(folder) and not folder.is_dir():
+        raise UsageError(f"the inputs are several: name a folder with -o, not {folder}")
+    output = folder / inside / _output_name(config, path)
+    check_inside(output, folder)
+    return _checked(config, path, output, config.output_table)
+
+
+def _output_name(config: ScoreConfig, path: Path) -> str:
+    table = config.table if suffix_of(path) == TABLES else None
+    stem = path.name if path.is_dir() else stem_of(path)  # a lakehouse table is a folder
+    return f"{table or stem}{OUTPUT_MARK}.{config.output_format or 'parquet'}"
+
+
+def check_targets(pairs: Iterable[FilePair], *, append: bool) -> None:
+    """Refuse two inputs with one output, unless they share a table.
+
+    Raises:
+        UsageError: there are such inputs.
+    """
+    targets: dict[tuple[Path, str | None], Path] = {}
+    for pair in pairs:
+        other = targets.setdefault((pair.output, _folded(pair.output_table)), pair.input)
+        if other is not pair.input and not append:
+            raise UsageError(
+                f"{other} and {pair.input} would both be written to {pair.output}: "
+                "score them one by one with -o"
+            )
+
+
+def _checked(config: ScoreConfig, path: Path, output: Path, output_table: str | None) -> FilePair:
+    for name in (path, output):
+        if any("\ud800" <= character <= "\udfff" for character in str(name)):
+            shown = str(name).encode("utf-8", "replace").decode()
+            raise BadDataError(f"the name of {shown} is not valid in this locale: rename it")
+    table = config.table if suffix_of(path) == TABLES else None
+    output_format = None
+    if suffix_of(output) == TABLES:
+        output_table = output_table or f"{table or stem_of(path)}_scored"
+    else:
+        output_format = _output_format(config, output)
+        if output_table is not None:
+            raise UsageError(f"--output-table goes with a .duckdb output, not with {output}")
+    # DuckDB's names are the same whatever their case: `News` would replace `news`.
+    same = os.path.realpath(output) == os.path.realpath(path)
+    if same and _folded(output_table) == _folded(table):
+        raise UsageError(f"output {output} is the input itself: name another with -o")
+    if os.path.realpath(output) == os.path.realpath(config.store.path):
+        raise UsageError(f"output {output} is the store: give the results their own file")
+    return FilePair(
+        input=path,
+        table=table,
+        input_format=None if table else config.input_format or format_of(path),
+        output=output,
+        output_table=output_table,
+        output_format=output_format,
+        output_schema=_schema_of(config.output_table),
+        append=config.append,
+    )
+
+
+def _output_format(config: ScoreConfig, output: Path) -> str:
+    """Return what a file is written as: what its suffix says, so that readers know it too."""
+    said, chosen = output_format_of(output), config.output_format
+    if said and chosen and said != chosen:
+        raise UsageError(
+            f"{output} is {said} by its suffix, --output-format says {chosen}: leave one out"
+        )
+    if said:
+        return said
+    outputs = f"outputs are {OUTPUT_SUFFIXES}; also {OTHER_OUTPUT_SUFFIXES}"
+    if suffix := suffix_of(output):
+        raise UsageError(f"{output}: unknown output suffix {suffix!r}; {outputs}")
+    raise UsageError(
+        f"{output} has no suffix and is not a folder: {outputs}, or an existing folder"
+    )
+
+
+def _schema_of(table: str | None) -> str | None:
+    schema, dot, name = (table or "").partition(".")
+    return schema if dot and schema and name else None
+
+
+def _folded(name: str | None) -> str | None:
+    return None if name is None else name.casefold()
