@@ -194,22 +194,35 @@ def in_place(text, folder):
     return text
 
 
+def shipped_command(kind, which):
+    """Return the command line of a schedule file: for the whole folder, or of yesterday's file."""
+    if kind == "systemd":
+        unit = (SCHEDULE / "finsent-nightly.service").read_text()
+        if which == "folder":
+            return re.search("^ExecStart=(.+)$", unit, re.MULTILINE)[1]
+        line = re.search("^#ExecStart=/bin/sh -c '(.+)'$", unit, re.MULTILINE)[1]
+        return line.replace("%%", "%")
+    lines = (SCHEDULE / "crontab").read_text().splitlines()
+    start = "0 3 * * *" if which == "folder" else "#0 3 * * *"
+    [line] = [line for line in lines if line.startswith(start)]
+    return line.split(maxsplit=5)[5].replace("\\%", "%")
+
+
+@pytest.mark.parametrize(("which", "rows"), [("folder", 24), ("yesterday", 12)])
 @pytest.mark.parametrize("kind", ["systemd", "cron"])
-def test_the_scheduled_command_as_shipped(tmp_path, feed, tiny_model, kind):
+def test_the_scheduled_command_as_shipped(tmp_path, feed, tiny_model, kind, which, rows):
     import subprocess
 
     (tmp_path / "srv").mkdir()
     (tmp_path / "in").mkdir()
-    today = subprocess.run(["date", "+%F"], capture_output=True, text=True, check=True)
-    feed.write_parquet(tmp_path / "in" / f"{today.stdout.strip()}.parquet")
+    date = ["date", "-d", "yesterday", "+%F"]
+    yesterday = subprocess.run(date, capture_output=True, text=True, check=True)
+    feed.write_parquet(tmp_path / "in" / f"{yesterday.stdout.strip()}.parquet")
+    feed.write_parquet(tmp_path / "in" / "2014-01-06.parquet")  # a night that was missed
+    (tmp_path / "in" / ".today.parquet").write_bytes(b"PAR1 half of it")
     settings = (SCHEDULE / "nightly.toml").read_text()
     (tmp_path / "nightly.toml").write_text(in_place(settings, tmp_path))
-    if kind == "systemd":
-        unit = (SCHEDULE / "finsent-nightly.service").read_text()
-        line = re.search("^ExecStart=/bin/sh -c '(.+)'$", unit, re.MULTILINE)[1].replace("%%", "%")
-    else:
-        line = (SCHEDULE / "crontab").read_text().splitlines()[-1]
-        line = line.split(maxsplit=5)[5].replace("\\%", "%")
+    line = shipped_command(kind, which)
     done = subprocess.run(
         ["/bin/sh", "-c", in_place(line, tmp_path)],
         cwd=tmp_path / "srv",
@@ -219,7 +232,7 @@ def test_the_scheduled_command_as_shipped(tmp_path, feed, tiny_model, kind):
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert json.loads((tmp_path / "srv" / "told.json").read_text())["rows"]["read"] == 12
+    assert json.loads((tmp_path / "srv" / "told.json").read_text())["rows"]["read"] == rows
     assert metrics(tmp_path)["finsent_last_run_exit_code"] == 0
     assert (tmp_path / "srv" / "news.duckdb").exists()
 
