@@ -19,6 +19,18 @@ HEAD = """# Commands
 What `--help` prints for each command, and what some of them show. This page is written by
 `make docs-cli`; `make docs-sessions` records anew what commands show.
 
+The shell completes commands, options and their values, query names, models, runs and the columns of
+the input, once it was told so, for instance in `~/.bashrc`:
+
+```sh
+eval "$(_FINSENT_BATCH_COMPLETE=bash_source finsent-batch)"    # bash
+eval "$(_FINSENT_BATCH_COMPLETE=zsh_source finsent-batch)"     # zsh
+_FINSENT_BATCH_COMPLETE=fish_source finsent-batch | source     # fish
+```
+
+The options of `finsent-batch` itself, such as `--store` or `-q`, may stand before the command or
+anywhere behind it.
+
 Every option can also be set by an environment variable (`FINSENT_STORE`,
 `FINSENT_SCORE_MODEL`, …) or in a TOML file; see [Settings](scoring.md#settings).
 """

@@ -2,7 +2,7 @@
 
     make docs-sessions
 
-The demo's headlines are scored in a new folder, then each command of `SESSIONS` runs on a
+For each width the demo is scored in a new folder, then each command of `SESSIONS` runs on a
 pseudo-terminal. What it shows becomes docs/sessions/NAME.txt, which docs/make_cli.py puts into
 the page. Times, ids and versions are those of the recording.
 """
@@ -24,6 +24,29 @@ ROOT = DOCS.parent
 FOLDER = DOCS / "sessions"
 WIDTHS = (80, 120)
 SESSIONS = {
+    "score": (
+        "score headlines.csv --dry-run",
+        "score headlines.csv",
+        "score headlines.csv labelled.csv -o out --output-format csv",
+        "score - --input-format csv < headlines.csv | cut -c 1-60 | head -n 4",
+        "score headlines.csv -o news.csv --append 2>&1 | fold -s -w 80",
+    ),
+    "prepare": ("prepare labelled.csv -o split --valid-size 0.2 --test-size 0.2",),
+    "train": ("train --data split --num-train-epochs 1 -o my-model",),
+    "evaluate": (
+        "evaluate --model my-model --data labelled.csv --against mini -o evaluation "
+        '--gate "accuracy>=0.1"',
+    ),
+    "compare": ("compare mini my-model --data headlines.csv -o flips.csv | head -n 16",),
+    "report": (
+        "report -o report.html",
+        "report --all | head -n 24",
+    ),
+    "store": (
+        "store verify",
+        "store compact --keep-runs 90",
+        "store export -o backup",
+    ),
     "query": (
         "query label_mix",
         "query most_negative --param limit=5",
@@ -69,9 +92,10 @@ def on_a_terminal(command: str, folder: Path, width: int) -> str:
     return "\n".join(line.rpartition("\r")[2].rstrip() for line in text.splitlines())
 
 
-def record(folder: Path, wanted: list[str]) -> None:
+def record(folder: Path, wanted: list[str], width: int) -> None:
     """Record the sessions of these names in a folder that is like a user's own."""
-    shutil.copy(ROOT / "demo" / "headlines.csv", folder / "headlines.csv")
+    for name in ("headlines.csv", "labelled.csv"):
+        shutil.copy(ROOT / "demo" / name, folder / name)
     score = ("score", "headlines.csv", "-o", "headlines.scored.parquet")
     for _ in range(2):  # the second one answers from the store
         subprocess.run(
@@ -80,12 +104,13 @@ def record(folder: Path, wanted: list[str]) -> None:
         )  # fmt: skip
     FOLDER.mkdir(exist_ok=True)
     for name in wanted:
-        for width in WIDTHS:
-            parts = [f"$ finsent-batch {c}\n{on_a_terminal(c, folder, width)}\n"
-                     for c in SESSIONS[name]]  # fmt: skip
-            (FOLDER / f"{name}.{width}.txt").write_text("\n".join(parts), "utf-8")
+        parts = [f"$ finsent-batch {c}\n{on_a_terminal(c, folder, width)}\n"
+                 for c in SESSIONS[name]]  # fmt: skip
+        text = "\n".join(parts).replace(f"{folder.resolve()}/", "")
+        (FOLDER / f"{name}.{width}.txt").write_text(text, "utf-8")
 
 
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory(prefix="finsent-session-") as work:
-        record(Path(work), sys.argv[1:] or list(SESSIONS))
+    for columns in WIDTHS:
+        with tempfile.TemporaryDirectory(prefix="finsent-session-") as work:
+            record(Path(work), sys.argv[1:] or list(SESSIONS), columns)

@@ -16,25 +16,6 @@ PROMOTED_MODEL: Final = "promoted"
 """The model that `models promote` made the store's default; `mini` where there is none."""
 BASE: Final = "base"
 """What `--against` calls the base of a causal adapter."""
-TEXT_COLUMNS: Final = (
-    *("headline", "title", "text", "sentence"),
-    *("headlines", "news_headline", "headline_text", "news_title", "article_title", "news"),
-)
-"""Names tried in this order when no text column is named; see `io.columns.usual_columns`."""
-LABEL_COLUMNS: Final = ("label", "sentiment")
-"""Names tried in this order for the label of labelled data."""
-SOURCE_COLUMNS: Final = ("source", "source_name", "news_source", "publisher", "provider", "outlet")
-"""Names tried in this order for where a headline is from."""
-SCORED_AT: Final = "scored_at"
-DATE_COLUMNS: Final = (
-    *("published_at", "date", "time", "datetime", "timestamp", "ts", "created_at", "pub_date"),
-    *("published", "published_date", "published_time", "date_published", "publish_date"),
-    *("publish_time", "publication_date", "date_time", "news_date", "release_date", "posted_at"),
-    *("dt", "ds"),
-)
-"""Names tried in this order for the time of a headline; where there is none, `SCORED_AT`."""
-
-
 DEFAULT_GATES: Final = ("rows>=1", "labelled_share>=0.5", "dated_share>=0.95")
 """What every `score` but a trial must pass, where no gate on the same figure is given."""
 
@@ -80,9 +61,8 @@ class ScoreConfig(Settings):
     output: Path | None = None
     """A file, or a folder for several inputs; `-` is standard output."""
     input_format: str | None = None
-    """What an input is whose suffix does not say it, such as standard input."""
     output_format: str | None = None
-    """What outputs are that `output` gives no suffix; None makes them Parquet."""
+    """What inputs are whose suffix does not say it, and outputs that `output` does not name."""
     input_name: str | None = None
     """The name of standard input: what comes again under it replaces what it published before."""
     text_column: str | None = None
@@ -153,11 +133,6 @@ class ScoreConfig(Settings):
         """The inputs, however many."""
         return (self.input,) if isinstance(self.input, str) else self.input
 
-    @property
-    def to_standard_output(self) -> bool:
-        """Whether the labelled rows go to standard output, as they do from standard input."""
-        return self.output == Path("-") or (self.output is None and self.inputs == ("-",))
-
 
 @dataclass(frozen=True, kw_only=True)
 class LabelledFormat(Settings):
@@ -205,6 +180,8 @@ class EvaluateConfig(Settings):
     format: LabelledFormat = field(default_factory=LabelledFormat)
     store: StoreConfig | None = None
     """Where to record the figures; None records them only in `output`."""
+    overwrite: bool = False
+    """Replace an evaluation of another model, or on other data, in `output`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -237,6 +214,7 @@ class PromoteConfig(Settings):
     gates: tuple[str, ...] = ("no-regression",)
     output: Path | None = None
     """Where to keep the evaluation; None keeps its figures in the store only."""
+    overwrite: bool = False
     format: LabelledFormat = field(default_factory=LabelledFormat)
 
 
@@ -252,11 +230,15 @@ class MergeConfig(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class ReportConfig(Settings):
-    """A report on one run."""
+    """A report on one run, or on days."""
 
     store: StoreConfig = field(default_factory=StoreConfig)
     run: str | None = None
     """A run's id or its beginning; None takes the latest."""
+    since: str | None = None
+    until: str | None = None
+    all_days: bool = False
+    """First and last day of a report on days, such as `2014-01-31`, or that it is on all."""
     output: Path | None = None
     format: str | None = None
     """`html`, `md` or `json`; None goes by the output's suffix."""

@@ -24,10 +24,10 @@ from .config_file import load_config_file, settings_of
 from .config_show import config
 from .doctor import doctor
 from .evaluate import evaluate
-from .global_options import global_options_first
 from .merge import merge
 from .models import models
 from .options import FiniteFloat, Globals
+from .parsing.global_options import global_options_first
 from .prepare import prepare
 from .query import query
 from .report import report

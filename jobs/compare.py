@@ -8,6 +8,7 @@ import click
 
 from finsent_batch.config import CompareConfig
 
+from .completion import complete_model
 from .options import (
     Globals,
     file_path,
@@ -26,8 +27,8 @@ SHOWN_FLIPS = 20
 
 
 @click.command()
-@click.argument("one")
-@click.argument("other")
+@click.argument("one", shell_complete=complete_model)
+@click.argument("other", shell_complete=complete_model)
 @click.option("--data", type=file_path(), required=True, help="Headlines: .parquet, .csv or .txt.")
 @click.option(
     "-o", "--output", type=file_path(), help="Write every flip as .parquet, .csv or .json."
@@ -75,7 +76,7 @@ def compare(
         result = run_compare(config, progress=progress)
     if summary_format == "json":
         click.echo(json.dumps(result.to_dict(), ensure_ascii=False))
-    else:
+    elif not obj.quiet:
         _show(result, config.output)
 
 
@@ -92,11 +93,11 @@ def _show(result: "Comparison", output: Path | None) -> None:
         rows.append([name.replace("_", " "), *(m[name] for m in result.models)])
     print_table(["", *names], rows)
     if result.flips.height:
-        shown = result.flips.head(SHOWN_FLIPS)
+        shown = result.flips.head(SHOWN_FLIPS).drop("one_model", "other_model")
         print_table(shown.columns, shown.rows(), title=f"flips, {shown.height} widest apart")
     kappa = result.agreement["kappa"]
     say(
-        f"{result.n:,} headlines, {result.flips.height:,} flips: agreement "
+        f"{result.n:,} headlines, {result.flipped_rows:,} flips: agreement "
         f"{result.agreement['share']:.2%}"
         + ("" if kappa is None else f", kappa {kappa:.3f}")
         + f", mean |change of score| {result.mean_absolute_change:.3f}"

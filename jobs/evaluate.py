@@ -7,6 +7,7 @@ import click
 
 from finsent_batch.config import BASE, EvaluateConfig
 
+from .completion import complete_model
 from .options import Globals, file_path, labelled_options, model_config, model_options, take_format
 from .tables.formats import print_table
 from .terminal import progress_bar, say
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
     "-o", "--output", type=file_path(dir_okay=True), required=True, help="Folder for the results."
 )
 @click.option(
-    "--against", help="Another model to compare with; base: the base of a causal adapter."
+    "--against",
+    shell_complete=complete_model,
+    help="Another model to compare with; base: the base of a causal adapter.",
 )
 @click.option(
     "--gate",
@@ -30,6 +33,12 @@ if TYPE_CHECKING:
     multiple=True,
     metavar="EXPR",
     help="Exit with 3 unless it holds: accuracy>=0.80, no-regression. Repeatable.",
+)
+@click.option(
+    "--overwrite",
+    is_flag=True,
+    default=EvaluateConfig.overwrite,
+    help="Replace another evaluation in the folder.",
 )
 @labelled_options
 @click.pass_obj
@@ -46,7 +55,8 @@ def evaluate(
     """Measure a model on labelled headlines; write figures, predictions and a report.
 
     The folder gets metrics.json, predictions.parquet, predictions.csv and
-    report.html. A headline without a prediction counts as wrong, never as neutral.
+    report.html, with --against also predictions_against.parquet. A headline
+    without a prediction counts as wrong, never as neutral.
 
     \b
     finsent-batch evaluate --data split/test.parquet -o report
@@ -72,7 +82,8 @@ def evaluate(
             result = run_evaluate(config, progress=progress)
         except GateFailedError as error:
             failed, result = error, error.result
-    show(result, against)
+    if not obj.quiet:
+        show(result, against)
     say(f"wrote metrics.json, predictions.parquet and .csv, and report.html in {output}")
     if failed is not None:
         raise failed
@@ -86,10 +97,10 @@ def show(result: "Evaluation", against: str | None) -> None:
         sides = {theirs: result.against, mine: result.metrics}
     labels = result.metrics["labels"]
     print_table(
-        ["model", "accuracy", *labels, "macro F1", "weighted F1", "calibration error", "no answer",
-         "rows", "weights"],
+        ["model", "accuracy", *(f"recall {label}" for label in labels), "macro F1",
+         "weighted F1", "calibration error", "no answer", "rows", "weights"],
         [
-            [name, m["accuracy"], *(m["per_class"][label]["accuracy"] for label in labels),
+            [name, m["accuracy"], *(m["per_class"][label]["recall"] for label in labels),
              m["macro_f1"], m["weighted_f1"], m["ece"], m["missing"], m["n"], m["weights"]]
             for name, m in sides.items()
         ],
@@ -115,10 +126,10 @@ def _names(result: "Evaluation") -> tuple[str, str]:
 
 def _show_confusion(name: str, metrics: dict[str, Any]) -> None:
     print_table(
-        ["label", "accuracy", "precision", "recall", "F1", "rows",
+        ["label", "precision", "recall", "F1", "rows",
          *(f"called {label}" for label in metrics["labels"]), "no answer"],
         [
-            [label, c["accuracy"], c["precision"], c["recall"], c["f1"], c["support"], *counts]
+            [label, c["precision"], c["recall"], c["f1"], c["support"], *counts]
             for (label, c), counts in zip(
                 metrics["per_class"].items(), metrics["confusion"], strict=True
             )

@@ -7,6 +7,7 @@ import click
 
 from finsent_batch.config import PromoteConfig
 
+from .completion import complete_model
 from .options import (
     Globals,
     file_path,
@@ -39,7 +40,7 @@ def models(ctx: click.Context, format_: str | None) -> None:
 
 
 @models.command()
-@click.argument("model")
+@click.argument("model", shell_complete=complete_model)
 @click.option("--data", type=file_path(), required=True, help="Labelled .parquet, .csv or .txt.")
 @click.option(
     "--gate",
@@ -51,6 +52,12 @@ def models(ctx: click.Context, format_: str | None) -> None:
 )
 @click.option(
     "-o", "--output", type=file_path(dir_okay=True), help="Keep the evaluation in this folder."
+)
+@click.option(
+    "--overwrite",
+    is_flag=True,
+    default=PromoteConfig.overwrite,
+    help="Replace another evaluation in that folder.",
 )
 @model_run_options
 @labelled_options
@@ -89,6 +96,26 @@ def promote(
 
 
 @models.command()
+@format_option
+@click.pass_obj
+def history(obj: Globals, format_: str | None) -> None:
+    """List which model was the default when: every promotion, the latest first.
+
+    \b
+    finsent-batch models history
+    """
+    from finsent_batch.models.history import promotion_history
+
+    rows = promotion_history(obj.store)
+    if not rows:
+        say("no model has been promoted: the default is mini", err=True)
+        return
+    values = [list(row.values()) for row in rows]
+    dispensable = ("fingerprint", "weights", "macro_f1", "rows", "gates", "data")
+    print_rows(list(rows[0]), values, chosen_format(format_), dispensable=dispensable)
+
+
+@models.command()
 @click.pass_obj
 def rollback(obj: Globals) -> None:
     """Withdraw the last promotion; the model before it becomes the default again.
@@ -103,7 +130,7 @@ def rollback(obj: Globals) -> None:
 
 
 @models.command()
-@click.argument("model")
+@click.argument("model", shell_complete=complete_model)
 @model_run_options
 @format_option
 @click.option(
@@ -131,7 +158,7 @@ def describe(model: str, write: bool, format_: str | None, **options: Any) -> No
 
 
 @models.command()
-@click.argument("model")
+@click.argument("model", shell_complete=complete_model)
 @click.option("-o", "--output", required=True, type=file_path(dir_okay=True), help="New folder.")
 @click.option("--overwrite", is_flag=True, default=False, help="Replace a model in the folder.")
 def convert(model: str, output: Path, overwrite: bool) -> None:

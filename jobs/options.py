@@ -17,6 +17,8 @@ from finsent_batch.config import (
     StoreConfig,
 )
 
+from .completion import complete_column, complete_model
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -46,6 +48,7 @@ def model_options(function: F) -> F:
     option = click.option(
         "--model",
         default=ModelConfig.model,
+        shell_complete=complete_model,
         help=f"{PROMOTED_MODEL} (the store's default, else {DEFAULT_MODEL}), {DEFAULT_MODEL}, a "
         "model directory, or the Hub id of a 3-class classifier or a causal model.",
     )
@@ -158,8 +161,16 @@ def labelled_options(function: F) -> F:
     """Add the options that say how labelled files are read."""
     for option in reversed(
         (
-            click.option("--text-column", help="Headline column of a CSV or Parquet file."),
-            click.option("--label-column", help="Label column of a CSV or Parquet file."),
+            click.option(
+                "--text-column",
+                shell_complete=complete_column,
+                help="Headline column of a CSV or Parquet file.",
+            ),
+            click.option(
+                "--label-column",
+                shell_complete=complete_column,
+                help="Label column of a CSV or Parquet file.",
+            ),
             click.option(
                 "--label-map",
                 multiple=True,

@@ -7,7 +7,7 @@ import click
 
 from finsent_batch.config import PrepareConfig
 
-from .options import FiniteFloat, file_path, labelled_options, take_format
+from .options import FiniteFloat, Globals, file_path, labelled_options, take_format
 from .tables.formats import print_table
 from .terminal import say
 
@@ -51,7 +51,10 @@ from .terminal import say
 )
 @click.option("--seed", default=PrepareConfig.seed, help="Seed of the split; recipe clean only.")
 @click.option("--overwrite", is_flag=True, default=False, help="Replace a split in the folder.")
+@click.pass_obj
 def prepare(
+    obj: Globals,
+    /,
     sources: tuple[Path, ...],
     exclude: tuple[Path, ...],
     **options: Any,
@@ -70,6 +73,8 @@ def prepare(
     how = take_format(options)
     config = PrepareConfig(sources=sources, format=how, exclude=exclude, **options)
     report: Any = run_prepare(config)
+    if obj.quiet:
+        return
     print_table(
         ["split", "rows", *report["labels"]["train"]],
         [[name, rows, *report["labels"][name].values()] for name, rows in report["rows"].items()],

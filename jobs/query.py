@@ -9,8 +9,10 @@ import click
 from click.core import ParameterSource
 
 from finsent_batch.errors import ParameterError
+from finsent_batch.visible import visible
 from finsent_batch.wording import counted
 
+from .completion import complete_query
 from .options import Globals, file_path, parse_pairs
 from .tables.formats import FORMATS, chosen_format, markdown_lines, print_rows, print_table
 from .tables.query_help import query_help
@@ -34,7 +36,7 @@ _OWN_OPTIONS = ("params", "statement", "published", "output", "limit", "all_")
 
 
 @click.command(add_help_option=False)
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=complete_query)
 @click.option(
     "--param",
     "params",
@@ -178,7 +180,7 @@ def _run(
                 _emit(result, format_, place, output, limit=limit, everything=all_)
         except ParameterError as error:
             if obj.log_format == "text":
-                say(error.header, err=True)
+                click.echo(visible(error.header), err=True)
             raise
 
 
@@ -219,7 +221,7 @@ def _emit(
 def _show_table(result: "Result", limit: int | None) -> None:
     rows = result.values(limit, rounded=True)
     if result.is_plan:
-        say("\n".join(str(value) for _, value in rows))
+        click.echo(visible("\n".join(str(value) for _, value in rows)))
         return
     left = result.rows - len(rows)
     note = (

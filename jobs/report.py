@@ -7,12 +7,22 @@ import click
 
 from finsent_batch.config import ReportConfig
 
+from .completion import complete_run
 from .options import Globals, file_path
 from .terminal import say
 
 
 @click.command()
-@click.option("--run", help="Id of the run, or its first characters.  [default: the latest run]")
+@click.option(
+    "--run",
+    shell_complete=complete_run,
+    help="Id of the run, or its first characters.  [default: the latest run]",
+)
+@click.option("--since", metavar="DAY", help="Report on the news from this day on: 2014-01-06.")
+@click.option("--until", metavar="DAY", help="Report on the news up to this day, it included.")
+@click.option(
+    "--all", "all_days", is_flag=True, default=False, help="Report on all that is published."
+)
 @click.option("-o", "--output", type=file_path(), help="FILE.html, .md or .json.  [default: print]")
 @click.option(
     "--format",
@@ -44,12 +54,13 @@ from .terminal import say
 )
 @click.pass_obj
 def report(obj: Globals, /, output: Path | None, **options: Any) -> None:
-    """Write a report on a run: labels, confidence, drift, strongest headlines, reuse.
+    """Write a report on a run, or on days: labels, confidence, drift, strongest headlines.
 
     The HTML file is self-contained: it needs no other files and no network.
 
     \b
-    finsent-batch report -o report.html
+    finsent-batch report -o report.html                        # the latest run
+    finsent-batch report --since 2014-01-06 --until 2014-01-12 -o week.html
     finsent-batch report -o report.json --gate "psi<0.2"
     """
     from finsent_batch.errors import GateFailedError

@@ -100,6 +100,7 @@ def set_up_logging(log_format: str, verbose: int, *, quiet: bool) -> None:
     informs = verbose == 1 or (not verbose and log_format == "json")
     shown = logging.INFO if informs else logging.DEBUG if verbose > 1 else logging.WARNING
     logger.setLevel(logging.ERROR if quiet else shown)
+    _SILENT[0] = quiet
 
 
 def stop_on_signals(stop: "StopRequest") -> "StopRequest":
@@ -191,6 +192,11 @@ def _copy_to_standard_output(descriptor: int) -> None:
         sys.stdout.buffer.flush()
 
 
+_SILENT = [False]
+"""Whether `say` keeps what it is told to itself, as with --quiet."""
+
+
 def say(text: str, *, err: bool = False) -> None:
-    """Print a line for people, with what others could have put into it made visible."""
-    click.echo(visible(text), err=err)
+    """Print a line for people unless they asked for quiet, what others put into it made visible."""
+    if not _SILENT[0]:
+        click.echo(visible(text), err=err)

@@ -17,6 +17,7 @@ from finsent_batch.train_config import (
 )
 
 from .options import FiniteFloat, Globals, file_path
+from .parsing.grouped import GroupedCommand
 from .tables.formats import print_table
 from .terminal import progress_bar, say, stop_on_signals
 
@@ -113,6 +114,29 @@ _SETTINGS = (
 )  # fmt: skip
 
 
+_GROUPS = {
+    "What to train": (
+        "data", "output", "preset", "base", "learning-rate", "num-train-epochs", "seed",
+        "resume", "overwrite", "show-config",
+    ),
+    "Batches and memory": (
+        "per-device-train-batch-size", "gradient-accumulation-steps", "auto-batch",
+        "gradient-checkpointing", "memory-budget", "max-length", "quantisation", "threads",
+    ),
+    "Optimizer": (
+        "optim", "lr-scheduler-type", "warmup-ratio", "weight-decay", "max-grad-norm",
+        "label-smoothing-factor", "ema-decay", "early-stopping-patience",
+    ),
+    "Model": ("lora-r", "lora-alpha", "lora-dropout", "target-modules", "pooling", "loss"),
+    "Training rows": ("class-weights", "opposites", "repeat-first", "repeat-labelled"),
+    "Soft labels": (
+        "soft-labels", "exclude", "drop-held-out", "soft-weight", "soft-neutral-share",
+        "soft-text-column",
+    ),
+    "Checkpoints and logs": ("save-steps", "report-to"),
+}  # fmt: skip
+
+
 def _settings(command: Command) -> Command:
     for option in reversed(_SETTINGS):
         command = option(command)
@@ -123,7 +147,7 @@ def _shown(value: object) -> str:
     return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-@click.command()
+@click.command(cls=GroupedCommand, groups=_GROUPS)
 @click.option(
     "--data",
     multiple=True,
@@ -205,8 +229,8 @@ def train(
         stop_on_signals(stop)
     with progress_bar(quiet=obj.quiet) as progress:
         report = run_train(config, progress=progress, stop=stop)
-    if not report:
-        return  # one of several processes: the first one prints
+    if not report or obj.quiet:
+        return  # of several processes the first one prints
     print_table(
         ["split", "rows", "accuracy", "macro F1", "weighted F1", "calibration error"],
         [

@@ -31,7 +31,7 @@ class Comparison:
 
     `flips` has a row for each headline that the two label differently, the widest
     apart first: headline, label (labelled data only), one, other, one_score,
-    other_score, change.
+    other_score, change, one_model, other_model, and the rows of the data that have it.
     """
 
     n: int
@@ -49,7 +49,12 @@ class Comparison:
     def to_dict(self) -> dict[str, Any]:
         """Return all but the rows of `flips`, whose number stands instead."""
         plain = asdict(replace(self, flips=pl.DataFrame()))
-        return plain | {"flips": self.flips.height}
+        return plain | {"flips": self.flipped_rows}
+
+    @property
+    def flipped_rows(self) -> int:
+        """How many rows of the data the two label differently."""
+        return int(self.flips["rows"].sum()) if self.flips.height else 0
 
 
 def compare(config: CompareConfig, *, progress: Progress = no_progress) -> Comparison:
@@ -139,8 +144,13 @@ def _flips(frame: pl.DataFrame, found: list[Predictions]) -> pl.DataFrame:
         columns[f"{name}_score"] = pl.Series(_scores(predictions.probabilities)).fill_nan(None)
     order = ("one", "other", "one_score", "other_score")
     both = frame.with_columns(columns[name].alias(name) for name in order)
+    both = both.with_columns((pl.col("other_score") - pl.col("one_score")).alias("change"))
+    named = [
+        pl.lit(p.model).alias(f"{n}_model") for n, p in zip(("one", "other"), found, strict=True)
+    ]
     return (
-        both.with_columns((pl.col("other_score") - pl.col("one_score")).alias("change"))
+        both.group_by(both.columns, maintain_order=True)
+        .agg(*named, pl.len().alias("rows"))
         .filter(pl.col("one").ne_missing(pl.col("other")))
         .sort(pl.col("change").abs(), descending=True, nulls_last=True, maintain_order=True)
     )

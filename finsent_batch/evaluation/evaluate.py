@@ -9,10 +9,10 @@ import numpy as np
 import polars as pl
 
 from ..arrays import FloatArray, IntArray
-from ..config import BASE, EvaluateConfig, ModelConfig
+from ..config import BASE, EvaluateConfig
 from ..errors import BadDataError, CannotCreateError, FinsentError, GateFailedError, UsageError
 from ..io.atomic import frame_bytes, make_folder
-from ..io.whole.folders import replacing_folder
+from ..io.whole.folders import no_empty_folder_left, replacing_folder
 from ..io.whole.protected import check_free_folder, protected
 from ..labelled.formats import read_labelled
 from ..labels import LABELS
@@ -30,7 +30,7 @@ from ..metrics.paired import mcnemar
 from ..models.directory import open_configured
 from ..models.model_card import add_evaluation
 from ..models.registry import resolve_promoted_model
-from ..models.spec import CAUSAL, ModelSpec
+from ..models.spec import CAUSAL, ModelSpec, ResolvedModel
 from ..models.weight_files import FileHashes
 from ..progress import Progress, no_progress
 from ..reports.evaluation_page import evaluation_page, training_log
@@ -38,9 +38,12 @@ from ..reports.page import to_html
 from ..store.store import Store, utc_now
 from ..store.views import refresh_views
 from .beside import open_beside
+from .earlier import check_earlier
 from .predict import predict_headlines
 
-_FILES = ("metrics.json", "predictions.parquet", "predictions.csv", "report.html")
+AGAINST_FILE = "predictions_against.parquet"
+_FILES = ("metrics.json", "predictions.parquet", "predictions.csv", "report.html", AGAINST_FILE)
+_FIGURES = ("n", "accuracy", "macro_f1", "weighted_f1", "ece")
 _METRICS = "accuracy, macro_f1, weighted_f1, ece, missing, per_class.LABEL.recall …"
 
 
@@ -58,36 +61,46 @@ class Evaluation:
 def evaluate(config: EvaluateConfig, *, progress: Progress = no_progress) -> Evaluation:
     """Score labelled data, write `metrics.json`, `predictions.parquet` and `report.html`.
 
-    Headlines go through the scorer that `score` uses, in the same normal form.
+    Headlines go through the scorer that `score` uses. `predictions_against.parquet` has what the
+    other model said.
 
     Raises:
+        CannotCreateError: the folder holds another evaluation.
         GateFailedError: after everything is written, if a gate does not hold.
         FinsentError: anything expected that prevents it.
     """
     gates = _gates(config)
     config = _settled(config)
+    with no_empty_folder_left(config.output):
+        evaluation = _evaluate(config, gates, progress)
+    if failed := failures(evaluation.gates):
+        raise GateFailedError(f"gate failed: {failed}", result=evaluation)
+    return evaluation
+
+
+def _evaluate(config: EvaluateConfig, gates: Sequence[Gate], progress: Progress) -> Evaluation:
     frame = read_labelled(config.data, config.format)
     if not frame.height:
         raise BadDataError(f"{config.data} has no rows: there is nothing to measure")
     truth = np.array([LABELS.index(label) for label in frame["label"]], dtype=np.int64)
-    _check_output(config)
     spec = open_configured(config.model)
-    result, probabilities = _one(config.model, spec, frame, truth, progress)
+    specs = [spec] if config.against is None else [spec, _against(config, spec)]
+    models = [spec.resolve(config.model, FileHashes()) for spec in specs]
+    check_earlier(config, [model.fingerprint for model in models])
+    _check_output(config)
+    result, probabilities = _one(models[0], frame, truth, progress)
     evaluation = Evaluation(metrics=result, warnings=spec.notes)
-    columns = _prediction_columns(probabilities, "")
-    if config.against is not None:
-        other_spec = _against(config, spec)
-        evaluation.against, other = _one(config.model, other_spec, frame, truth, progress)
-        evaluation.comparison = mcnemar(truth, predict(probabilities), predict(other))
-        columns += _prediction_columns(other, "against_")
+    columns, other = _prediction_columns(probabilities, ""), None
+    if len(models) > 1:
+        evaluation.against, found = _one(models[1], frame, truth, progress)
+        evaluation.comparison = mcnemar(truth, predict(probabilities), predict(found))
+        columns += _prediction_columns(found, "against_")
+        other = frame.with_columns(_prediction_columns(found, ""))
     evaluation.gates = _check(gates, evaluation)
-    frame = frame.with_columns(columns)
-    _write(config, evaluation, frame, training_log(spec.folder))
+    _write(config, evaluation, frame.with_columns(columns), other, training_log(spec.folder))
     base = evaluation.against if config.against == BASE else None
     add_evaluation(spec, config.data, evaluation.metrics, base)
     _record(config, evaluation)
-    if failed := failures(evaluation.gates):
-        raise GateFailedError(f"gate failed: {failed}", result=evaluation)
     return evaluation
 
 
@@ -133,9 +146,8 @@ def _against(config: EvaluateConfig, spec: ModelSpec) -> ModelSpec:
 
 
 def _one(
-    config: ModelConfig, spec: ModelSpec, frame: pl.DataFrame, truth: IntArray, progress: Progress
+    model: ResolvedModel, frame: pl.DataFrame, truth: IntArray, progress: Progress
 ) -> tuple[dict[str, Any], FloatArray]:
-    model = spec.resolve(config, FileHashes())
     found = predict_headlines(model, frame["headline"].to_list(), progress)
     metrics = evaluate_predictions(truth, found.probabilities)
     metrics |= {"model": found.model, "model_fingerprint": found.model_fingerprint}
@@ -155,6 +167,7 @@ def _write(
     config: EvaluateConfig,
     evaluation: Evaluation,
     frame: pl.DataFrame,
+    other: pl.DataFrame | None,
     log: list[dict[str, float]],
 ) -> None:
     found = {**evaluation.metrics, "data": str(config.data)}
@@ -169,6 +182,8 @@ def _write(
         )
         (folder / "predictions.parquet").write_bytes(frame_bytes(frame, "parquet"))
         (folder / "predictions.csv").write_bytes(frame_bytes(frame, "csv"))
+        if other is not None:
+            (folder / AGAINST_FILE).write_bytes(frame_bytes(other, "parquet"))
         (folder / "report.html").write_text(to_html(page), "utf-8")
 
 
@@ -176,21 +191,24 @@ def _record(config: EvaluateConfig, evaluation: Evaluation) -> None:
     """Note the figures in the store; a locked store must not cost the evaluation."""
     if config.store is None:
         return
-    metrics = evaluation.metrics
-    predictions = {"predictions": str((config.output / "predictions.parquet").resolve())}
+    sides = [(evaluation.metrics, "predictions.parquet")]
+    if evaluation.against is not None:
+        sides.insert(0, (evaluation.against, AGAINST_FILE))
     try:
         with Store.open(config.store) as store:
-            store.insert(
-                "evaluations",
-                {
-                    "evaluated_at": store.after("evaluations", "evaluated_at", utc_now()),
-                    "model": metrics["model"],
-                    "model_fingerprint": metrics["model_fingerprint"],
-                    "data": str(config.data.resolve()),
-                    **{k: metrics[k] for k in ("n", "accuracy", "macro_f1", "weighted_f1", "ece")},
-                    "metrics": json.dumps(metrics | predictions),
-                },
-            )
+            for metrics, file in sides:
+                predictions = {"predictions": str((config.output / file).resolve())}
+                store.insert(
+                    "evaluations",
+                    {
+                        "evaluated_at": store.after("evaluations", "evaluated_at", utc_now()),
+                        "model": metrics["model"],
+                        "model_fingerprint": metrics["model_fingerprint"],
+                        "data": str(config.data.resolve()),
+                        **{name: metrics[name] for name in _FIGURES},
+                        "metrics": json.dumps(metrics | predictions),
+                    },
+                )
             refresh_views(store)
     except FinsentError as error:
         evaluation.warnings.append(f"not recorded in the store: {error}")

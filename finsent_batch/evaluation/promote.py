@@ -48,6 +48,7 @@ def promote(config: PromoteConfig, *, progress: Progress = no_progress) -> Promo
                 gates=config.gates,
                 format=config.format,
                 store=config.store if config.output else None,
+                overwrite=config.overwrite,
             ),
             progress=progress,
         )

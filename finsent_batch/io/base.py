@@ -100,11 +100,16 @@ class FileSink(ABC):
 
 
 def check_made_from(
-    provenance: Provenance | None, source: "Source", limit: int | None, output: str
+    provenance: Provenance | None,
+    source: "Source",
+    limit: int | None,
+    output: str,
+    option: str = "-o",
 ) -> None:
     """Raise CannotCreateError unless an output was made from this same input, or no more of it.
 
-    `output` names it in the message, `provenance` is what it says of itself.
+    `output` names it in the message, `option` is what gives it another place, `provenance` is
+    what it says of itself.
     """
     if provenance is None:
         made_from = ""
@@ -118,7 +123,7 @@ def check_made_from(
         made_from = f" (made from {provenance.input})"
     raise CannotCreateError(
         f"{output} exists{made_from} and is not an output of this input: "
-        "name another with -o, or replace it with --overwrite"
+        f"name another with {option}, or replace it with --overwrite"
     )
 
 

@@ -3,14 +3,32 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 import duckdb
 import pyarrow as pa
 
-from ..config import DATE_COLUMNS, SOURCE_COLUMNS, TEXT_COLUMNS
 from ..errors import BadDataError, CannotCreateError
 from .sql import quote_identifier
 from .times.reading import TimeReading
+
+TEXT_COLUMNS: Final = (
+    *("headline", "title", "text", "sentence"),
+    *("headlines", "news_headline", "headline_text", "news_title", "article_title", "news"),
+)
+"""Names tried in this order when no text column is named; see `io.columns.usual_columns`."""
+LABEL_COLUMNS: Final = ("label", "sentiment")
+"""Names tried in this order for the label of labelled data."""
+SOURCE_COLUMNS: Final = ("source", "source_name", "news_source", "publisher", "provider", "outlet")
+"""Names tried in this order for where a headline is from."""
+SCORED_AT: Final = "scored_at"
+DATE_COLUMNS: Final = (
+    *("published_at", "date", "time", "datetime", "timestamp", "ts", "created_at", "pub_date"),
+    *("published", "published_date", "published_time", "date_published", "publish_date"),
+    *("publish_time", "publication_date", "date_time", "news_date", "release_date", "posted_at"),
+    *("dt", "ds"),
+)
+"""Names tried in this order for the time of a headline; where there is none, `SCORED_AT`."""
 
 
 @dataclass(frozen=True)

@@ -124,7 +124,7 @@ class DuckDBSink:
         self, source: Source, *, overwrite: bool, limit: int | None = None
     ) -> None:
         if not overwrite and self.exists():
-            check_made_from(self.provenance(), source, limit, self._named())
+            check_made_from(self.provenance(), source, limit, self._named(), "--output-table")
 
     def _named(self) -> str:
         return f"table {self.table!r} in {self.path}"

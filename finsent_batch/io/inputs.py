@@ -22,10 +22,10 @@ from .pairs import (
     check_targets,
     only_pair,
     pair_of_many,
+    to_standard_output,
 )
 from .paths import (
     COMMON_SUFFIXES,
-    INPUT_FORMATS,
     OTHER_SUFFIXES,
     format_of,
     is_input,
@@ -35,6 +35,7 @@ from .paths import (
     visited_once,
     walk,
 )
+from .text.formats import INPUT_FORMATS
 from .whole.standard_streams import copy_standard_input, waiting_place
 
 
@@ -69,14 +70,14 @@ def resolve_inputs(
     _check_names(config)
     check_options(config)
     elsewhere = [n for n in config.inputs if n == STANDARD_STREAM or n.startswith(SCHEME)]
-    if not elsewhere and not config.to_standard_output:
+    if not elsewhere and not to_standard_output(config):
         yield _resolve_pairs(config, _Copies(), left_out)
         return
     with tempfile.TemporaryDirectory(prefix="finsent-fetched-") as folder:
         copies = _Copies()
         for number, name in enumerate(elsewhere):
             _copy(config, name, Path(folder) / str(number), copies, copied, left_out)
-        if config.to_standard_output:
+        if to_standard_output(config):
             yield [_to_standard_output(config, copies, Path(folder))]
         else:
             pairs = _resolve_pairs(config, copies, left_out)

@@ -32,9 +32,9 @@ class FilePair:
     output: Path
     output_table: str | None
     input_format: str | None = None
-    """One of `paths.INPUT_FORMATS`; None for a table of a DuckDB file."""
+    """One of `text.formats.INPUT_FORMATS`; None for a table of a DuckDB file."""
     output_format: str | None = None
-    """One of `paths.OUTPUT_FORMATS`; None for a table of a DuckDB file."""
+    """One of `text.formats.OUTPUT_FORMATS`; None for a table of a DuckDB file."""
     output_schema: str | None = None
     """The schema that the user names before the table: made if it is not there."""
     append: bool = False
@@ -47,6 +47,13 @@ class FilePair:
     def named(self) -> str:
         """What the user calls the input."""
         return self.address or str(self.input)
+
+
+def to_standard_output(config: ScoreConfig) -> bool:
+    """Return whether labelled rows go to standard output, as they do from standard input alone."""
+    if config.output is None:
+        return config.inputs == (STANDARD_STREAM,)
+    return str(config.output) == STANDARD_STREAM
 
 
 def check_options(config: ScoreConfig) -> None:

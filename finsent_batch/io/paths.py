@@ -8,6 +8,7 @@ from typing import Final
 
 from ..errors import CannotCreateError, MissingInputError
 from .lake.tables import check_no_lake_table
+from .text.formats import OUTPUT_FORMATS
 
 COMPRESSIONS: Final = (".gz", ".bz2", ".xz", ".zst")
 _TEXT_FORMATS: Final = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
@@ -21,13 +22,6 @@ _FORMATS: Final = {
 }
 FILE_SUFFIXES: Final = (*_TEXT_FORMATS, ".parquet", ".pq", ".parq")
 """Of input files; those of text may be followed by one of `COMPRESSIONS`."""
-INPUT_FORMATS: Final = ("csv", "tsv", "jsonl", "parquet")
-"""What a file can be read as; text may be compressed."""
-OUTPUT_FORMATS: Final = (
-    "parquet",
-    *(kind + compression for kind in INPUT_FORMATS[:3] for compression in ("", ".gz", ".zst")),
-)
-"""What a file can be written as, besides a table of a .duckdb file."""
 OUTPUT_SUFFIXES: Final = ".parquet, .csv, .duckdb"
 """How messages begin to list those of outputs."""
 OTHER_OUTPUT_SUFFIXES: Final = ".tsv, .jsonl; text also with .gz or .zst"

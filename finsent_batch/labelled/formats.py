@@ -15,9 +15,9 @@ from pathlib import Path
 
 import polars as pl
 
-from ..config import LABEL_COLUMNS, TEXT_COLUMNS, LabelledFormat
+from ..config import LabelledFormat
 from ..errors import BadDataError, MissingInputError, UsageError
-from ..io.columns import named_column, usual_columns
+from ..io.columns import LABEL_COLUMNS, TEXT_COLUMNS, named_column, usual_columns
 from ..io.csv_reader import stage_csv
 from ..io.paths import FILE_SUFFIXES, format_of, suffix_of
 from ..io.text.compression import open_unpacked

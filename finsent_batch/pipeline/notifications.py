@@ -48,7 +48,8 @@ def send_notifications(config: ScoreConfig, summary: Summary) -> None:
         try:
             write_metrics(config.metrics_file, summary)
         except (OSError, FinsentError) as error:
-            logger.warning("the metrics file %s was not written: %s", config.metrics_file, error)
+            why = str(error).replace("with -o", "with --metrics-file")
+            logger.warning("the metrics file %s was not written: %s", config.metrics_file, why)
     if config.notify_command is not None:
         problem = _notify(config.notify_command, summary, config.notify_seconds)
         if problem:
@@ -95,6 +96,11 @@ def write_metrics(file: Path, summary: Summary) -> None:
             "finsent_last_run_rows",
             "Rows of the last run: read = scored + truncated + empty + invalid.",
             [(f'{{kind="{kind}"}}', rows) for kind, rows in summary.rows.items()],
+        ),
+        *_gauge(
+            "finsent_last_run_quarantined_rows",
+            "Rows of the last run that are in the store's quarantine.",
+            [("", summary.quarantined)],
         ),
         *_gauge(
             "finsent_last_run_labels",

@@ -5,6 +5,7 @@ headlines to score, longest first: padding is then next to nothing, and running
 out of memory shows in the first batch, not in the last.
 """
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,8 @@ from ..progress import Progress
 from ..store.store import Store
 from .text_digest import TextDigest
 from .text_traits import COLUMNS, traits_sql
+
+logger = logging.getLogger(__name__)
 
 HAS_TEXT, IS_EMPTY, IS_UNDECODABLE = range(3)
 
@@ -72,6 +75,7 @@ def make_plan(
         digest = TextDigest()
         rows = _key_rows(store, file, source, column, progress, total, digest)
         total += rows
+        logger.debug("planned %s: %d rows, headlines in %r", source.path, rows, column)
         planned.append(
             PlannedSource(
                 source=source,

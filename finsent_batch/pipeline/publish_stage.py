@@ -78,6 +78,7 @@ def _record(run: ScoreRun, task: ScoreTask, planned: PlannedSource, sink: Sink, 
     """Tell the store what was published, and how its news are read."""
     assert task.times is not None
     run.summary.outputs.append(sink.path + (f"::{sink.table}" if sink.table else ""))
+    logger.debug("published %d rows of %s to %s", rows, planned.source.path, sink.path)
     if sink.path == STANDARD_OUTPUT:
         return
     [(number,)] = run.store.query("SELECT coalesce(max(number), 0) + 1 FROM run_files")

@@ -133,3 +133,6 @@ def quarantine(run: ScoreRun) -> None:
                     "recorded_at": now,
                 },
             )
+    [(run.summary.quarantined,)] = run.store.query(
+        "SELECT count(*) FROM quarantine WHERE run_id = ?", [run_id]
+    )

@@ -12,7 +12,7 @@ from ..errors import FinsentError, GateFailedError
 from ..io.duckdb_errors import as_expected
 from ..io.inputs import resolve_inputs
 from ..io.object_store import check_addresses
-from ..io.pairs import STANDARD_STREAM, FilePair
+from ..io.pairs import STANDARD_STREAM, FilePair, to_standard_output
 from ..io.times.reading import check_time_reading
 from ..io.whole.protected import FileTakenError
 from ..models.directory import open_configured
@@ -98,7 +98,7 @@ def _score_pairs(
 
 def _named_output(config: ScoreConfig, pairs: list[FilePair]) -> str:
     """Return what the run's output is called: a file, or the folder that holds them all."""
-    if config.to_standard_output:
+    if to_standard_output(config):
         return STANDARD_STREAM
     if len(pairs) == 1 or config.output is not None:
         return str(config.output or pairs[0].output)
@@ -117,6 +117,10 @@ def open_run(config: ScoreConfig, progress: Progress, stop: StopRequest) -> Iter
         hashes = FileHashes(store.connection)
         model = (spec or open_configured(config.model)).resolve(config.model, hashes)
         hashes.save()
+        logger.debug(
+            "store %s, model %s in %s on %s, fingerprint %s",
+            store.path, config.model.model, model.weights, model.device, model.fingerprint,
+        )  # fmt: skip
         run_id = str(store.query("SELECT uuidv7()")[0][0])
         summary = Summary(
             run_id=run_id,

@@ -62,6 +62,9 @@ class Summary:
             0,
         )
     )
+    quarantined: int = 0
+    """Entries that this run made in the store's `quarantine`: rows that do not parse, rows that
+    cannot be scored, and up to a thousand of an input whose time cannot be read."""
     labels: dict[str, int] = field(default_factory=dict)
     columns: list[dict[str, Any]] = field(default_factory=list)
     """Where the news stand: `text_column`, `date_column` (None without one), `date_format` (the

@@ -2,10 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
-from ..config import LABEL_COLUMNS, TEXT_COLUMNS
 from ..errors import BadDataError, UsageError
 from ..headlines import key_sql, normalize_sql
-from ..io.columns import named_column, usual_columns
+from ..io.columns import LABEL_COLUMNS, TEXT_COLUMNS, named_column, usual_columns
 from ..io.sql import quote_identifier, quote_literal
 from ..store.published_tables import Table, relation_sql
 from ..store.views import EVALUATED_COLUMNS

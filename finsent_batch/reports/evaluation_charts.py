@@ -26,7 +26,7 @@ def confusion(metrics: Mapping[str, Any], name: str) -> Chart:
     shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
 
     def drawing(figure: "Figure") -> None:
-        axes = figure.add_subplot(title=short(f"Confusion: {metrics['model']}", 48))
+        axes = figure.add_subplot(title=f"Confusion: {short(metrics['model'], 30)}")
         axes.pcolormesh(shares, cmap="Blues", vmin=0, vmax=1, edgecolor="white", linewidth=2)
         for (row, column), count in np.ndenumerate(counts):
             share = shares[row, column]
@@ -52,12 +52,12 @@ def per_class(metrics: Mapping[str, Any], against: Mapping[str, Any] | None) -> 
 
     def drawing(figure: "Figure") -> None:
         axes = figure.add_subplot()
-        axes.set_title("F1 by class", pad=24 if against else None)
+        axes.set_title("F1 by class", pad=38 if against else None)
         for i, (side, color, hatch) in enumerate(sides):
             values = [side["per_class"][label]["f1"] for label in LABELS]
             places = np.arange(len(LABELS)) + (i - (len(sides) - 1) / 2) * height
             axes.barh(places, values, height, color=color, hatch=hatch, edgecolor="white",
-                      label=short(side["model"], 24))  # fmt: skip
+                      label=short(side["model"], 44))  # fmt: skip
             for place, value in zip(places, values, strict=True):
                 axes.text(value + 0.02, place, f"{value:.3f}", va="center")
         axes.set_yticks(range(len(LABELS)), LABELS)
@@ -65,14 +65,14 @@ def per_class(metrics: Mapping[str, Any], against: Mapping[str, Any] | None) -> 
         axes.invert_yaxis()
         axes.grid(visible=False, axis="y")
         if against:
-            axes.legend(ncols=2, loc="lower left", bbox_to_anchor=(-0.02, 0.98))
+            axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 0.98))
 
     said = "; ".join(
         f"{short(side['model'])}: "
         + ", ".join(f"{label} {side['per_class'][label]['f1']:.3f}" for label in LABELS)
         for side, _, _ in sides
     )
-    return draw("per-class", drawing, alt=f"F1 by class. {said}.", height=2.7)
+    return draw("per-class", drawing, alt=f"F1 by class. {said}.", height=2.9)
 
 
 def reliability_diagram(bins: Sequence[ReliabilityBin], ece: float) -> Chart:

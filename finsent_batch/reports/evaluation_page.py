@@ -115,20 +115,24 @@ def _classes(metrics: Mapping[str, Any], against: Mapping[str, Any] | None) -> S
     drawn = [charts.confusion(metrics, "confusion"), charts.per_class(metrics, against)]
     if against:
         drawn.insert(1, charts.confusion(against, "confusion-against"))
-    rows = [
+    head = ["label", "precision", "recall", "F1", "rows"]
+    tables = [
+        Table(title=side["model"], head=head, rows=_by_class(side), numeric=frozenset(range(1, 5)))
+        for side in sides
+    ]
+    text = "Each row of the matrix is a true label; correct predictions are on the diagonal."
+    return Section(id="classes", title="By class", text=text, charts=drawn, tables=tables)
+
+
+def _by_class(side: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    return [
         (
-            side["model"],
             label,
             *(f"{side['per_class'][label][k]:.3f}" for k in ("precision", "recall", "f1")),
             f"{side['per_class'][label]['support']:,}",
         )
-        for side in sides
         for label in LABELS
     ]
-    head = ["model", "label", "precision", "recall", "F1", "rows"]
-    table = Table(head=head, rows=rows, numeric=frozenset(range(2, 6)), wide=frozenset({0}))
-    text = "Each row of the matrix is a true label; correct predictions are on the diagonal."
-    return Section(id="classes", title="By class", text=text, charts=drawn, tables=[table])
 
 
 def _calibration(metrics: Mapping[str, Any], predictions: pl.DataFrame, truth: IntArray) -> Section:

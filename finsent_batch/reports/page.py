@@ -41,6 +41,8 @@ class Section:
     text: str = ""
     charts: Sequence[Chart] = ()
     tables: Sequence[Table] = ()
+    figures: Sequence[Table] = ()
+    """What the charts show, for forms that have none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +90,7 @@ def to_html(page: Page) -> str:
 
 
 def to_markdown(page: Page) -> str:
-    """Return the report as Markdown: everything but the charts."""
+    """Return the report as Markdown: everything, the charts in figures."""
     parts = [f"# {_escaped(page.title)}", _escaped(page.subtitle), _escaped(page.verdict)]
     parts.append(
         "\n".join(f"- {_escaped(name)}: **{_escaped(value)}**" for name, value in page.figures)
@@ -96,7 +98,7 @@ def to_markdown(page: Page) -> str:
     parts += [f"> {_escaped(note)}" for note in page.notes]
     for section in page.sections:
         parts += [f"## {_escaped(section.title)}", _escaped(section.text)]
-        for table in section.tables:
+        for table in (*section.figures, *section.tables):
             parts += [f"### {_escaped(table.title)}" if table.title else "", _table(table)]
     parts.append(_escaped(page.footer))
     return "\n\n".join(part for part in parts if part) + "\n"

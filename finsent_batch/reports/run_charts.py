@@ -86,7 +86,7 @@ def by_time(rows: Sequence[Mapping[str, Any]], unit: str) -> Chart:
         upper.set_ylabel("mean score")
         width = min((b - a for a, b in pairwise(times)), default=None)
         lower.bar(times, [row["headlines"] for row in rows], width=width or 0.04, color=BARS)
-        lower.set(ylabel="headlines", xlabel="time of publication (UTC)")
+        lower.set(ylabel="headlines", xlabel=f"time of publication (UTC), {_span(times)}")
         _date_axis(lower)
 
     low, high = min(means), max(means)
@@ -104,8 +104,24 @@ def _date_axis(axes: Any) -> None:
 
     locator = AutoDateLocator(minticks=3, maxticks=7)
     axes.xaxis.set_major_locator(locator)
-    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    # Its offset names the last tick's day alone; the axis' own label names all of them.
+    axes.xaxis.set_major_formatter(
+        ConciseDateFormatter(
+            locator,
+            formats=["%Y", "%b", "%d %b", "%H:%M", "%H:%M", "%S"],
+            zero_formats=["", "%Y", "%d %b", "%d %b", "%H:%M", "%H:%M"],
+            show_offset=False,
+        )
+    )
     axes.grid(visible=False, axis="x")
+
+
+def _span(times: Sequence[datetime]) -> str:
+    """Return the days of the times in words, such as `6 Jan 2014` or `6 Jan to 8 Jan 2014`."""
+    first, last = (f"{time.day} {time:%b %Y}" for time in (min(times), max(times)))
+    if first == last:
+        return first
+    return f"{first[:-5] if first[-5:] == last[-5:] else first} to {last}"
 
 
 def label_history(runs: Sequence[Mapping[str, Any]]) -> Chart:

@@ -8,8 +8,9 @@ from typing import Any
 
 import duckdb
 
-from ..config import DATE_COLUMNS, ReportConfig
+from ..config import ReportConfig
 from ..errors import FinsentError, UsageError, first_line
+from ..io.columns import DATE_COLUMNS
 from ..io.sql import read_sql
 from ..labels import LABELS
 from ..metrics.drift import population_stability_index, stability_by_chance
@@ -91,7 +92,7 @@ def gather(config: ReportConfig) -> RunData:
         data.run_gates = summary.get("gates", [])
         data.night = summary.get("night")
         data.published_anyway = summary.get("published_anyway")
-        data.quarantine = _rows(
+        data.quarantine = records(
             store.connection, read_sql("report/quarantine"), {"run_id": run["run_id"]}
         )
         data.baseline = _baseline(store, run, config.baseline_runs)
@@ -99,11 +100,12 @@ def gather(config: ReportConfig) -> RunData:
         return data
 
 
-def _rows(
+def records(
     connection: duckdb.DuckDBPyConnection,
     sql: str,
     parameters: Sequence[object] | dict[str, object],
 ) -> list[dict[str, Any]]:
+    """Return what SQL finds, one dict a row."""
     found = connection.execute(sql, parameters)
     names = [column[0] for column in found.description or ()]
     return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
@@ -111,7 +113,7 @@ def _rows(
 
 def _find(store: Store, wanted: str | None) -> dict[str, Any] | None:
     """Return the latest run, or that whose id begins so; None where there has been none."""
-    found = _rows(
+    found = records(
         store.connection,
         f"""SELECT {", ".join(_RUN)} FROM runs WHERE starts_with(run_id, ?)
         ORDER BY started_at DESC LIMIT 2""",
@@ -133,7 +135,7 @@ def _labels(summary: dict[str, Any]) -> dict[str, int]:
 def _baseline(store: Store, run: dict[str, Any], limit: int) -> list[dict[str, Any]]:
     parameters = {name: run[name] for name in ("started_at", "model_fingerprint")}
     sql = read_sql("report/baseline")
-    runs = _rows(store.connection, sql, {**parameters, "runs": limit})[::-1]
+    runs = records(store.connection, sql, {**parameters, "runs": limit})[::-1]
     for earlier in runs:
         summary = json.loads(earlier.pop("summary") or "{}")
         earlier |= {"labels": _labels(summary), "histograms": summary.get("histograms", {})}
@@ -176,13 +178,13 @@ def _read_rows(
 ) -> None:
     strongest = read_sql("report/strongest")
     limit = {"headlines": config.headlines}
-    data.most_negative = _rows(connection, strongest, {"label": "negative", "sign": -1, **limit})
-    data.most_positive = _rows(connection, strongest, {"label": "positive", "sign": 1, **limit})
+    data.most_negative = records(connection, strongest, {"label": "negative", "sign": -1, **limit})
+    data.most_positive = records(connection, strongest, {"label": "positive", "sign": 1, **limit})
     sql = "SELECT avg(sentiment_score), min(news_time), max(news_time) FROM scored_headlines"
     data.mean_score, first, last = connection.execute(sql).fetchall()[0]
     if dated and first is not None:
         data.time_unit = "hour" if _days(first, last) < _HOURS_UP_TO_DAYS else "day"
-        data.by_time = _rows(
+        data.by_time = records(
             connection, read_sql("report/sentiment_by_time"), {"unit": data.time_unit}
         )
 

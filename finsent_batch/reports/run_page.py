@@ -9,7 +9,7 @@ from ..labels import LABELS
 from ..metrics.gates import GateResult
 from ..version import __version__
 from ..wording import counted
-from . import run_charts
+from . import run_charts, run_figures
 from .night_section import estimate, night_section
 from .page import Page, Section, Table, gate_section
 from .run_data import RunData
@@ -36,8 +36,8 @@ def run_page(data: RunData, drift: Mapping[str, Any], gates: Sequence[GateResult
             footer=footer,
         )
     state, words = verdict(data, drift, gates)
-    sections = [_what_ran(data), _sentiment(data, drift), _drift(data, drift)]
-    sections += [_strongest(data), _quarantine(data), _reuse(data)]
+    sections = [_what_ran(data), sentiment_section(data, drift), _drift(data, drift)]
+    sections += [strongest_section(data), _quarantine(data), _reuse(data)]
     if (night := night_section(data)) is not None:
         sections.insert(0, night)
     of_run = [GateResult(**gate) for gate in data.run_gates]
@@ -102,7 +102,8 @@ def _what_ran(data: RunData) -> Section:
     )
 
 
-def _sentiment(data: RunData, drift: Mapping[str, Any]) -> Section:
+def sentiment_section(data: RunData, drift: Mapping[str, Any]) -> Section:
+    """Return labels, scores and confidence, and how they went by hour or day."""
     title = "Sentiment and confidence"
     if not data.labelled:
         return Section(id="sentiment", title=title, text="No row of this run has a label.")
@@ -120,7 +121,10 @@ def _sentiment(data: RunData, drift: Mapping[str, Any]) -> Section:
     if data.by_time:
         charts.append(run_charts.by_time(data.by_time, data.time_unit))
         tables.append(_times(data))
-    return Section(id="sentiment", title=title, text=text, charts=charts, tables=tables)
+    figures = run_figures.sentiment(data, before)
+    return Section(
+        id="sentiment", title=title, text=text, charts=charts, tables=tables, figures=figures
+    )
 
 
 def _times(data: RunData) -> Table:
@@ -149,11 +153,6 @@ def _drift(data: RunData, drift: Mapping[str, Any]) -> Section:
         text = "There is nothing to compare: this run and an earlier one of the same model must "
         text += "both have labels."
         return Section(id="drift", title="Drift", text=text)
-    rows = [
-        (name, _index(drift[f"psi_{key}"]), _index(drift[f"chance_{key}"]))
-        for key, name in (("labels", "label mix"), ("confidence", "confidence"))
-    ]
-    head = ["compared", "PSI", "by chance"]
     text = f"{_PSI} Compared with {counted(len(data.baseline), 'run')}, "
     text += f"{counted(drift['baseline_rows'], 'row')}."
     assert data.run is not None
@@ -163,11 +162,22 @@ def _drift(data: RunData, drift: Mapping[str, Any]) -> Section:
         title="Drift",
         text=text,
         charts=[run_charts.label_history(runs)],
-        tables=[Table(head=head, rows=rows, numeric=frozenset({1, 2}))],
+        figures=[run_figures.label_history(runs)],
+        tables=[drift_table(drift)],
     )
 
 
-def _strongest(data: RunData) -> Section:
+def drift_table(drift: Mapping[str, Any]) -> Table:
+    """Return the stability indices, and what chance alone stays below."""
+    rows = [
+        (name, _index(drift[f"psi_{key}"]), _index(drift[f"chance_{key}"]))
+        for key, name in (("labels", "label mix"), ("confidence", "confidence"))
+    ]
+    return Table(head=["compared", "PSI", "by chance"], rows=rows, numeric=frozenset({1, 2}))
+
+
+def strongest_section(data: RunData) -> Section:
+    """Return the most negative and the most positive headlines."""
     tables = [
         Table(
             title=title,
@@ -217,7 +227,8 @@ def _reuse(data: RunData) -> Section:
     text = f"A model scores a headline once. {counted(data.rows['reused'], 'row')} needed no "
     text += f"scoring, because the store or this run already had the headline.{saved}"
     charts = [run_charts.work(data.rows)]
-    return Section(id="reuse-section", title="Reuse", text=text, charts=charts)
+    figures = [run_figures.work(data.rows)]
+    return Section(id="reuse-section", title="Reuse", text=text, charts=charts, figures=figures)
 
 
 def _time(time: datetime | None) -> str:

@@ -13,6 +13,8 @@ from ..metrics.figures import FIGURES
 from ..metrics.gates import Gate, GateResult, check_gate, failures, parse_gate
 from ..metrics.histograms import CONFIDENCE_EDGES, SCORE_EDGES
 from ..queries.run import check_query_output
+from .days_data import days_of, gather_days
+from .days_page import days_page
 from .page import to_html, to_markdown
 from .run_data import RunData, drift, gather
 from .run_page import run_page
@@ -50,14 +52,18 @@ def report(config: ReportConfig) -> RunReport:
     _check_metrics(gates)
     if config.output is not None:
         check_query_output(config.output, config.store, None)
-    data = gather(config)
+    days = days_of(config)
+    data = gather(config) if days is None else gather_days(config, days)
     compared = drift(data)
     metrics = _metrics(data, compared)
     results = [check_gate(gate, metrics) for gate in gates]
     if format_ == "json":
         text = _json(data, compared, metrics, results)
     else:
-        page = run_page(data, compared, results)
+        if days is None:
+            page = run_page(data, compared, results)
+        else:
+            page = days_page(data, days, compared, results)
         text = to_html(page) if format_ == "html" else to_markdown(page)
     if config.output is not None:
         _write(config.output, text)
@@ -95,7 +101,7 @@ def _metrics(data: RunData, compared: dict[str, Any]) -> dict[str, float | None]
         **{name: compared[name] for name in ("psi", "psi_labels", "psi_confidence")},
         **shares,
         "mean_score": data.mean_score,
-        "reused_share": data.rows["reused"] / read if read else None,
+        "reused_share": data.rows["reused"] / read if read and data.run else None,
         "unlabelled_share": 1 - data.labelled / read if read else None,
         "quarantined": sum(q["rows"] for q in data.quarantine),
         "headlines_per_second": data.run["headlines_per_second"] if data.run else None,

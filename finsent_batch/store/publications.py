@@ -47,17 +47,25 @@ class Publication:
 def publications_of(store: Store, run_id: str) -> tuple[list[str], list[Publication]]:
     """Return the names of all that a run published, and what of it still is what it published.
 
-    What a later run replaced is left out: a whole output, or an input's rows in a
-    table that inputs share.
+    What a later run replaced is left out, a whole output or an input's rows in a table that
+    inputs share, unless it put the same there: the same news, scored by the same model.
     """
     rows = records(
         store,
-        f"""SELECT *, row_limit IS NOT NULL AS limited, own = 1 AS latest, last = $1 AS last_writer
+        f"""WITH written AS (
+            SELECT f.*, row(f.input, input_table, content, row_limit, text_column, date_column,
+                model_fingerprint) AS what
+            FROM run_files AS f LEFT JOIN runs USING (run_id))
+        SELECT *, row_limit IS NOT NULL AS limited,
+            own = 1 OR (content IS NOT NULL AND what = now_of_input) AS latest,
+            last = $1 OR (content IS NOT NULL AND what = now_there) AS last_writer
         FROM (SELECT *,
-                row_number() OVER (PARTITION BY output, output_table, input, input_table
-                    ORDER BY {NEWEST}) AS own,
-                first(run_id) OVER (PARTITION BY output, output_table ORDER BY {NEWEST}) AS last
-            FROM run_files)
+                row_number() OVER of_input AS own, first(what) OVER of_input AS now_of_input,
+                first(run_id) OVER there AS last, first(what) OVER there AS now_there
+            FROM written
+            WINDOW there AS (PARTITION BY output, output_table ORDER BY {NEWEST}),
+                of_input AS (PARTITION BY output, output_table, input, input_table
+                    ORDER BY {NEWEST}))
         WHERE run_id = $1 ORDER BY output, output_table, input, input_table""",
         [run_id],
     )

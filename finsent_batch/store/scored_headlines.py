@@ -9,9 +9,15 @@ from dataclasses import replace
 
 import duckdb
 
-from ..config import SCORED_AT, TEXT_COLUMNS
 from ..errors import BadDataError, UsageError
-from ..io.columns import NewsColumns, choose_date_column, named_column, usual_columns
+from ..io.columns import (
+    SCORED_AT,
+    TEXT_COLUMNS,
+    NewsColumns,
+    choose_date_column,
+    named_column,
+    usual_columns,
+)
 from ..io.result_columns import RESULT_SCHEMA
 from ..io.sql import quote_identifier, quote_literal
 from ..io.times.reading import TimeReading, with_time_sql

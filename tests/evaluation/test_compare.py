@@ -60,7 +60,10 @@ def test_labelled_headlines(compare, labelled, run, tiny_model, other_model, tmp
     assert found["flips"] == flips.height == differ.height > 0
     assert flips.columns == [
         "headline", "label", "one", "other", "one_score", "other_score", "change",
+        "one_model", "other_model", "rows",
     ]  # fmt: skip
+    assert flips["one_model"].unique().to_list() == [found["models"][0]["model"]]
+    assert flips["other_model"].unique().to_list() == [found["models"][1]["model"]]
     assert set(flips["headline"]) == set(differ["headline"])
     assert flips["change"].abs().is_sorted(descending=True)
     assert found["agreement"]["share"] == pytest.approx(1 - flips.height / 60)
@@ -79,13 +82,23 @@ def test_headlines_without_labels(compare, wordy, tmp_path):
     assert found["n"] == 32
     assert [m["missing"] for m in found["models"]] == [2, 2]
     flips = pl.read_csv(tmp_path / "flips.csv")
-    assert flips.columns == ["headline", "one", "other", "one_score", "other_score", "change"]
+    assert flips.columns[:6] == ["headline", "one", "other", "one_score", "other_score", "change"]
     assert found["agreement"]["share"] == pytest.approx(1 - flips.height / 32)
     # The other model is this one with positive and negative exchanged.
     assert np.allclose(flips["one_score"], -flips["other_score"])
     one, other = (m["labels"] for m in found["models"])
     assert (one["positive"], one["negative"]) == (other["negative"], other["positive"])
     assert found["models"][0]["mean_score"] == pytest.approx(-found["models"][1]["mean_score"])
+
+
+def test_a_headline_that_stands_there_twice_is_one_flip_of_two_rows(compare, wordy, tmp_path):
+    texts = [*wordy(20), *wordy(20), *wordy(5)]
+    pl.DataFrame({"title": texts}).write_parquet(tmp_path / "news.parquet")
+    found = compare("--data", "news.parquet", "--summary", "json", "-o", "flips.csv").json
+    flips = pl.read_csv(tmp_path / "flips.csv")
+    assert flips["headline"].is_unique().all()
+    assert set(flips["rows"]) <= {2, 3}
+    assert found["flips"] == flips["rows"].sum() > flips.height
 
 
 def test_what_is_printed(compare, labelled):

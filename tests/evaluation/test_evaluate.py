@@ -48,7 +48,8 @@ def test_base_and_tuned_stand_side_by_side_as_in_the_tutorial(
     assert done.code == 0, done.err
     shown = read_table(done.out)
     assert [row["model"] for row in shown] == ["base", "tuned"]
-    assert list(shown[0])[:5] == ["model", "accuracy", "negative", "neutral", "positive"]
+    recalls = ["recall negative", "recall neutral", "recall positive"]
+    assert list(shown[0])[:5] == ["model", "accuracy", *recalls]
     predictions = pl.read_parquet(tmp_path / "report" / "predictions.parquet")
     assert predictions.equals(pl.read_csv(tmp_path / "report" / "predictions.csv").cast(
         dict(predictions.schema)  # type: ignore[arg-type]
@@ -62,7 +63,7 @@ def test_base_and_tuned_stand_side_by_side_as_in_the_tutorial(
         assert float(row["accuracy"]) == pytest.approx(right.mean(), abs=5e-4)
         for i, label in enumerate(LABELS):
             own = right.filter(rows["label"] == label)
-            assert float(row[label]) == pytest.approx(own.mean(), abs=5e-4)
+            assert float(row[f"recall {label}"]) == pytest.approx(own.mean(), abs=5e-4)
             called = predictions.filter(rows["label"] == label)[column]
             assert found["confusion"][i] == [*((called == other).sum() for other in LABELS), 0]
     only = [
@@ -106,3 +107,47 @@ def test_two_models_of_one_name_are_told_apart(
     done = run("evaluate", "--model", "tiny", *more)
     assert done.code == 0, done.err
     assert [row["model"] for row in read_table(done.out)] == ["tiny (again)", "tiny"]
+
+
+def test_another_evaluation_is_not_replaced_unasked(
+    run: Run, tiny_model: Path, rows: pl.DataFrame, tmp_path: Path
+) -> None:
+    (tmp_path / "other.parquet").write_bytes((tmp_path / "test.parquet").read_bytes())
+
+    def again(*more: object) -> Result:
+        return run("evaluate", "--model", tiny_model, "-o", "report", *more)
+
+    assert again("--data", "test.parquet").code == 0
+    assert again("--data", "test.parquet").code == 0
+    before = (tmp_path / "report" / "metrics.json").read_bytes()
+    for more in (("--data", "other.parquet"), ("--data", "test.parquet", "--against", tiny_model)):
+        done = again(*more)
+        assert done.code == 73
+        assert "report holds another evaluation, of" in done.err
+        assert "test.parquet: name another folder with -o, or replace it with --over" in done.err
+        assert (tmp_path / "report" / "metrics.json").read_bytes() == before
+    assert again("--data", "other.parquet", "--overwrite").code == 0
+
+
+def test_the_other_models_predictions_are_kept_as_its_own(
+    run: Run, tiny_model: Path, rows: pl.DataFrame, tmp_path: Path
+) -> None:
+    more = ("--against", tiny_model, "--data", "test.parquet", "-o", "report")
+    assert run("evaluate", "--model", tiny_model, *more).code == 0
+    mine = pl.read_parquet(tmp_path / "report" / "predictions.parquet")
+    theirs = pl.read_parquet(tmp_path / "report" / "predictions_against.parquet")
+    assert theirs.equals(mine.select(theirs.columns))
+    asked = "SELECT count(*) AS n FROM evaluations"
+    assert run("query", "--sql", asked, "--format", "csv").out == "n\n2\n"
+
+
+def test_what_fails_or_is_quiet_leaves_nothing_to_see(
+    run: Run, tiny_model: Path, rows: pl.DataFrame, tmp_path: Path
+) -> None:
+    done = run("evaluate", "--model", "gone", "--data", "test.parquet", "-o", "new/folder")
+    assert done.code == 66
+    assert not (tmp_path / "new").exists()
+    done = run("evaluate", "--model", tiny_model, "--data", "test.parquet", "-o", "r", "-q")
+    assert (done.code, done.out, done.err) == (0, "", "")
+    done = run("compare", tiny_model, tiny_model, "--data", "test.parquet", "-q")
+    assert (done.code, done.out, done.err) == (0, "", "")

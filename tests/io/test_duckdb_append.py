@@ -230,6 +230,9 @@ def test_the_report_of_a_night_is_about_its_own_rows(score, run, tmp_path):
         return found["notes"], sum(row["headlines"] for row in found["by_time"])
 
     assert headlines(first) == ([], 2)
+    score("mon.parquet", *TO)  # the same news again
+    assert headlines(first) == ([], 2)
+    pl.read_parquet(tmp_path / "mon.parquet").head(1).write_parquet(tmp_path / "mon.parquet")
     score("mon.parquet", *TO)
     notes, rows = headlines(first)
     assert "1 of 1 outputs of this run are gone or were replaced" in notes[0]

@@ -10,7 +10,7 @@ import click
 import polars as pl
 import pytest
 from finsent_batch.jobs.cli import cli
-from finsent_batch.jobs.global_options import global_options_first
+from finsent_batch.jobs.parsing.global_options import global_options_first
 
 from finsent_batch.version import __version__
 
@@ -117,7 +117,7 @@ def test_version(run):
     ("arguments", "message"),
     [
         (["scores"], "No such command 'scores'"),
-        (["score"], "Missing argument 'INPUT'"),
+        (["score"], "Missing argument 'INPUT...'"),
         (["score", "x.csv", "--device", "tpu"], "'tpu' is not one of 'auto', 'cpu', 'cuda'"),
         (["score", "x.csv", "--nothing"], "No such option '--nothing'"),
         (["score", ""], "the input's name is empty"),
@@ -222,6 +222,13 @@ def test_quiet_and_verbose(run, feed, tiny_model):
     arguments = ["score", "feed.parquet", "--model", tiny_model, "--weights", "fp32"]
     assert run(*arguments).err == ""
     assert "finsent-batch: planned: 12 rows, 0 to score\n" in run("-v", *arguments).err
+    more = run(*arguments, "-vv").err
+    assert "finsent-batch: debug: planned " in more
+    assert "feed.parquet: 12 rows, headlines in 'headline'\n" in more
+    assert "finsent-batch: planned: 12 rows, 0 to score\n" in more
+    assert "Nokia" not in more
+    quiet = run(*arguments, "-q")
+    assert (quiet.out, quiet.err) == ("", "")
     assert run("-q", "score", "gone.csv").err.startswith("finsent-batch: error: gone.csv")
 
 

@@ -101,6 +101,10 @@ def test_rollback_goes_back_one_promotion_at_a_time(run, promoted, tiny_model, t
     assert done.code == 0
     assert f"{tiny_model} is withdrawn; the default of finsent.duckdb is {promoted} now" in done.out
     assert resolve_promoted_model(ModelConfig(), config).model == str(promoted)
+    listed = run("models", "history", "--format", "json").json
+    assert [row["model"] for row in listed] == [str(tiny_model), str(promoted)]
+    assert [row["rolled_back_at"] is None for row in listed] == [False, True]
+    assert listed[0]["gates"] == "macro_f1>=0"
     assert "is mini now" in run("models", "rollback").out
     assert resolve_promoted_model(ModelConfig(), config).model == "mini"
     done = run("models", "rollback")

@@ -47,7 +47,16 @@ def test_metrics_of_a_run_that_succeeds(score, feed, tmp_path):
     assert found['finsent_last_run_rows{kind="duplicate"}'] == 2
     assert found['finsent_last_run_labels{label="positive"}'] == summary["labels"]["positive"]
     assert found["finsent_last_run_seconds"] == summary["seconds"]["total"]
+    assert found["finsent_last_run_quarantined_rows"] == summary["quarantined"] == 0
     assert oct((tmp_path / "finsent.prom").stat().st_mode)[-3:] in ("644", "664")
+
+
+def test_metrics_count_what_was_set_aside(score, run, tmp_path):
+    (tmp_path / "n.csv").write_text("headline,published_at\nOil falls,some day\na,b,c\n")
+    summary = score("n.csv", "--max-bad-rows", 1, "--no-default-gates", *METRICS)
+    assert metrics(tmp_path)["finsent_last_run_quarantined_rows"] == summary["quarantined"] == 2
+    listed = run("query", "--sql", "SELECT count(*) AS n FROM quarantine", "--format", "csv")
+    assert listed.out == "n\n2\n"
 
 
 def test_a_failure_leaves_the_time_of_the_last_success(score, run, feed, tmp_path):

@@ -46,8 +46,13 @@ def evaluation_report(run, tiny_model, wordy, tmp_path):
     labels = ["negative", "neutral", "positive"]
     rows = [(text, labels[i % 3]) for i, text in enumerate([*wordy(40), ATTACK, "  "])]
     pl.DataFrame(rows, schema=["text", "label"], orient="row").write_csv(tmp_path / "l.csv")
+    folder = tmp_path / "models-of-the-desk" / "2026-03-fine-tuned-on-our-own-labels"
+    folder.mkdir(parents=True)
+    model = folder / "checkpoint-000012"
+    model.symlink_to(tiny_model)
+    gate = ("--gate", "no-regression", "--gate", "accuracy>=0.0")
     done = run(
-        "evaluate", "--model", tiny_model, "--against", tiny_model, "--data", "l.csv", "-o", "e"
+        "evaluate", "--model", model, "--against", model, "--data", "l.csv", "-o", "e", *gate
     )
     assert done.code == 0, done.err
     return tmp_path / "e" / "report.html"

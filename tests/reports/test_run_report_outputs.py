@@ -1,6 +1,7 @@
 """`report`: which run, gates, formats, and outputs that cannot be written."""
 
 import json
+from datetime import datetime, timedelta
 from html.parser import HTMLParser
 
 import polars as pl
@@ -59,6 +60,83 @@ def test_a_run_that_is_not_there(run, nights, wanted, message):
     assert f"--run: {message}" in done.err
     assert "finsent-batch runs lists them" in done.err
     assert done.err.count("\n") == 1
+
+
+def test_a_run_that_was_run_again_still_has_its_headlines(run, score, wordy, tmp_path):
+    pl.DataFrame({"headline": wordy(20)}).write_parquet(tmp_path / "n.parquet")
+    to = ("-o", "t.duckdb", "--output-table", "t", "--append")
+    runs = [score("n.parquet")["run_id"] for _ in range(2)]
+    runs += [score("n.parquet", *to)["run_id"] for _ in range(2)]
+    found = [as_json(run, "--run", run_id) for run_id in runs]
+    assert all(f["most_positive"] or f["most_negative"] for f in found)
+    assert [f["most_positive"] for f in found] == [found[0]["most_positive"]] * 4
+    assert not [note for f in found for note in f["notes"] if "replaced" in note]
+    # Other rows are what another run published.
+    pl.DataFrame({"headline": wordy(19)}).write_parquet(tmp_path / "n.parquet")
+    score("n.parquet")
+    assert any("replaced by a later run" in n for n in as_json(run, "--run", runs[0])["notes"])
+
+
+def test_markdown_has_in_figures_what_the_page_draws(run, nights):
+    shown = run("report").out
+    found = as_json(run)
+    for title in ("Label mix", "Sentiment score", "Confidence", "Label mix, run by run",
+                  "Where the rows' scores came from"):  # fmt: skip
+        assert f"### {title}" in shown
+    for label, count in found["labels"].items():
+        share = count / sum(found["labels"].values())
+        assert f"| {label} | {count} | {share:.1%} | " in shown
+    bins = found["histograms"]["confidence"]
+    assert f"| 0.95 to 1.00 | {bins[-1]} | {bins[-1] / sum(bins):.1%} |" in shown
+
+
+# ---- days
+
+
+def test_a_report_on_days_counts_what_is_published_of_them(run, score, wordy, tmp_path):
+    start = datetime(2014, 1, 6, 23)
+    for night in range(3):
+        texts = wordy(60)[night * 20 : night * 20 + 20]
+        times = [start + timedelta(days=night, minutes=6 * i) for i in range(20)]
+        frame = pl.DataFrame({"published_at": times, "headline": texts})
+        frame.write_parquet(tmp_path / f"n{night}.parquet")
+    (tmp_path / "odd.csv").write_text("published_at,headline\nsome day,Oil falls\n")
+    score("n0.parquet", "n1.parquet", "n2.parquet", "odd.csv")
+    score("n1.parquet")  # again: no row counts twice
+
+    def rows(where: str) -> int:
+        sql = f"SELECT count(*) AS n FROM scored_headlines WHERE {where}"
+        return int(run("query", "--sql", sql, "--format", "csv").out.split()[1])
+
+    found = as_json(run, "--all")
+    assert found["rows"]["read"] == sum(found["labels"].values()) == rows("true") == 61
+    assert sum(found["histograms"]["confidence"]) == 61
+    found = as_json(run, "--since", "2014-01-07", "--until", "2014-01-07")
+    assert found["rows"]["read"] == rows("news_time::DATE = '2014-01-07'") == 20
+    assert found["drift"]["baseline_rows"] == 10
+    assert {row["time"][:10] for row in found["by_time"]} == {"2014-01-07"}
+    assert any("1 published row without a time" in note for note in found["notes"])
+    shown = run("report", "--until", "2014-01-07", "--gate", "rows>100")
+    assert shown.code == 3
+    assert shown.out.startswith("# Report: the beginning to 2014-01-07\n")
+    assert (
+        "Nothing that is published is of these days." in run("report", "--since", "2020-01-01").out
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--run", "0", "--all"), "--run is a report on one run"),
+        (("--all", "--since", "2014-01-06"), "leave out --since and --until"),
+        (("--since", "6.1.2014"), "'6.1.2014' is not a day: write it as 2014-01-31"),
+        (("--since", "2014-01-07", "--until", "2014-01-06"), "is before --since"),
+    ],
+)
+def test_days_that_cannot_be_meant(run, nights, arguments, message):
+    done = run("report", *arguments)
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert message in done.err
 
 
 # ---- gates

@@ -167,3 +167,28 @@ def test_a_paged_optimizer_without_a_gpu_is_refused(
         pytest.skip("there is a GPU")
     done = run(*arguments(split, causal_base(), tmp_path / "m", "--optim", "paged_adamw_32bit"))
     assert (done.code, "needs a CUDA GPU" in done.err) == (69, True), done.err
+
+
+def test_a_training_that_fails_leaves_no_folder(
+    run: Run, causal_base: Callable[..., Path], tmp_path: Path
+) -> None:
+    save_split(tmp_path / "split")
+    for more in (("--data", "gone"), ("--data", "split", "--base", "no-such-base")):
+        done = run("train", *more, "--preset", "mini", "-o", "models/new")
+        assert done.code != 0
+        assert not (tmp_path / "models").exists(), more
+
+
+def test_help_shows_every_option_once_and_what_matters_first(run: Run) -> None:
+    from finsent_batch.jobs.cli import cli
+    from finsent_batch.jobs.config_file import option_name
+
+    for name in ("train", "score"):
+        command = cli.commands[name]
+        grouped = [option for names in command.groups.values() for option in names]  # type: ignore[attr-defined]
+        assert sorted(grouped) == sorted(map(option_name, command.params[name == "score" :]))  # type: ignore[arg-type]
+        shown = run(name, "--help").out
+        assert all(shown.count(f"--{option} ") + shown.count(f"--{option}\n") for option in grouped)
+    assert shown.index("Other:") > shown.index("Every night:")
+    first = run("train", "--help").out.split("What to train:")[1].split("\n\n")[0]
+    assert first.index("--data") < first.index("--preset") < first.index("--learning-rate")

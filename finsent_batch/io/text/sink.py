@@ -34,7 +34,7 @@ _COMPRESSIONS: Final = {"": "none", "gz": "gzip", "zst": "zstd"}
 
 
 class TextSink(FileSink):
-    """A text file in UTF-8, one of `paths.OUTPUT_FORMATS`, by default what its suffix says.
+    """A text file in UTF-8, one of `text.formats.OUTPUT_FORMATS`, by default what its suffix says.
 
     In CSV and TSV there is a header, NULL is an empty field and an empty text is quoted. In JSON
     lines NULL is null, as is a number that is none, which JSON lacks, and what was a list or an

@@ -207,3 +207,17 @@ def _move_files(staged: Path, folder: Path, index: str, obsolete: Callable[[Path
             force_to_disk(folder)
         entry.replace(target)
     force_to_disk(folder)
+
+
+@contextmanager
+def no_empty_folder_left(folder: Path) -> Iterator[None]:
+    """Remove a folder that the block made and left empty, if the block fails."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        yield
+    except BaseException:
+        inside = [path for path in folder.glob("*") if path.is_dir()] if missing else []
+        for made in (*inside, *missing):
+            with suppress(OSError):
+                made.rmdir()
+        raise

@@ -36,7 +36,7 @@ def copy_standard_input(
 ) -> tuple[Path, str]:
     """Copy all that comes into a file of `folder`; returns it and the input's identity.
 
-    `kind` is one of `paths.INPUT_FORMATS`. `copied` is told the MB so far, at least every
+    `kind` is one of `text.formats.INPUT_FORMATS`. `copied` is told the MB so far, at least every
     fifth of a second; it may raise.
 
     Raises:

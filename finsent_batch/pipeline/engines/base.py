@@ -1,5 +1,6 @@
 """What every engine shares: commit scores to the store every few seconds."""
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,8 @@ import pyarrow as pa
 from ...failpoints import failpoint
 from ...scorers.base import ScoredBatch
 from ...store.store import Store, utc_now
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +86,7 @@ def commit_scores(
         FROM new_scores JOIN plan.pending USING (position) WHERE NOT finite""")
     connection.unregister("new_scores")
     invalid = int((~np.isfinite(probabilities).all(axis=1)).sum())
+    logger.debug("committed the scores of %d headlines", len(probabilities) - invalid)
     total.headlines += len(probabilities) - invalid
     total.invalid += invalid
     total.tokens += sum(b.tokens for b in group)

@@ -1,0 +1,144 @@
+"""The data of a report on some days, or on all: the rows published, by the time of the news."""
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any
+
+import duckdb
+
+from ..config import ReportConfig
+from ..errors import UsageError
+from ..io.sql import read_sql
+from ..labels import LABELS
+from ..metrics.histograms import CONFIDENCE_EDGES, SCORE_EDGES
+from ..queries.session import view_published
+from ..store.counted import latest_publications
+from ..store.store import Store
+from ..wording import counted
+from .run_data import RunData, records
+
+_EDGES = {"confidence": CONFIDENCE_EDGES, "sentiment_score": SCORE_EDGES}
+_HOURS_UP_TO_DAYS = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Days:
+    """The days of a report, both ends included; None leaves an end open."""
+
+    first: date | None
+    last: date | None
+
+    @property
+    def named(self) -> str:
+        """The days in words."""
+        if self.first is None and self.last is None:
+            return "all days"
+        if self.first == self.last:
+            return f"{self.first}"
+        start = "the beginning" if self.first is None else f"{self.first}"
+        return f"{start} to {'the end' if self.last is None else self.last}"
+
+    def sql(self) -> str:
+        """Return the condition that `news_time` is in these days; open at both ends, any row."""
+        parts = []
+        if self.first is not None:
+            parts.append(f"news_time >= DATE '{self.first}'")
+        if self.last is not None:
+            parts.append(f"news_time < DATE '{self.last + timedelta(days=1)}'")
+        return " AND ".join(parts) or "true"
+
+
+def days_of(config: ReportConfig) -> Days | None:
+    """Return the days that a report is on; None where it is on a run.
+
+    Raises:
+        UsageError: a run and days, or days that end before they begin.
+    """
+    if not (config.all_days or config.since or config.until):
+        return None
+    if config.run is not None:
+        raise UsageError("--run is a report on one run, --since, --until and --all on days: choose")
+    if config.all_days and (config.since or config.until):
+        raise UsageError("--all has every day: leave out --since and --until")
+    first, last = (_day(text) for text in (config.since, config.until))
+    if first and last and last < first:
+        raise UsageError(f"--until {last} is before --since {first}: exchange them")
+    return Days(first=first, last=last)
+
+
+def _day(text: str | None) -> date | None:
+    try:
+        return None if text is None else date.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"{text!r} is not a day: write it as 2014-01-31") from None
+
+
+def gather_days(config: ReportConfig, days: Days) -> RunData:
+    """Read what was published of these days, and of the days before to compare with.
+
+    Raises:
+        FinsentError: the store or an output cannot be read.
+    """
+    with Store.open(config.store, read_only=True) as store:
+        data = RunData(store=str(store.path))
+        publications = latest_publications(store)
+        if not publications:
+            return data
+        data.outputs = sorted({p.path + (f"::{p.table}" if p.table else "") for p in publications})
+        named = {"date_column": config.date_column} if config.date_column else {}
+        try:
+            _, data.notes = view_published(store.connection, publications, named)
+        except UsageError as error:
+            told = str(error).replace("--param date_column=", "--date-column ")
+            raise UsageError(told) from None
+        _read(store.connection, data, config, days)
+        return data
+
+
+def _read(
+    connection: duckdb.DuckDBPyConnection, data: RunData, config: ReportConfig, days: Days
+) -> None:
+    def ask(sql: str, where: str = "", **parameters: object) -> list[dict[str, Any]]:
+        rows = f"(FROM scored_headlines WHERE {where or days.sql()})"
+        return records(connection, sql.replace("scored_headlines", rows), parameters)
+
+    read, data.mean_score, first, last = ask(
+        "SELECT count(*) AS a, avg(sentiment_score) AS b, min(news_time) AS c, "
+        "max(news_time) AS d FROM scored_headlines"
+    )[0].values()
+    data.rows = {"read": read}
+    if days.first or days.last:
+        [undated] = ask("SELECT count(*) AS rows FROM scored_headlines", "news_time IS NULL")
+        if undated["rows"]:
+            rows = counted(undated["rows"], "published row")
+            data.notes.append(f"{rows} without a time that can be read: of no day, and left out")
+    data.labels = _labels(ask(_LABELS))
+    histogram = read_sql("report/histogram")
+    data.histograms = {name: _histogram(ask, histogram, name, "") for name in _EDGES}
+    if days.first is not None:
+        before = f"news_time < DATE '{days.first}'"
+        labels = _labels(ask(_LABELS, before))
+        if sum(labels.values()):
+            histograms = {name: _histogram(ask, histogram, name, before) for name in _EDGES}
+            data.baseline = [{"labels": labels, "histograms": histograms}]
+    if first is not None:
+        short = (last - first).total_seconds() / 86_400 < _HOURS_UP_TO_DAYS
+        data.time_unit = "hour" if short else "day"
+        data.by_time = ask(read_sql("report/sentiment_by_time"), unit=data.time_unit)
+    strongest, limit = read_sql("report/strongest"), config.headlines
+    data.most_negative = ask(strongest, label="negative", sign=-1, headlines=limit)
+    data.most_positive = ask(strongest, label="positive", sign=1, headlines=limit)
+
+
+_LABELS = "SELECT sentiment, count(*) AS rows FROM scored_headlines GROUP BY sentiment"
+
+
+def _labels(rows: list[dict[str, Any]]) -> dict[str, int]:
+    found = {row["sentiment"]: row["rows"] for row in rows}
+    return {label: found.get(label, 0) for label in LABELS}
+
+
+def _histogram(ask: Any, sql: str, name: str, where: str) -> list[int]:
+    edges = list(_EDGES[name])
+    found = {row["bin"]: row["rows"] for row in ask(sql, where, edges=edges, figure=name)}
+    return [found.get(i, 0) for i in range(len(edges) - 1)]
