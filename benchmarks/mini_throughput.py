@@ -5,7 +5,8 @@
 Ours is the whole command's work (plan, score, publish; fresh store) on the
 folder of nightly files; the pipeline sees a sample of the same rows, in file
 order, as a short script would run it. Rounds alternate; medians are reported.
-`--budgets` measures the scorer alone at several batch sizes instead.
+`--budgets` measures the scorer alone at several batch sizes instead, and how far apart their
+probabilities are.
 """
 
 import argparse
@@ -106,16 +107,36 @@ def budgets(arguments: argparse.Namespace) -> None:
     spec = open_model(arguments.model)
     rows = []
     for weights in arguments.weights:
+        first = None
         for budget in (256, 512, 1024, 2048, 4096):
             scorer = EncoderScorer(spec, device="cpu", weights=weights, max_batch_tokens=budget)
-            list(scorer.score(texts[:64]))
-            found = []
+            answers = answered(scorer, texts)
+            first = answers if first is None else first
+            found, used = [], []
             for _ in range(arguments.rounds):
-                begun = time.perf_counter()
+                begun, cpu = time.perf_counter(), time.process_time()
                 list(scorer.score(texts))
                 found.append(len(texts) / (time.perf_counter() - begun))
-            rows.append([weights, budget, statistics.median(found)])
-    emit("mini_budgets", ["weights", "tokens a batch", "headlines/s"], rows)
+                used.append(1e6 * (time.process_time() - cpu) / len(texts))
+            apart = float(np.abs(answers - first).max())
+            same = 100 * float((answers.argmax(1) == first.argmax(1)).mean())
+            rows.append([weights, budget, statistics.median(found), statistics.median(used),
+                         f"{apart:.4f}", same])  # fmt: skip
+    emit(
+        "mini_budgets",
+        ["weights", "tokens a batch", "headlines/s", "CPU µs/headline", "largest difference",
+         "% equal labels"],
+        rows,
+        headlines=len(texts),
+    )  # fmt: skip
+
+
+def answered(scorer: EncoderScorer, texts: list[str]) -> np.ndarray:
+    """Return the probabilities of all texts, (n, 3)."""
+    found = np.empty((len(texts), 3), dtype=np.float32)
+    for batch in scorer.score(texts):
+        found[batch.positions] = batch.probabilities
+    return found
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """Optional libraries, loaded so that they stay quiet and off the network."""
 
 import contextlib
+import gc
 import logging
 import sys
 import warnings
@@ -42,6 +43,23 @@ def quiet_bitsandbytes() -> None:
     """Load bitsandbytes, if it is here, before another library does."""
     with contextlib.suppress(UnavailableError):  # not here: nothing to keep quiet
         load_bitsandbytes()
+
+
+@contextlib.contextmanager
+def quick_imports() -> Iterator[None]:
+    """Import large libraries within the block without looking for garbage meanwhile.
+
+    Each makes hundreds of thousands of objects that stay; looking through them again and again
+    is a tenth of the time that importing torch takes.
+    """
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 @contextlib.contextmanager

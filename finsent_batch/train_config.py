@@ -84,9 +84,9 @@ class TrainConfig(Settings):
     """GPU memory that training may take, such as 16GB; None takes what is free."""
     early_stopping_patience: int | None = field(default=None, metadata=_CAUSAL)
     """Epochs without a better validation accuracy after which to stop; None goes to the end."""
-    save_steps: int | None = field(default=None, metadata=_CAUSAL)
+    save_steps: int | None = None
     """Optimizer steps between checkpoints besides those at the end of each epoch."""
-    resume: bool = field(default=False, metadata=_CAUSAL)
+    resume: bool = False
     """Go on from the last checkpoint in the output folder."""
     report_to: str = "tensorboard"
     """Where logs go beside `training_log.json`: `tensorboard`, where it is installed, or `none`."""

@@ -12,7 +12,6 @@ from finsent_batch.train_config import (
     ENCODER,
     TRAIN_PRESETS,
     TrainConfig,
-    family_of,
     settings_of,
 )
 
@@ -225,8 +224,7 @@ def train(
     from finsent_batch.training.train import train as run_train
 
     stop = StopRequest()
-    if family_of(preset) == CAUSAL:  # an encoder's training has no checkpoint to write first
-        stop_on_signals(stop)
+    stop_on_signals(stop)
     with progress_bar(quiet=obj.quiet) as progress:
         report = run_train(config, progress=progress, stop=stop)
     if not report or obj.quiet:

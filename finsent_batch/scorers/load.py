@@ -1,7 +1,7 @@
 """Load the scorer that a model needs."""
 
 from ..models.spec import CLASSIFIER, ResolvedModel
-from ..optional_imports import quiet_libraries
+from ..optional_imports import quick_imports, quiet_libraries
 from .base import Scorer
 
 
@@ -24,12 +24,14 @@ def _load(model: ResolvedModel, near_tie: float | None) -> Scorer:
     spec, device, weights = model.spec, model.device, model.weights
     budget = model.max_batch_tokens
     if spec.family == CLASSIFIER:
-        from .encoder.scorer import EncoderScorer
+        with quick_imports():
+            from .encoder.scorer import EncoderScorer
 
         return EncoderScorer(
             spec, device=device, weights=weights, max_batch_tokens=budget, near_tie=near_tie
         )
     with quiet_libraries():
-        from .causal.scorer import LabelTokenScorer
+        with quick_imports():
+            from .causal.scorer import LabelTokenScorer
 
         return LabelTokenScorer(spec, device=device, weights=weights, max_batch_tokens=budget)

@@ -77,11 +77,13 @@ def how_to_go_on(folder: Path) -> str:
 
 def _identity(card: dict[str, Any]) -> dict[str, Any]:
     """Return what must be the same to resume, flat, under the names that users know."""
-    flat = {name: card[name] for name in _DECIDES}
+    flat = {name: card.get(name) for name in _DECIDES}
     training = card["training"]
     # Where the base lies is no matter, its weights are.
     flat |= {"base": card["base"]["files"], "data": training["data_sha256"]}
     flat |= training["hyperparameters"]
+    if "soft_labels" in training:
+        flat["soft_labels"] = training["soft_labels"]
     # Each process takes its part of every batch, so that their number decides the order of rows.
     flat["processes"] = ProcessGroup.from_environment().world
     # Through JSON, so that tuples compare equal to the lists that are read back.

@@ -21,19 +21,21 @@ from transformers import (
 from ..errors import ConfigError
 from ..failpoints import failpoint
 from ..hardware import available_cores
-from ..labelled.split_folders import load_splits
+from ..labelled.split_folders import Labelled, load_splits
 from ..models.base_weights import FROM_DISK, weight_files
 from ..models.contents import WatchedFolder
 from ..models.locate import PACKAGED_BASE, resolve_base
 from ..models.reading import read_json
 from ..models.spec import CLASSIFIER
-from ..progress import Progress
+from ..progress import Progress, StopRequest
 from ..scorers.encoder.model import ENCODERS, new_classifier
 from ..scorers.guard import loading
 from ..train_config import FULL_PRESETS, TrainConfig
 from .calibrate import calibrate
 from .callbacks import check_finite
+from .checkpoints import start_checkpoints
 from .encoder_trainer import count_cut, fit, logits_of
+from .failures import expected_faults
 from .manifest import manifest, own_weights
 from .output import check_output, publish_model, save_model
 from .transfer_set import training_rows
@@ -45,51 +47,22 @@ _TARGET_MODULES: Final = ("query", "key", "value", "dense")
 _HEADS: Final = ("classifier", "score")
 
 
-def train_encoder(config: TrainConfig, progress: Progress) -> dict[str, dict[str, Any]]:
+def train_encoder(
+    config: TrainConfig, progress: Progress, stop: StopRequest
+) -> dict[str, dict[str, Any]]:
     """Train, calibrate, evaluate and write a model directory; see `training.train`."""
     check_output(config)
     with WatchedFolder(resolve_base(config.base or PACKAGED_BASE)) as watched:
-        return _train(config, watched, progress)
+        return _train(config, watched, progress, stop)
 
 
 def _train(
-    config: TrainConfig, watched: WatchedFolder, progress: Progress
+    config: TrainConfig, watched: WatchedFolder, progress: Progress, stop: StopRequest
 ) -> dict[str, dict[str, Any]]:
     progress("read", 0, None)
     data, base = load_splits(config.data), watched.folder
     progress("load", 0, None)
     weight_files(base)
-    full = config.preset in FULL_PRESETS
-    threads = torch.get_num_threads()
-    torch.set_num_threads(config.threads or available_cores())
-    try:
-        set_seed(config.seed)
-        with loading(f"the tokenizer in {base}"):
-            tokenizer = AutoTokenizer.from_pretrained(base, **FROM_DISK)
-        model = _whole(config, base) if full else _adapted(config, base)
-        progress("tokenize", 0, None)
-        headlines = pl.concat([data.splits["train"]["headline"], data.splits["valid"]["headline"]])
-        cut = count_cut(tokenizer, headlines.to_list(), config.max_length)
-        if cut:
-            logger.warning(
-                "%d headlines are longer than %d tokens and were cut at their end",
-                cut,
-                config.max_length,
-            )
-        watched.check()
-        failpoint("load_model")
-        with training_rows(config, data, tokenizer) as transfer:
-            log = fit(config, model, tokenizer, transfer.rows, data.splits["valid"], progress)
-        progress("calibrate", 0, None)
-        check_finite(model)
-        _round_to_half(model)
-        temperature, report = calibrate(
-            lambda headlines: logits_of(model, tokenizer, headlines, config.max_length), data
-        )
-    finally:
-        torch.set_num_threads(threads)
-    progress("publish", 0, None)
-    staged = save_model(config.output, model.half(), tokenizer, config.base or PACKAGED_BASE)
     card = manifest(
         config,
         data,
@@ -98,14 +71,56 @@ def _train(
         max_length=config.max_length,
         own={"pooling": config.pooling},
     )
-    if full:
-        card |= own_weights(card, staged)
-    if transfer.soft_labels is not None:
-        card["training"]["soft_labels"] = transfer.soft_labels
-    card |= {"temperature": temperature, "metrics": report}
-    watched.check()
-    publish_model(config.output, staged, card, log)
+    full = config.preset in FULL_PRESETS
+    threads = torch.get_num_threads()
+    torch.set_num_threads(config.threads or available_cores())
+    try:
+        with expected_faults(config.output):
+            set_seed(config.seed)
+            with loading(f"the tokenizer in {base}"):
+                tokenizer = AutoTokenizer.from_pretrained(base, **FROM_DISK)
+            model = _whole(config, base) if full else _adapted(config, base)
+            progress("tokenize", 0, None)
+            _warn_of_cut(config, data, tokenizer)
+            watched.check()
+            failpoint("load_model")
+            with training_rows(config, data, tokenizer) as transfer:
+                if transfer.soft_labels is not None:
+                    card["training"]["soft_labels"] = transfer.soft_labels
+                start_checkpoints(config, card)
+                stop.check()
+                held_out = data.splits["valid"]
+                log = fit(config, model, tokenizer, transfer.rows, held_out, progress, stop)
+            stop.check()
+            progress("calibrate", 0, None)
+            check_finite(model)
+            _round_to_half(model)
+            temperature, report = calibrate(
+                lambda headlines: logits_of(model, tokenizer, headlines, config.max_length), data
+            )
+            progress("publish", 0, None)
+            staged = save_model(
+                config.output, model.half(), tokenizer, config.base or PACKAGED_BASE
+            )
+            if full:
+                card |= own_weights(card, staged)
+            card |= {"temperature": temperature, "metrics": report}
+            watched.check()
+            publish_model(config.output, staged, card, log)
+    finally:
+        torch.set_num_threads(threads)
     return report
+
+
+def _warn_of_cut(config: TrainConfig, data: Labelled, tokenizer: Any) -> None:
+    headlines = pl.concat([data.splits["train"]["headline"], data.splits["valid"]["headline"]])
+    cut = count_cut(tokenizer, headlines.to_list(), config.max_length)
+    if cut:
+        logger.warning(
+            "%d headlines are longer than %d tokens and were cut at their end",
+            cut,
+            config.max_length,
+        )
 
 
 def _whole(config: TrainConfig, base: Path) -> Any:

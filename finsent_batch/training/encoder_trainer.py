@@ -1,7 +1,7 @@
 """Fit an encoder's adapter: transformers' Trainer with soft targets and weighted rows."""
 
 import logging
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import polars as pl
@@ -16,12 +16,13 @@ from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from ..arrays import FloatArray
 from ..labels import LABELS
-from ..progress import Progress
+from ..progress import Progress, StopRequest
 from ..scorers.batching import length_sorted_batches, pad
 from ..train_config import TrainConfig
 from .arguments import common_arguments, one_gpu, total_steps
-from .callbacks import ProgressCallback
-from .checkpoints import CHECKPOINTS
+from .callbacks import ProgressCallback, ResumableShuffle, SaveEveryNSteps
+from .checkpoints import CHECKPOINTS, last_checkpoint, state_of
+from .distributed import ProcessGroup
 from .token_rows import TokenRows
 
 logger = logging.getLogger(__name__)
@@ -72,6 +73,9 @@ class _WeightedTrainer(Trainer):  # type: ignore[misc]
         return LengthGroupedSampler(size, lengths=rows.lengths)
 
 
+_MEAN: Final = "running_mean"
+
+
 class _Average(TrainerCallback):  # type: ignore[misc]
     """Keep a running mean of the trained weights and leave it in the model at the end.
 
@@ -84,11 +88,23 @@ class _Average(TrainerCallback):  # type: ignore[misc]
         self._means: list[torch.Tensor] = []
         self._decay = decay
 
-    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+    def on_train_begin(
+        self, args: Any, state: Any, control: Any, optimizer: Any = None, **_: Any
+    ) -> None:
         # Not before: only now are the weights on the device that they are trained on.
-        self._means = [p.detach().clone() for p in self._weights]
+        kept = [optimizer.state.get(p, {}).get(_MEAN) for p in self._weights]
+        self._means = [
+            p.detach().clone() if mean is None else mean
+            for p, mean in zip(self._weights, kept, strict=True)
+        ]
 
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+    def on_step_end(
+        self, args: Any, state: Any, control: Any, optimizer: Any = None, **_: Any
+    ) -> None:
+        # In the optimizer's state, which the checkpoints hold.
+        for weight, mean in zip(self._weights, self._means, strict=True):
+            if weight in optimizer.state:
+                optimizer.state[weight][_MEAN] = mean
         decay = min(self._decay, (1 + state.global_step) / (10 + state.global_step))
         with torch.no_grad():
             torch._foreach_lerp_(self._means, [p.detach() for p in self._weights], 1 - decay)
@@ -127,18 +143,26 @@ def fit(
     rows: TokenRows,
     held_out: pl.DataFrame,
     progress: Progress,
+    stop: StopRequest,
 ) -> list[dict[str, float]]:
     """Train `model` in place on the rows of one epoch, over `num_train_epochs` of them.
 
+    With `resume` goes on from the last checkpoint of those that `start_checkpoints` has found fit.
     Returns the Trainer's log: training loss every few steps, loss and accuracy of the
     `held_out` rows after each epoch.
+
+    Raises:
+        InterruptedRunError: at the `stop` asked for, once a checkpoint is written.
     """
+    folder = config.output.resolve() / CHECKPOINTS
+    last = last_checkpoint(folder) if config.resume else None
+    state = None if last is None else state_of(last)
     size, accumulation = config.per_device_train_batch_size, config.gradient_accumulation_steps
     total = total_steps(config, len(rows), size * accumulation)
     arguments = TrainingArguments(
         **common_arguments(
             config,
-            config.output / CHECKPOINTS,
+            folder,
             len(rows),
             size=size,
             accumulation=accumulation,
@@ -146,10 +170,13 @@ def fit(
         bf16=torch.cuda.is_available() and torch.cuda.is_bf16_supported(),
         remove_unused_columns=False,
         dataloader_pin_memory=torch.cuda.is_available(),
-        save_strategy="no",
+        save_strategy="epoch",
+        save_total_limit=1,
         logging_steps=max(1, min(25, round(total / 40))),
     )
     one_gpu(arguments)
+    if state is not None and state["global_step"] >= state["max_steps"]:
+        arguments.num_train_epochs = state["epoch"]  # it was over: no step is added
     trainer = _WeightedTrainer(
         model=model,
         args=arguments,
@@ -157,12 +184,14 @@ def fit(
         data_collator=_as_it_is,
         callbacks=[
             ProgressCallback(progress),
+            ResumableShuffle(state),
+            SaveEveryNSteps(config.save_steps, stop, ProcessGroup.from_environment()),
             *([_Average(model, config.ema_decay)] if config.ema_decay else []),
             _Validate(model, tokenizer, held_out, config.max_length),
         ],
     )
     trainer.remove_callback(PrinterCallback)
-    trainer.train()
+    trainer.train(resume_from_checkpoint=None if last is None else str(last))
     return list(trainer.state.log_history)
 
 

@@ -28,8 +28,8 @@ def train(
     """Train, calibrate, evaluate and write a model directory.
 
     Returns the metrics of each validation and test part, by `split/folder`; nothing in any but
-    the first of several processes that train together. A causal training looks at `stop`
-    after each step.
+    the first of several processes that train together. Training looks at `stop` after each
+    step.
 
     Raises:
         BadDataError: the splits share headlines or lack a class.
@@ -57,7 +57,7 @@ def train(
     from .encoder import train_encoder
 
     with tidy_on_failure(config.output):
-        return train_encoder(config, progress)
+        return train_encoder(config, progress, stop or StopRequest())
 
 
 def _check_settings(config: TrainConfig) -> None:

@@ -276,8 +276,8 @@ def test_only_causal_adapters_merge(run: Callable[..., Result]) -> None:
 def test_causal_settings_are_refused_for_an_encoder(
     run: Callable[..., Result], split: Path, tiny_model: Path
 ) -> None:
-    done = run("train", "--data", split, "--base", tiny_model, "-o", "m", "--resume")
-    assert (done.code, "--resume is for causal models" in done.err) == (2, True)
+    done = run("train", "--data", split, "--base", tiny_model, "-o", "m", "--auto-batch")
+    assert (done.code, "--auto-batch is for causal models" in done.err) == (2, True)
 
 
 def test_the_adapter_differs_from_where_it_began(

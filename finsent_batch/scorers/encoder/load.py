@@ -1,7 +1,8 @@
 """Load an encoder: by torch alone where its files are known to the letter, else by transformers."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -49,7 +50,8 @@ def load_encoder(spec: ModelSpec, device: str) -> LoadedEncoder:
         ConfigError: they do not fit together.
         FinsentError: they cannot be loaded.
     """
-    plain = _plain(spec)
+    with one_thread():
+        plain = _plain(spec)
     if plain is not None:
         model, tokens = plain
         logger.debug("%s is BERT as it was published: loaded by torch alone", spec.name)
@@ -57,6 +59,20 @@ def load_encoder(spec: ModelSpec, device: str) -> LoadedEncoder:
             return LoadedEncoder(model=model.to(device), tokens=tokens, padding=0, paddable=True)
     with quiet_libraries():
         return _by_transformers(spec, device)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Work on one thread within the block: on small matrices threads wait more than they work.
+
+    And a product's last bit then is the same on every machine of a kind.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _plain(spec: ModelSpec) -> tuple[PlainBert, TextTokens] | None:

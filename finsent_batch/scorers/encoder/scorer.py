@@ -28,9 +28,9 @@ from ..batching import (
 from .int8_bert import Int8Bert
 from .int8_bound import NEVER, known_bound, measured_bound, probe_headlines
 from .label_columns import LabelColumns
-from .load import Forward, load_encoder
+from .load import Forward, load_encoder, one_thread
 
-DEFAULT_MAX_BATCH_TOKENS = {"cpu": 2048, "cuda": 65_536}
+DEFAULT_MAX_BATCH_TOKENS = {"cpu": 512, "cuda": 65_536}
 """Measured by benchmarks/mini_throughput.py --budgets."""
 
 
@@ -59,7 +59,10 @@ class EncoderScorer:
         self._classes = LabelColumns(spec.label_classes)
         self._temperature = spec.temperature
         self._full = loaded.forward(torch.bfloat16 if weights == "bf16" else torch.float32)
-        self._fast: Forward = Int8Bert(loaded.model) if weights == "int8" else self._full
+        self._fast: Forward = self._full
+        if weights == "int8":
+            with one_thread():
+                self._fast = Int8Bert(loaded.model)
         self.batching = "padded" if self._paddable else "texts of one length together"
         self.near_tie: float | None = None
         if weights == "int8":
