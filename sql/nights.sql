@@ -7,7 +7,7 @@
 --     columns_added, columns_missing, columns_retyped, reason, feed, model_fingerprint, run_id
 --     (a row a night and feed: what was judged last; the figures are described under Gates)
 -- param limit INTEGER: how many nights, default 30
--- param feed VARCHAR: of this feed alone, as the column feed names it
+-- param feed VARCHAR: of this feed alone, as the column feed names it, default all
 SELECT
     night,
     status,

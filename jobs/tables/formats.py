@@ -142,4 +142,5 @@ def _show(lines: Sequence[str]) -> None:
         os.environ.setdefault("LESS", "-FRX")
         click.echo_via_pager(text + "\n")
     else:
-        click.echo(text)
+        # click.echo would write UTF-8 to a stream that is said to be ASCII.
+        sys.stdout.write(f"{text if sys.stdout.isatty() else click.unstyle(text)}\n")

@@ -1,6 +1,5 @@
 """What is given is not written over, and what is secret is not kept."""
 
-import json
 import os
 import shutil
 import stat
@@ -84,7 +83,7 @@ def test_a_token_of_the_notify_command_is_not_in_store_or_export(run, place):
     assert run("report", "-o", "r.json", "--format", "json").code == 0
     options = run("query", "--sql", "SELECT options FROM runs ORDER BY started_at DESC LIMIT 1",
                   "--format", "json")  # fmt: skip
-    assert json.loads(options.json[0]["options"])["notify_command"] == "given"
+    assert options.json[0]["options"]["notify_command"] == "given"
     assert not any(SECRET.encode() in f.read_bytes() for f in place.rglob("*") if f.is_file())
 
 
