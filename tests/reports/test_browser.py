@@ -66,8 +66,8 @@ def test_a_run_report(browser, run_report, width):
         assert seen.page.title() == "Run report: night1.parquet"
         assert ATTACK in seen.page.inner_text("#strongest")
         assert seen.page.query_selector_all("script, [onerror], img[src=x]") == []
-        seen.page.click("summary")
-        assert "mean score" in seen.page.inner_text("details")
+        seen.page.click("#sentiment summary")
+        assert "mean score" in seen.page.inner_text("#sentiment details")
         assert seen.console == []
         assert seen.requests == [run_report.as_uri()]
 
