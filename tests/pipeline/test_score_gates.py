@@ -130,9 +130,12 @@ def test_nothing_but_what_was_judged_is_published_anyway(held, score, run, night
     ("given", "failed"),
     [
         ({"rows": 0}, ["rows is 0, not >= 1"]),
-        ({"blank": 11}, ["labelled_share is 0.45, not >= 0.5"]),
-        ({"undated": 2}, ["dated_share is 0.9, not >= 0.95"]),
-        ({"blank": 20, "undated": 20}, ["labelled_share is 0", "dated_share is 0"]),
+        ({"rows": 100, "blank": 55}, ["labelled_share is 0.45, not >= 0.5"]),
+        ({"rows": 100, "undated": 10}, ["dated_share is 0.9, not >= 0.95"]),
+        (
+            {"rows": 100, "blank": 100, "undated": 100},
+            ["labelled_share is 0", "dated_share is 0"],
+        ),
     ],
 )
 def test_the_default_gates(held, score, night, given, failed):
@@ -145,8 +148,15 @@ def test_the_default_gates(held, score, night, given, failed):
     assert score("in.parquet", "--limit", 20, "-o", "trial.csv")["gates"] == []
 
 
+def test_shares_of_few_rows_are_judged_where_they_were_named(held, score, night):
+    night(rows=99, blank=99, undated=99)
+    assert [gate["gate"] for gate in score("in.parquet")["gates"]] == ["rows>=1"]
+    summary, _ = held("in.parquet", "--gate", "labelled_share>=0.5")
+    assert "labelled_share is 0, not >= 0.5" in summary["error"]
+
+
 def test_a_gate_on_the_same_figure_replaces_a_default(score, night):
-    night(blank=15)
+    night(rows=100, blank=75)
     summary = score("in.parquet", "--gate", "labelled_share>=0.2")
     assert [(g["gate"], g["holds"]) for g in summary["gates"]] == [
         ("rows>=1", True), ("dated_share>=0.95", True), ("labelled_share>=0.2", True),
@@ -230,21 +240,21 @@ def test_after_a_kill_around_the_audit_the_next_run_decides_alike(
 
 
 def test_what_was_held_back_is_told(held, run, night, tmp_path, tiny_model):
-    night()
+    night(rows=100)
     script = tmp_path / "notify.py"
     script.write_text("import pathlib, sys\npathlib.Path('n.json').write_text(sys.stdin.read())\n")
     notice = ("--notify-command", f"'{sys.executable}' '{script}'", "--metrics-file", "m.prom")
-    summary, _ = held("in.parquet", "--gate", "rows>20", *notice)
+    summary, _ = held("in.parquet", "--gate", "rows>100", *notice)
     told = json.loads((tmp_path / "n.json").read_text())
     assert (told["status"], told["exit_code"], told["error"]) == ("held", 3, summary["error"])
     lines = (tmp_path / "m.prom").read_text().splitlines()
     assert "finsent_last_run_exit_code 3" in lines
     assert "finsent_last_success_timestamp_seconds 0" in lines
-    assert 'finsent_last_run_gate_failed{gate="rows>20"} 1' in lines
+    assert 'finsent_last_run_gate_failed{gate="rows>100"} 1' in lines
     assert 'finsent_last_run_gate_failed{gate="dated_share>=0.95"} 0' in lines
     assert 'finsent_last_run_figure{figure="labelled_share"} 1' in lines
     report = run("report", "--format", "md")
-    assert "Held back, not published: rows is 20, not" in report.out
+    assert "Held back, not published: rows is 100, not" in report.out
     assert run("report", "--gate", "labelled_share>=1").code == 0
     failed = run("report", "--gate", "dated_share>1")
     assert failed.code == 3
@@ -253,4 +263,4 @@ def test_what_was_held_back_is_told(held, run, night, tmp_path, tiny_model):
         found = store.execute("SELECT status, exit_code FROM runs").fetchall()
         assert found == [("held", 3)]
         assert store.execute("SELECT count(*) FROM run_files").fetchall() == [(0,)]
-        assert store.execute("SELECT count(*) FROM scores").fetchall() == [(20,)]
+        assert store.execute("SELECT count(*) FROM scores").fetchall() == [(100,)]

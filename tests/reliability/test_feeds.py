@@ -26,8 +26,6 @@ class Feeds:
 
     def score(self, *arguments: object, code: int = 0) -> Any:
         options = ("--model", self.model, "--weights", "fp32", "--summary", "json")
-        # How feeds are read, times that are not included; what is published is gated elsewhere.
-        options = (*options, "--no-default-gates")
         done = self.run("score", *arguments, *options)
         assert done.code == code, done.err
         return done

@@ -7,6 +7,7 @@ scores alone, so that a run that was killed in between decides alike when it is 
 import hashlib
 import json
 from dataclasses import asdict, replace
+from typing import Final
 
 from ...config import DEFAULT_GATES, ScoreConfig
 from ...errors import BadDataError, GateFailedError
@@ -19,11 +20,15 @@ from ..run_record import quarantine
 from .figures import measure
 from .night import add_night, keep_night
 
+_ENOUGH_ROWS: Final = 100
+"""Of fewer rows a share says little: one bad row of ten is no bad feed."""
 
-def gates_of(config: ScoreConfig) -> list[Gate]:
+
+def gates_of(config: ScoreConfig, rows: int = _ENOUGH_ROWS) -> list[Gate]:
     """Return the gates that a run must pass: those named, and the defaults on other figures.
 
-    A trial, of `--limit` rows, is held against those named alone.
+    A trial, of `--limit` rows, is held against those named alone; a run of few `rows` against
+    no default share.
 
     Raises:
         UsageError: a gate does not parse, or there is no such figure.
@@ -37,6 +42,8 @@ def gates_of(config: ScoreConfig) -> list[Gate]:
         return named
     taken = {gate.metric for gate in named}
     defaults = [parse_gate(text, "") for text in DEFAULT_GATES]
+    if rows < _ENOUGH_ROWS:
+        defaults = [gate for gate in defaults if not gate.metric.endswith("_share")]
     return [*(gate for gate in defaults if gate.metric not in taken), *named]
 
 
@@ -51,7 +58,8 @@ def audit(run: ScoreRun, plan: Plan) -> Night:
     counts = measure(run, plan)
     night = add_night(run, counts)
     run.summary.figures = counts.figures
-    results = [_checked(run, gate, counts.figures) for gate in gates_of(run.config)]
+    gates = gates_of(run.config, plan.rows)
+    results = [_checked(run, gate, counts.figures) for gate in gates]
     run.summary.gates = [asdict(result) for result in results]
     _warn_of_unchecked(run, results)
     if failed := failures(results):
