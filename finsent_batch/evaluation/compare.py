@@ -148,9 +148,12 @@ def _flips(frame: pl.DataFrame, found: list[Predictions]) -> pl.DataFrame:
     named = [
         pl.lit(p.model).alias(f"{n}_model") for n, p in zip(("one", "other"), found, strict=True)
     ]
+    # Scores of one text differ by rounding, with what else was in its batch: they are no key.
+    key = [*frame.columns, "one", "other"]
     return (
-        both.group_by(both.columns, maintain_order=True)
-        .agg(*named, pl.len().alias("rows"))
+        both.group_by(key, maintain_order=True)
+        .agg(pl.exclude(key).first(), *named, pl.len().alias("rows"))
+        .select(*both.columns, *(f"{n}_model" for n in ("one", "other")), "rows")
         .filter(pl.col("one").ne_missing(pl.col("other")))
         .sort(pl.col("change").abs(), descending=True, nulls_last=True, maintain_order=True)
     )

@@ -62,7 +62,7 @@ def _labelled(
         digest.add(*decoded(batch.column(planned.text_column)))
         scores = results.take(batch.num_rows)
         if scores.num_rows < batch.num_rows or scores.column("score_status").null_count:
-            raise TryAgainError(_changed(planned))
+            raise TryAgainError(changed_meanwhile(planned))
         counts.add(scores)
         failpoint("publish")
         columns = [batch.column(name) for name in kept] + scores.columns
@@ -75,15 +75,16 @@ def _labelled(
             f"column and {counts.rows} of all columns: get it again"
         )
     if digest.value() != planned.digest:
-        raise TryAgainError(_changed(planned))
+        raise TryAgainError(changed_meanwhile(planned))
 
 
 def _check_unchanged(planned: PlannedSource) -> None:
     if planned.source.signature() != planned.signature:
-        raise TryAgainError(_changed(planned))
+        raise TryAgainError(changed_meanwhile(planned))
 
 
-def _changed(planned: PlannedSource) -> str:
+def changed_meanwhile(planned: PlannedSource) -> str:
+    """Say that an input is no longer what was planned, and what to do."""
     return (
         f"{planned.source.path} changed while it was being scored: run again; "
         "the scores made so far are kept"

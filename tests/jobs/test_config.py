@@ -81,7 +81,8 @@ def test_a_command_of_a_group_has_its_table(run, toml, monkeypatch):
     assert rows["store"] == ("a.duckdb", "config file")
     done = run("--config", toml("[models.promot]\n"), "config", "show")
     assert done.code == 78
-    assert "unknown key 'promot' in [models]; known: convert, describe, format, promote" in done.err
+    known = "convert, describe, format, history, promote"
+    assert f"unknown key 'promot' in [models]; known: {known}" in done.err
 
 
 def test_a_variable_that_an_option_refuses_is_shown_with_the_reason(run, monkeypatch):

@@ -198,7 +198,7 @@ def test_a_run_that_was_killed_and_one_that_failed(run, nights, tmp_path):
 def test_outputs_that_are_gone_or_replaced_cost_the_rows_not_the_report(
     run, score, nights, tmp_path
 ):
-    score("n2.parquet")
+    score("n1.parquet", "-o", "n2.scored.parquet", "--overwrite")
     (tmp_path / "n1.scored.parquet").unlink()
     for night in (1, 2):
         found = as_json(run, "--run", nights[night]["run_id"])

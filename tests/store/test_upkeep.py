@@ -15,7 +15,10 @@ from finsent_batch.store import compact as store_compact
 from finsent_batch.store.export import MANIFEST, export_store, import_store
 from finsent_batch.store.store import Store
 
-TABLES = ("scores", "runs", "run_files", "models", "evaluations", "promotions", "quarantine")
+TABLES = (
+    *("scores", "runs", "run_files", "nights", "models", "evaluations", "promotions"),
+    "quarantine",
+)
 
 
 def contents(file):

@@ -3,9 +3,11 @@
 from dataclasses import dataclass, field
 from typing import Final
 
+from ...errors import TryAgainError
 from ...labels import LABELS
 from ...metrics.histograms import CONFIDENCE_EDGES, SCORE_EDGES
 from ..plan import HAS_TEXT, Plan
+from ..publish import changed_meanwhile
 from ..result_stream import LABELLED_ROWS
 from ..run import ScoreRun
 from ..summary import Summary
@@ -59,7 +61,11 @@ class AuditCounts:
 
 
 def measure(run: ScoreRun, plan: Plan) -> AuditCounts:
-    """Count what would be published, and return the counts with their figures."""
+    """Count what would be published, and return the counts with their figures.
+
+    Raises:
+        TryAgainError: a planned headline was no longer there when its text was read.
+    """
     counts = AuditCounts(distinct=plan.distinct)
     for number in range(len(run.tasks)):
         counts.files[number] = dict.fromkeys(_STATUSES, 0)
@@ -67,6 +73,8 @@ def measure(run: ScoreRun, plan: Plan) -> AuditCounts:
     for file, status, label, sure, how, rows, sures, scores in run.store.query(
         _COUNTS, [run.model.fingerprint]
     ):
+        if status is None:
+            raise TryAgainError(changed_meanwhile(plan.sources[file]))
         counts.status[status] += rows
         counts.files[file][status] += rows
         if label is not None:
