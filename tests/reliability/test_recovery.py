@@ -1,10 +1,6 @@
 """Guarantees 1 to 4: killed or stopped anywhere, the same command goes on and ends the same."""
 
-import json
 import signal
-import subprocess
-import sys
-from pathlib import Path
 
 import duckdb
 import polars as pl
@@ -12,7 +8,6 @@ import pytest
 
 from finsent_batch.failpoints import PLACES
 
-REPOSITORY = Path(__file__).parent.parent.parent
 ROWS = 400
 SLOWLY = ("--max-batch-tokens", "512", "--commit-seconds", "0", "--summary", "json")
 
@@ -136,17 +131,3 @@ def test_asked_to_stop_it_commits_and_says_so(night, tmp_path, failpoint, code):
 def test_a_stop_that_comes_too_late_changes_nothing(night, tmp_path):
     assert night("out.parquet", "before_rename:term").code == 0
     assert published(tmp_path / "out.parquet").height == 2 * ROWS
-
-
-def test_a_few_kills_of_the_benchmark(tiny_model, tmp_path):
-    script = REPOSITORY / "benchmarks" / "kill_recovery.py"
-    done = subprocess.run(
-        [
-            sys.executable, script, "--kills", "6", "--rows", "300",
-            "--model", tiny_model, "--results", tmp_path,
-        ],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    [*_, total] = json.loads((tmp_path / "kill_recovery.json").read_text())["rows"]
-    assert total["kills"] == 6
