@@ -81,6 +81,10 @@ class StorageError(FinsentError):
     exit_code = 74
 
 
+class NoRoomError(StorageError):
+    """The disk has too little room for what is to be written; nothing was."""
+
+
 class TryAgainError(FinsentError):
     """Something is locked or changed meanwhile; the same command will work later."""
 

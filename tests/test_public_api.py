@@ -115,7 +115,7 @@ def test_a_wrong_type_is_one_clear_error(name: str) -> None:
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
-        ({"input": None}, "input must be text, not None"),
+        ({"input": None}, "input must be text or several of text, not None"),
         ({"input": "x", "output": 3}, "output must be text or a path or None, not int 3"),
         ({"input": "x", "limit": "3"}, "limit must be a whole number or None, not str '3'"),
         ({"input": "x", "limit": True}, "limit must be a whole number or None, not bool True"),
@@ -180,8 +180,12 @@ def test_errors_name_python_arguments(tmp_path: Path, tiny_model: Path) -> None:
         fb.merge(fb.MergeConfig(model=tiny_model, output=tmp_path / "m"))
     with pytest.raises(MissingInputError):
         fb.evaluate(fb.EvaluateConfig(data=tmp_path / "no.csv", output=tmp_path / "e"))
-    with pytest.raises(UsageError, match=r"^resume"):
-        fb.train(fb.TrainConfig(data=tmp_path, output=tmp_path / "m", preset="mini", resume=True))
+    with pytest.raises(UsageError, match=r"^soft_labels"):
+        fb.train(
+            fb.TrainConfig.for_preset(
+                "llama2-7b", data=tmp_path, output=tmp_path / "m", soft_labels=(taken,)
+            )
+        )
 
 
 def test_diagnose_takes_a_store_by_its_path(tmp_path: Path) -> None:

@@ -86,6 +86,11 @@ class AppendingSink(DuckDBSink):
         there = _described(cursor, f"FROM {name}")
         given = _described(cursor, f"SELECT {schema.select_list()} FROM labelled_rows")
         added = {*RESULT_SCHEMA.names, INPUT_COLUMN}
+        if lacking := sorted(name for name in added if name not in there):
+            raise CannotCreateError(
+                f"table {self.table!r} in {self.path} lacks the column {lacking[0]!r}, which "
+                "appending fills: alter the table, or append to another with --output-table"
+            )
         try:
             fit = fit_columns(
                 {key: column for key, column in there.items() if key not in added},

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from ..errors import (
     BadDataError,
     MissingInputError,
-    StorageError,
+    NoRoomError,
     UnavailableError,
     UsageError,
 )
@@ -98,13 +98,13 @@ def check_room(tables: Sequence[ScoredTable], folder: Path) -> None:
     """Compare what a transfer set of these tables needs with what there is.
 
     Raises:
-        StorageError: the disk of `folder` has too little room.
+        NoRoomError: the disk of `folder` has too little room.
         UnavailableError: this machine has too little memory.
     """
     rows = sum(table.rows for table in tables)
     needed, free = rows * _ROW_BYTES, shutil.disk_usage(folder).free
     if needed > free:
-        raise StorageError(
+        raise NoRoomError(
             f"{rows:,} rows of soft labels need about {needed / 1e9:.1f} GB beside the model, and "
             f"{folder} has {free / 1e9:.1f} GB free: make room, or give -o on another disk"
         )

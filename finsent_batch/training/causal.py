@@ -39,7 +39,7 @@ from .calibrate import Logits, calibrate
 from .callbacks import check_finite
 from .causal_dataset import Answers, PackedCollator, balanced, training_set
 from .causal_trainer import adapted, base_model, fit_causal
-from .checkpoints import CHECKPOINTS, start_checkpoints
+from .checkpoints import CHECKPOINTS, check_base, start_checkpoints
 from .cuda_graphs import LENGTHS, graphable
 from .distributed import ProcessGroup
 from .failures import expected_faults
@@ -98,7 +98,7 @@ def _train(
         with expected_faults(config.output), limited_memory(config):
             set_seed(config.seed)
             log = _fit(config, spec, tokens, data, progress, stop, ranks)
-            watched.check()
+            check_base(watched, config.output)
             ranks.leave()
             release_memory()
             if not ranks.first:
@@ -107,7 +107,7 @@ def _train(
             staged = config.output / CHECKPOINTS / "final"
             logits_of = _logits(spec, card, staged, stop)
             card["temperature"], card["metrics"] = calibrate(logits_of, data)
-            watched.check()
+            check_base(watched, config.output)
             progress("publish", 0, None)
             publish_model(config.output, staged, card, log)
     finally:

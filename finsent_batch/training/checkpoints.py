@@ -7,11 +7,13 @@ of, so that `--resume` cannot mix two.
 
 import json
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from ..errors import CannotCreateError, ConfigError
+from ..errors import CannotCreateError, ConfigError, TryAgainError
 from ..io.atomic import replacing
+from ..models.contents import WatchedFolder
 from ..train_config import TrainConfig
 from .distributed import ProcessGroup
 
@@ -65,6 +67,21 @@ def state_of(checkpoint: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return state if checkpoint.name == f"checkpoint-{state.get('global_step')}" else None
+
+
+def check_base(base: WatchedFolder, output: Path) -> None:
+    """Compare the base with what it was at first; if it changed, drop what was trained on it.
+
+    Raises:
+        TryAgainError: it changed; the same command starts anew.
+    """
+    try:
+        base.check()
+    except TryAgainError:
+        shutil.rmtree(output / CHECKPOINTS, ignore_errors=True)
+        with suppress(OSError):  # it held something before
+            output.rmdir()
+        raise
 
 
 def how_to_go_on(folder: Path) -> str:

@@ -33,7 +33,7 @@ from ..scorers.guard import loading
 from ..train_config import FULL_PRESETS, TrainConfig
 from .calibrate import calibrate
 from .callbacks import check_finite
-from .checkpoints import start_checkpoints
+from .checkpoints import check_base, start_checkpoints
 from .encoder_trainer import count_cut, fit, logits_of
 from .failures import expected_faults
 from .manifest import manifest, own_weights
@@ -105,7 +105,7 @@ def _train(
             if full:
                 card |= own_weights(card, staged)
             card |= {"temperature": temperature, "metrics": report}
-            watched.check()
+            check_base(watched, config.output)
             publish_model(config.output, staged, card, log)
     finally:
         torch.set_num_threads(threads)

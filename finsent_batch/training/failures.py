@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 
-from ..errors import DISK_FULL, InterruptedRunError, StorageError, UnavailableError
+from ..errors import DISK_FULL, InterruptedRunError, NoRoomError, StorageError, UnavailableError
 from ..io.duckdb_errors import is_disk_full
 from .checkpoints import how_to_go_on
 
@@ -37,6 +37,8 @@ def expected_faults(output: Path) -> Iterator[None]:
             "below what it took makes smaller batches; where there is one, lower --max-length or "
             f"--lora-r; {how_to_go_on(output)}"
         ) from None
+    except NoRoomError:
+        raise
     except (StorageError, OSError, RuntimeError, SafetensorError) as error:
         if not isinstance(error, StorageError) and not full_disk(error):
             raise

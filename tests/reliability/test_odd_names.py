@@ -50,7 +50,7 @@ def test_a_database_that_duckdb_would_look_for_elsewhere(run, place, name):
     # An input's name that is not UTF-8 is bad data of any kind of file.
     code = 65 if "\udcff" in name else 2
     refused(run("score", name, "--table", "news", *options), code, "rename")
-    refused(run("query", "label_mix", "--from", name), 2, "rename the file")
+    refused(run("query", "label_mix", "--from", name), code, "rename")
     refused(run("--store", name, "runs"), 2, "rename the file")
 
 
@@ -179,4 +179,5 @@ def test_ctrl_c_while_the_command_starts(place, wait):
     )
     assert done.returncode in (130, 66), done.stderr  # 66: it was quicker, and found no store
     assert "Traceback" not in done.stderr
-    assert done.stderr.count("\n") == 1
+    # Click ends the line on which a terminal shows ^C.
+    assert done.stderr.lstrip("\n").count("\n") == 1

@@ -141,7 +141,7 @@ def test_gates_and_comparison(
     assert (tmp_path / "report" / "metrics.json").exists()
     done = run(
         "evaluate", "--model", tiny_model, *data, "--against", tiny_model,
-        "--gate", "no-regression", "--gate", "per_class.neutral.recall>=0",
+        "--gate", "no-regression", "--gate", "per_class.neutral.recall>=0", "--overwrite",
     )  # fmt: skip
     assert done.code == 0, done.err
     assert "p = 1" in done.out
