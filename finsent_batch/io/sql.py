@@ -16,6 +16,19 @@ def quote_literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
+def check_utf8(path: str) -> None:
+    """Refuse a path that DuckDB cannot be told.
+
+    Raises:
+        UsageError: it holds bytes that are not UTF-8.
+    """
+    if any(0xD800 <= ord(c) < 0xE000 for c in path):
+        raise UsageError(
+            f"DuckDB cannot use {path}, which holds bytes that are not UTF-8: rename the file or "
+            "its folder"
+        )
+
+
 def database_literal(file: Path) -> str:
     """Return a DuckDB file's path as what ATTACH takes.
 
@@ -25,8 +38,7 @@ def database_literal(file: Path) -> str:
     path = str(file)
     # Behind a question mark DuckDB sees options, and a backslash divides folders for it.
     strange = next((mark for mark in "?\\" if mark in path), "")
-    if any(0xD800 <= ord(c) < 0xE000 for c in path):
-        strange = "bytes that are not UTF-8"
+    check_utf8(path)
     if strange:
         raise UsageError(
             f"DuckDB cannot use {path}, which holds {strange}: rename the file or its folder"

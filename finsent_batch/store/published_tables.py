@@ -16,7 +16,7 @@ from ..io.duckdb_append import INPUT_COLUMN
 from ..io.duckdb_files import TableEntry
 from ..io.paths import declared_compression, format_of, suffix_of
 from ..io.result_columns import RESULT_SCHEMA
-from ..io.sql import database_literal, quote_literal
+from ..io.sql import check_utf8, database_literal, quote_literal
 from ..io.text.compression import open_unpacked
 from .publications import Publication, table_names_of
 
@@ -48,8 +48,14 @@ class Table:
 
 
 def restrict_file_access(connection: duckdb.DuckDBPyConnection, paths: Sequence[str]) -> None:
-    """Let SQL reach nothing but what is attached and these files, whatever their views say."""
+    """Let SQL reach nothing but what is attached and these files, whatever their views say.
+
+    Raises:
+        UsageError: a path that DuckDB cannot be told.
+    """
     known = {name for path in paths for name in (path, str(Path(path).resolve()))}
+    for path in known:
+        check_utf8(path)
     # Beside a database DuckDB may read its write-ahead log.
     logs = {f"{path}.wal" for path in known if suffix_of(Path(path)) == ".duckdb"}
     allowed = known | logs | {literal_path(path) for path in known}

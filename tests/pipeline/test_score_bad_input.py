@@ -94,7 +94,7 @@ def test_a_suffix_that_means_nothing(refused, tmp_path, name):
     ("output", "said"),
     [
         ("out.txt", "unknown output suffix"),
-        ("out.csv.gz", "unknown output suffix"),
+        ("out.csv.bz2", "unknown output suffix"),
         ("out/", "out has no suffix and is not a folder"),
     ],
 )

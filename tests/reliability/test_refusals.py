@@ -32,7 +32,7 @@ OTHERWISE = {
     " is the store or already open: give the store its own file": "io/test_duckdb_errors.py",
     " is truncated or corrupt: get it again (": "io/test_sources.py::"
     "test_a_duckdb_file_that_is_cut_off_is_bad_data",
-    " is not valid in this locale: rename it": "reliability/test_faults.py::"
+    " is not valid in this locale: rename the file": "reliability/test_faults.py::"
     "test_a_file_name_that_is_not_utf_8",
     ": give the result a file of its own": "reliability/test_protected.py",
     ", alter the table, or append to another with --output-table": "reliability/"
