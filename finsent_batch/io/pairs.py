@@ -142,10 +142,11 @@ def check_targets(pairs: Iterable[FilePair], *, append: bool) -> None:
 
 
 def _checked(config: ScoreConfig, path: Path, output: Path, output_table: str | None) -> FilePair:
-    for name, fault in ((path, BadDataError), (output, UsageError)):
+    for name in (path, output):
         if any("\ud800" <= character <= "\udfff" for character in str(name)):
             shown = str(name).encode("utf-8", "replace").decode()
-            raise fault(f"the name of {shown} is not valid in this locale: rename the file")
+            told = f"the name of {shown} is not valid in this locale: rename the file"
+            raise UsageError(told) if name is output else BadDataError(told)
     table = config.table if suffix_of(path) == TABLES else None
     output_format = None
     if suffix_of(output) == TABLES:

@@ -172,7 +172,7 @@ def test_json_has_no_number_that_is_none(score, tmp_path):
 
 def test_an_input_without_rows_gives_json_without_lines_that_can_be_read(score, run, tmp_path):
     (tmp_path / "n.csv").write_text("headline,published_at\n")
-    score("n.csv", "-o", "o.jsonl")
+    score("n.csv", "-o", "o.jsonl", "--gate", "rows>=0")
     assert (tmp_path / "o.jsonl").read_bytes() == b""
     assert run("query", "daily_sentiment").code == 0
 

@@ -118,7 +118,7 @@ def test_two_inputs_that_would_be_one_output_are_refused(score, inputs):
 def test_many_inputs_need_a_folder(score, inputs):
     done = score("*.parquet", "-o", "out.parquet")
     assert done.code == 2
-    assert "is many files: name a folder with -o" in done.err
+    assert "the inputs are several: name a folder with -o" in done.err
     assert score("*.parquet", "-o", "out.duckdb", "--output-table", "t").code == 2
     assert score("*.parquet", "--table", "t").code == 2
 

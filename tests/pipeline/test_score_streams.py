@@ -13,6 +13,8 @@ import duckdb
 import polars as pl
 import pytest
 
+from ..helpers.terminal import in_terminal
+
 COMMAND = str(Path(sys.executable).parent / "finsent-batch")
 NEWS = b"id,headline\n1,Oil falls\n2,Bank cuts jobs\n3,\n"
 
@@ -173,3 +175,12 @@ def test_waiting_for_standard_input_can_be_interrupted(tmp_path, tiny_model):
         assert process.wait(300) == 130
         os.close(writing)
         assert process.stdout.read() == b""
+
+
+def test_a_terminal_shows_text_alone(tmp_path):
+    pl.DataFrame({"headline": ["Oil falls"]}).write_parquet(tmp_path / "n.parquet")
+    command = [sys.executable, "-m", "finsent_batch", "score", "n.parquet", "-o", "-"]
+    code, lines = in_terminal(command, tmp_path)
+    assert code == 2
+    said = " ".join(lines)
+    assert "parquet is nothing for a terminal: write to a file or a pipe, or choose" in said

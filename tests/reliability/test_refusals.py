@@ -15,7 +15,27 @@ EXPECTED = {
 PLACES = "pipeline/test_score_bad_input.py::test_places_where_nothing_can_be_written"
 LAKES = "io/test_lake_tables.py"
 OBJECTS = "io/test_object_store.py"
+PIPES = "pipeline/test_score_streams.py"
+SEVERAL = "pipeline/test_score_inputs.py::test_inputs_that_cannot_be_meant"
 OTHERWISE = {
+    " and is not an output of this input: name another with ": "pipeline/test_score_outputs.py",
+    " lacks the column ": "reliability/test_odd_names.py::"
+    "test_a_table_that_lost_a_column_is_refused_before_anything_is_scored",
+    "standard input (-) can be read once only: name it once": SEVERAL,
+    "--input-name is the name of standard input": SEVERAL,
+    " and the others are outputs of earlier runs": SEVERAL,
+    "say what standard input is with --input-format ": PIPES,
+    "standard output (-o -) takes one input": PIPES,
+    "nothing came on standard input": PIPES,
+    "--input-name is empty or too long": PIPES,
+    " is nothing for a terminal": f"{PIPES}::test_a_terminal_shows_text_alone",
+    " has no suffix and is not a folder: ": "pipeline/test_score_bad_input.py::"
+    "test_an_output_suffix_that_means_nothing",
+    "--append collects inputs in one table of a .duckdb file": "reliability/"
+    "test_remedies_tables.py",
+    " by its suffix, --output-format says ": "pipeline/test_score_inputs.py",
+    ": a column without a name, as one of the input is": "pipeline/test_score_inputs.py::"
+    "test_a_column_without_a_name_fits_plain_csv_alone",
     " holds the whole of ": "queries/test_counted_once.py::test_a_trial_replaces_no_whole_output",
     " has a row of more than 64 MB: check its quotes, or write it as Parquet": "reliability/"
     "test_remedies.py::test_a_row_that_is_too_long_is_read_from_parquet",
@@ -32,8 +52,6 @@ OTHERWISE = {
     " is the store or already open: give the store its own file": "io/test_duckdb_errors.py",
     " is truncated or corrupt: get it again (": "io/test_sources.py::"
     "test_a_duckdb_file_that_is_cut_off_is_bad_data",
-    " is not valid in this locale: rename the file": "reliability/test_faults.py::"
-    "test_a_file_name_that_is_not_utf_8",
     ": give the result a file of its own": "reliability/test_protected.py",
     ", alter the table, or append to another with --output-table": "reliability/"
     "test_remedies_tables.py::test_a_table_that_does_not_fit_can_be_altered_or_left",

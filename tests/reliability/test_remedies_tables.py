@@ -311,7 +311,7 @@ OUTPUTS = {
     "one_file_for_many": Refusal(
         make=FOLDER,
         command="in -o o.csv",
-        says=" is many files: name a folder with -o, not ",
+        says="the inputs are several: name a folder with -o, not ",
         advice={"name a folder with -o": "in -o o"},
         code=2,
     ),
@@ -335,8 +335,11 @@ OUTPUTS = {
     "to_append_to_nothing": Refusal(
         make=AGAIN,
         command="n.parquet -o o.duckdb --append",
-        says="--append needs --output-table: the one table that all inputs share",
-        advice={"--output-table": "n.parquet -o o.duckdb --append --output-table t"},
+        says="--append collects inputs in one table of a .duckdb file",
+        advice={
+            "-o news.duckdb --output-table headlines --append": "n.parquet -o news.duckdb "
+            "--output-table headlines --append"
+        },
         code=2,
     ),
     "to_append_and_replace": Refusal(
