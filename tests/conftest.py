@@ -69,6 +69,8 @@ def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith("FINSENT_") and name != "FINSENT_DATA":
             monkeypatch.delenv(name)
+    # The width of tables: pytest-xdist hands its own terminal's to the tests.
+    monkeypatch.delenv("COLUMNS", raising=False)
 
 
 @pytest.fixture(autouse=True)
