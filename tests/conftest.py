@@ -6,7 +6,7 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -74,13 +74,11 @@ def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def logging_as_it_was() -> Iterator[None]:
-    """Give the package's logger back as it was: a command sets it up for its own process."""
+def logging_as_at_first() -> None:
+    """Undo what a command has set up for its own process, in another test or in its fixtures."""
     logger = logging.getLogger("finsent_batch")
-    level, propagate, handlers = logger.level, logger.propagate, logger.handlers[:]
-    yield
-    logger.setLevel(level)
-    logger.propagate, logger.handlers[:] = propagate, handlers
+    logger.setLevel(logging.NOTSET)
+    logger.propagate, logger.handlers[:] = True, []
 
 
 @pytest.fixture

@@ -142,11 +142,10 @@ def check_targets(pairs: Iterable[FilePair], *, append: bool) -> None:
 
 
 def _checked(config: ScoreConfig, path: Path, output: Path, output_table: str | None) -> FilePair:
-    for name in (path, output):
+    for name, kind in ((path, BadDataError), (output, UsageError)):
         if any("\ud800" <= character <= "\udfff" for character in str(name)):
             shown = str(name).encode("utf-8", "replace").decode()
-            told = f"the name of {shown} is not valid in this locale: rename the file"
-            raise UsageError(told) if name is output else BadDataError(told)
+            raise kind(f"the name of {shown} is not valid in this locale: rename the file")
     table = config.table if suffix_of(path) == TABLES else None
     output_format = None
     if suffix_of(output) == TABLES:

@@ -13,9 +13,11 @@ from finsent_batch.io.duckdb_append import AppendingSink
 from finsent_batch.io.duckdb_table import DuckDBSink
 from finsent_batch.io.parquet import ParquetSink
 from finsent_batch.io.provenance import Provenance
+from finsent_batch.io.result_columns import RESULT_SCHEMA
 from finsent_batch.io.text.sink import TextSink
 
 SCHEMA = pa.schema([("text", pa.string())])
+LABELLED = pa.unify_schemas([SCHEMA, RESULT_SCHEMA])
 FULL = Provenance(
     version="1", input="/a.csv", input_table="t", run_id="r", model="m", model_fingerprint="f"
 )
@@ -65,8 +67,8 @@ def make(request, tmp_path):
 
 
 def write(sink, made):
-    rows = pa.RecordBatch.from_pylist([{"text": "Oil falls"}], schema=SCHEMA)
-    sink.write(RowSchema(SCHEMA), iter([rows]), made)
+    rows = pa.RecordBatch.from_pylist([{"text": "Oil falls"}], schema=LABELLED)
+    sink.write(RowSchema(LABELLED), iter([rows]), made)
 
 
 def test_who_may_replace_an_output(make):
