@@ -2,8 +2,11 @@
 
 import hashlib
 import json
+import shutil
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -47,12 +50,14 @@ def _commands() -> list[Command]:
         found.append(Command(f"score to {suffix}", (*score, "-o", f"o.{suffix}"), f"o.{suffix}"))
     append = ("-o", "all.duckdb", "--append", "--output-table", "all_news")
     table = ("-q", "score", "news.duckdb", "--table", "news", *MODEL)
+    days = ("-o", "lake", "--append", "--partition-by", "day")
     folder = ("-q", "score", "feeds", "-o", "outs", *MODEL)
     promote = ("models", "promote", "--data", "labelled.csv", "--weights", "fp32",
                "--gate", "accuracy>=0")  # fmt: skip
     return [
         *found,
         Command("score --append", (*score, *append), "all.duckdb"),
+        Command("score by day", (*score, *days), "lake"),
         Command("score a table", table, "news.duckdb::news_scored"),
         Command("score a folder", folder, "outs"),
         Command("models promote", (*promote, "model"), STORE, (*promote, "model2")),
@@ -74,10 +79,28 @@ def look(folder: Path, command: Command) -> dict[str, str]:
 
     Equal results have equal ones; where there is none it is `none`, or `torn` and why.
     """
+    if command.result == "lake":
+        return _by_days(folder, command.result)
     if command.name == "score a folder":
         names = (f"{command.result}/{i}.scored.parquet" for i in range(2))
         return {name: look_at(folder, name) for name in names}
     return {command.result: look_at(folder, command.result)} if command.result else {}
+
+
+def _by_days(folder: Path, result: str) -> dict[str, str]:
+    """Look at each day as any reader does, and at the whole as the next run or query does."""
+    from finsent_batch.io.append.day_files import NO_DAY, complete
+    from finsent_batch.io.atomic import temporary_of
+
+    days = [f"{result}/day={day}" for day in (*(f"2024-01-0{i}" for i in range(1, 5)), NO_DAY)]
+    found = {day: look_at(folder, day) for day in days}
+    with tempfile.TemporaryDirectory() as scratch:
+        copy = Path(scratch) / result
+        for there, here in ((folder / result, copy), (temporary_of(folder / result), None)):
+            if there.exists():
+                shutil.copytree(there, here or temporary_of(copy))
+        complete(copy)
+        return found | {f"{result}, completed": look_at(copy.parent, result)}
 
 
 def look_at(folder: Path, result: str) -> str:
@@ -188,7 +211,8 @@ def write_inputs(folder: Path, rows: int) -> None:
     labels = ["negative", "neutral", "positive"]
     verbs = ["falls", "reports", "rises"]
     texts = [f"oil {verbs[i % 3]} by {i} of {i * 7 % 11} deals" for i in range(rows)]
-    frame = pl.DataFrame({"headline": texts, "place": range(rows)})
+    days = [date(2024, 1, rows // 16 + i % 3) if i % 10 else None for i in range(rows)]
+    frame = pl.DataFrame({"headline": texts, "place": range(rows), "published_at": days})
     frame.write_parquet(folder / "feed.parquet")
     (folder / "feeds").mkdir(exist_ok=True)
     for i in range(2):

@@ -62,7 +62,7 @@ class ScoreConfig(Settings):
     """A file, or a folder for several inputs; `-` is standard output."""
     input_format: str | None = None
     output_format: str | None = None
-    """What inputs are whose suffix does not say it, and outputs that `output` does not name."""
+    """What inputs and outputs are whose suffix does not say it."""
     input_name: str | None = None
     """The name of standard input: what comes again under it replaces what it published before."""
     text_column: str | None = None
@@ -76,17 +76,17 @@ class ScoreConfig(Settings):
     table: str | None = None
     output_table: str | None = None
     append: bool = False
-    """Share `output_table` with other inputs: replace the rows this input published there
-    earlier, leave those of others."""
+    """Share the output with other inputs: replace the rows this input published there earlier."""
+    partition_by: str | None = None
+    """With `append`, `day` makes `output` a folder of Parquet by days."""
     on_new_columns: str = "fail"
     on_missing_columns: str = "fail"
     on_changed_types: str = "fail"
-    """With `append`, what becomes of columns that differ: see `ColumnPolicy`."""
+    """What `append` does with columns that differ: see `ColumnPolicy`."""
     model: ModelConfig = field(default_factory=ModelConfig)
     store: StoreConfig = field(default_factory=StoreConfig)
     engine: str = "auto"
-    """Who runs the model: this process (`local`), actors of `ray`, or Ray where there are several
-    GPUs (`auto`)."""
+    """Who runs the model: this process (`local`), `ray`, or Ray where there are several GPUs."""
     ray_address: str | None = None
     """A running Ray cluster to join, such as `auto` or `10.0.0.1:6379`; None starts Ray here."""
     actors: int | None = None

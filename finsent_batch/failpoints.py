@@ -24,8 +24,11 @@ PLACES = (
     "in_table",
     "before_table_commit",
     "table_committed",
+    "day_renamed",
 )
-"""In the order in which a run comes to them; the last three are those of a DuckDB output."""
+"""In the order in which a run comes to them; the last four are those of a DuckDB output, and that
+of a folder by days."""
+
 
 _SIGNALS = {
     "kill": signal.SIGKILL,

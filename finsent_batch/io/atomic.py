@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import CannotCreateError, StorageError, TryAgainError
+from ..errors import CannotCreateError, FinsentError, StorageError, TryAgainError
 from ..failpoints import failpoint
 from .duckdb_errors import disk_reason, storage_advice
 from .paths import check_inside
@@ -30,6 +30,8 @@ _NO_PLACE_NUMBERS = (errno.EROFS, errno.EBUSY, errno.ENAMETOOLONG, errno.ELOOP, 
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 _LONGEST_NAME = 255
 _ATTEMPTS = 100
+UNTOUCHED = "what stood there is untouched"
+"""What is there after a write that failed."""
 
 
 def temporary_of(file: Path) -> Path:
@@ -116,7 +118,7 @@ def replacing(
         StorageError: writing failed half way; what stood there is untouched.
         TryAgainError: another process is writing this very file.
     """
-    stands = "the earlier file is untouched"
+    stands = UNTOUCHED
     try:
         if parents:
             make_folder(file.parent)
@@ -132,13 +134,7 @@ def replacing(
         force_to_disk(file.parent)
         failpoint("renamed")
     except OSError as error:
-        if isinstance(error, _NO_PLACE) or error.errno in _NO_PLACE_NUMBERS:
-            raise cannot_write(file, error) from None
-        advice = storage_advice(error)
-        raise StorageError(
-            f"writing {file} failed ({disk_reason(error)}): {stands}, "
-            f"and scores are kept; {advice} and run again"
-        ) from None
+        raise write_failed(file, error, stands) from None
 
 
 def keep_mode_and_owner(descriptor: int, file: Path) -> None:
@@ -194,6 +190,16 @@ def force_to_disk(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def write_failed(file: Path, error: OSError, stands: str) -> FinsentError:
+    """Return the error of a write that failed; `stands` says what is there now."""
+    if isinstance(error, _NO_PLACE) or error.errno in _NO_PLACE_NUMBERS:
+        return cannot_write(file, error)
+    return StorageError(
+        f"writing {file} failed ({disk_reason(error)}): {stands}, "
+        f"and scores are kept; {storage_advice(error)} and run again"
+    )
 
 
 def cannot_write(file: Path, error: OSError) -> CannotCreateError:

@@ -38,6 +38,8 @@ class FilePair:
     output_schema: str | None = None
     """The schema that the user names before the table: made if it is not there."""
     append: bool = False
+    partition_by: str | None = None
+    """What the folders of `output` are by; None for a file or table."""
     address: str | None = None
     """Where `input` was copied from, if from elsewhere."""
     to_standard_output: bool = False
@@ -62,16 +64,39 @@ def check_options(config: ScoreConfig) -> None:
     Raises:
         UsageError: they contradict each other.
     """
+    if config.partition_by is not None:
+        _check_partitions(config)
+    elif config.append:
+        _check_append(config)
+    if config.append and config.overwrite and config.limit is None:
+        raise UsageError("--append adds to a table, --overwrite replaces it: choose one")
+
+
+def _check_partitions(config: ScoreConfig) -> None:
+    by = config.partition_by
     if not config.append:
-        return
+        raise UsageError(f"--partition-by {by} makes a folder that nights share: add --append")
+    if config.output is None or suffix_of(config.output) or str(config.output) == STANDARD_STREAM:
+        raise UsageError(f"--partition-by {by} makes a folder: name it with -o, such as -o lake")
+    if config.output_table is not None or config.output_format not in (None, "parquet"):
+        raise UsageError(
+            f"--partition-by {by} writes Parquet: leave out --output-table and --output-format"
+        )
+    if config.on_new_columns == "drop" or config.on_changed_types != "fail":
+        raise UsageError(
+            f"--partition-by {by} keeps each input's columns as they are: --on-new-columns drop "
+            "and --on-changed-types go with a table of a .duckdb file"
+        )
+
+
+def _check_append(config: ScoreConfig) -> None:
     outputs = (config.output,) if config.output else map(Path, config.inputs)
     if config.output_table is None or any(suffix_of(file) != TABLES for file in outputs):
         raise UsageError(
-            "--append collects inputs in one table of a .duckdb file, no other output can be "
-            "added to: -o news.duckdb --output-table headlines --append"
+            "--append collects inputs in one table of a .duckdb file, or in a folder by days, no "
+            "other output can be added to: -o news.duckdb --output-table headlines --append, or "
+            "-o lake --append --partition-by day"
         )
-    if config.overwrite and config.limit is None:
-        raise UsageError("--append adds to a table, --overwrite replaces it: choose one")
 
 
 def beside(folder: Path) -> Path:
@@ -85,6 +110,8 @@ def beside(folder: Path) -> Path:
 def only_pair(config: ScoreConfig, path: Path) -> FilePair:
     """Return the pair of an input that is the only one; `-o` may name its output."""
     output = config.output
+    if output is not None and config.partition_by is not None:
+        return _by_days(config, path, output)
     if output is None:
         output = path if suffix_of(path) == TABLES else path.with_name(_output_name(config, path))
     elif output.is_dir():
@@ -103,6 +130,8 @@ def pair_of_many(
     """
     if folder is None:
         return only_pair(config, path)
+    if config.partition_by is not None:
+        return _by_days(config, path, folder)
     kind = suffix_of(folder)
     if kind == TABLES:
         if config.output_table and not config.append:
@@ -141,11 +170,33 @@ def check_targets(pairs: Iterable[FilePair], *, append: bool) -> None:
             )
 
 
-def _checked(config: ScoreConfig, path: Path, output: Path, output_table: str | None) -> FilePair:
+def _by_days(config: ScoreConfig, path: Path, folder: Path) -> FilePair:
+    """Return the pair of an input that is appended to a folder by days."""
+    _check_names(path, folder)
+    if path.resolve().is_relative_to(folder.resolve()):
+        raise UsageError(f"output {folder} holds the input itself: name another folder with -o")
+    table = config.table if suffix_of(path) == TABLES else None
+    return FilePair(
+        input=path,
+        table=table,
+        input_format=None if table else config.input_format or format_of(path),
+        output=folder,
+        output_table=None,
+        output_format="parquet",
+        append=True,
+        partition_by=config.partition_by,
+    )
+
+
+def _check_names(path: Path, output: Path) -> None:
     for name, kind in ((path, BadDataError), (output, UsageError)):
         if any("\ud800" <= character <= "\udfff" for character in str(name)):
             shown = str(name).encode("utf-8", "replace").decode()
             raise kind(f"the name of {shown} is not valid in this locale: rename the file")
+
+
+def _checked(config: ScoreConfig, path: Path, output: Path, output_table: str | None) -> FilePair:
+    _check_names(path, output)
     table = config.table if suffix_of(path) == TABLES else None
     output_format = None
     if suffix_of(output) == TABLES:

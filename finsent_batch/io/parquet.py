@@ -80,6 +80,8 @@ class ParquetSource:
 # What reading a damaged Parquet file can raise; names that are not UTF-8 give the last.
 _DAMAGE = (pa.ArrowException, OSError, UnicodeDecodeError)
 
+ROW_GROUP = 122_880
+
 
 class ParquetSink(FileSink):
     """A Parquet file, zstd-compressed; the source's Arrow schema is kept to the letter."""
@@ -102,23 +104,35 @@ class ParquetSink(FileSink):
         batches: Iterator[pa.RecordBatch],
         provenance: Provenance,
     ) -> None:
-        held = parquet_schema(schema.arrow, self.path) if schema.from_duckdb else schema.arrow
-        own = {PROVENANCE_KEY.encode(): json.dumps(provenance.to_json()).encode()}
-        signed = held.with_metadata({**(held.metadata or {}), **own})
+        held, signed = signed_schema(schema, provenance, self.path)
         with (
             replacing(self._file, parents=True) as temporary,
-            pq.ParquetWriter(
-                temporary,
-                signed,
-                compression="zstd",
-                version="2.6",
-                write_page_index=True,
-                write_page_checksum=True,
-            ) as writer,
+            parquet_writer(temporary, signed) as writer,
         ):
             for batch in batches:
                 rows = parquet_batch(batch, held) if schema.from_duckdb else batch
-                writer.write_batch(rows, row_group_size=122_880)
+                writer.write_batch(rows, row_group_size=ROW_GROUP)
+
+
+def signed_schema(
+    schema: RowSchema, provenance: Provenance | None, where: str
+) -> tuple[pa.Schema, pa.Schema]:
+    """Return the schema of a Parquet file for such rows, and the same with its provenance.
+
+    Raises:
+        CannotCreateError: a column has a type that Parquet does not know.
+    """
+    held = parquet_schema(schema.arrow, where) if schema.from_duckdb else schema.arrow
+    if provenance is None:
+        return held, held
+    own = {PROVENANCE_KEY.encode(): json.dumps(provenance.to_json()).encode()}
+    return held, held.with_metadata({**(held.metadata or {}), **own})
+
+
+def parquet_writer(file: Path, schema: pa.Schema) -> pq.ParquetWriter:
+    """Open a Parquet file as outputs are written."""
+    checked = {"write_page_index": True, "write_page_checksum": True}
+    return pq.ParquetWriter(file, schema, compression="zstd", version="2.6", **checked)
 
 
 _HUGE_INTEGERS = ("hugeint", "uhugeint")

@@ -7,6 +7,7 @@ from contextlib import closing
 from functools import partial
 
 from ..errors import TryAgainError
+from ..io.append.day_sink import DayPartitionsSink
 from ..io.base import Sink
 from ..io.duckdb_append import AppendingSink
 from ..io.provenance import Provenance
@@ -70,8 +71,9 @@ def _count(run: ScoreRun, counts: Counts) -> None:
 
 def _note_changes(run: ScoreRun, sink: Sink) -> None:
     """Say how a table that inputs share took in columns that are not its own."""
-    if isinstance(sink, AppendingSink):
-        run.summary.warnings += [f"table {sink.table!r}: {change}" for change in sink.changes]
+    if isinstance(sink, AppendingSink | DayPartitionsSink):
+        named = f"table {sink.table!r}" if sink.table else sink.path
+        run.summary.warnings += [f"{named}: {change}" for change in sink.changes]
 
 
 def _record(run: ScoreRun, task: ScoreTask, planned: PlannedSource, sink: Sink, rows: int) -> None:

@@ -7,6 +7,8 @@ from pathlib import PurePath
 from ..config import ScoreConfig
 from ..errors import FinsentError, TryAgainError
 from ..io.append.column_changes import ColumnPolicy
+from ..io.append.day_files import DAY
+from ..io.append.day_sink import DayPartitionsSink
 from ..io.base import Sink, Source
 from ..io.columns import (
     NewsColumns,
@@ -91,6 +93,8 @@ def choose_columns(source: Source, config: ScoreConfig, named: str) -> NewsColum
 
 def open_sink(store: Store, pair: FilePair) -> Sink:
     """Return the sink of one output; nothing is created yet."""
+    if pair.partition_by is not None:
+        return DayPartitionsSink(store.connection, pair.output)
     if pair.output_table is not None:
         sink = AppendingSink if pair.append else DuckDBSink
         return sink(store.connection, pair.output, pair.output_table, new_schema=pair.output_schema)
@@ -102,9 +106,11 @@ def open_sink(store: Store, pair: FilePair) -> Sink:
     return TextSink(pair.output, StoredProvenance(store), format=pair.output_format)
 
 
-def _with_policy(sink: Sink, config: ScoreConfig) -> Sink:
-    """Tell a table that inputs share what becomes of columns that are not its own."""
-    if isinstance(sink, AppendingSink):
+def _with_policy(sink: Sink, source: Source, config: ScoreConfig) -> Sink:
+    """Tell an output that inputs share what becomes of columns that are not its own."""
+    if isinstance(sink, DayPartitionsSink):
+        sink.folders_name_day = isinstance(source, PartitionedSource) and DAY in source.values
+    if isinstance(sink, AppendingSink | DayPartitionsSink):
         sink.policy = ColumnPolicy(
             new=config.on_new_columns,
             missing=config.on_missing_columns,
@@ -164,7 +170,8 @@ def _open_task(store: Store, pair: FilePair, config: ScoreConfig) -> ScoreTask:
             f"{pair.named}: {len(bad_rows)} rows that do not parse are in quarantine, "
             f"not in the output; the first is line {bad_rows[0].line}"
         )
-    task = make_task(source, _with_policy(open_sink(store, pair), config), config, pair.named)
+    sink = _with_policy(open_sink(store, pair), source, config)
+    task = make_task(source, sink, config, pair.named)
     return replace(task, bad_rows=bad_rows, warnings=tuple(warnings))
 
 

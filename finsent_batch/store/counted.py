@@ -8,7 +8,16 @@ import duckdb
 
 from ..io.duckdb_append import input_name
 from ..io.duckdb_files import TableEntry
-from .publications import NEWEST, Publication, grouped, is_shared, records, table_names_of
+from .publications import (
+    NEWEST,
+    Publication,
+    grouped,
+    is_shared,
+    is_there,
+    path_of,
+    records,
+    table_names_of,
+)
 from .store import Store
 
 Row = dict[str, Any]
@@ -34,7 +43,7 @@ def spared_outputs(store: Store) -> list[str]:
         if latest is not None and any(
             row["there"] and row["output"] != latest["output"] for row in rows
         ):
-            found.add(latest["output"])
+            found.add(path_of(latest))
     return sorted(found)
 
 
@@ -97,7 +106,7 @@ def _candidates(store: Store) -> dict[Source, list[Row]]:
         written.add((*target, *source))
         if replaced or row["forgotten_at"]:
             continue
-        row["there"] = _is_there(store.connection, target, tables)
+        row["there"] = _is_there(store.connection, row, tables)
         if target not in shared:
             shared[target] = row["there"] and is_shared(store.connection, *target)
         row["shared"] = shared[target]
@@ -107,12 +116,12 @@ def _candidates(store: Store) -> dict[Source, list[Row]]:
 
 def _is_there(
     connection: duckdb.DuckDBPyConnection,
-    target: tuple[str, str | None],
+    row: Row,
     tables: dict[str, dict[str, TableEntry]],
 ) -> bool:
-    output, table = target
-    if not Path(output).exists() or table is None:
-        return table is None and Path(output).exists()
+    output, table = row["output"], row["output_table"]
+    if table is None or not Path(output).exists():
+        return table is None and is_there(row)
     if output not in tables:
         tables[output] = table_names_of(connection, output)
     return table in tables[output]

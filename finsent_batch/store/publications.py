@@ -9,6 +9,7 @@ from typing import Any, Final
 import duckdb
 
 from ..errors import MissingInputError, UsageError
+from ..io.append.day_files import complete_for_readers, files_of, pattern_of
 from ..io.columns import NewsColumns
 from ..io.duckdb_append import AppendingSink, input_name
 from ..io.duckdb_files import TableEntry, attached, tables_of
@@ -26,6 +27,7 @@ class Publication:
     """A file of labelled rows or, in a DuckDB file, a table."""
 
     path: str
+    """The file or, of an input's files in a folder by days, their pattern."""
     table: str | None = None
     inputs: tuple[str, ...] | None = None
     """The inputs whose rows are meant, of a table that inputs share; None for all rows."""
@@ -73,7 +75,7 @@ def publications_of(store: Store, run_id: str) -> tuple[list[str], list[Publicat
     found = []
     for row in rows:
         names[input_name(row["output"], row["output_table"])] = None
-        if not Path(row["output"]).exists():
+        if not is_there(row):
             continue
         row["shared"] = is_shared(store.connection, row["output"], row["output_table"])
         if row["latest"] if row["shared"] else row["last_writer"]:
@@ -88,7 +90,7 @@ def grouped(rows: Iterable[dict[str, Any]]) -> list[Publication]:
     """
     groups: dict[tuple[object, ...], list[dict[str, Any]]] = {}
     for row in rows:
-        group = (row["output"], row["output_table"], _columns(row) if row["shared"] else None)
+        group = (path_of(row), row["output_table"], _columns(row) if row["shared"] else None)
         groups.setdefault(group, []).append(row)
     return [_publication(group) for group in groups.values()]
 
@@ -98,6 +100,27 @@ def records(store: Store, sql: str, parameters: Sequence[object] = ()) -> list[d
     found = store.connection.execute(sql, list(parameters))
     names = [column[0] for column in found.description or ()]
     return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+
+
+def path_of(row: dict[str, Any]) -> str:
+    """Return the file that a row of `run_files` is about, or the pattern of files by days."""
+    output = str(row["output"])
+    if row["output_table"] is None and Path(output).is_dir():
+        return pattern_of(output, row["input"], row["input_table"])
+    return output
+
+
+def is_there(row: dict[str, Any]) -> bool:
+    """Whether a file that a row of `run_files` is about is there, or one of those by days.
+
+    Raises:
+        TryAgainError: see `complete_for_readers`.
+    """
+    output = Path(row["output"])
+    if row["output_table"] is not None or not output.is_dir():
+        return output.exists()
+    complete_for_readers(output)
+    return bool(files_of(output, row["input"], row["input_table"]))
 
 
 def _columns(row: dict[str, Any]) -> NewsColumns | None:
@@ -111,7 +134,7 @@ def _publication(rows: list[dict[str, Any]]) -> Publication:
     first = rows[0]  # of a file, the last that wrote it
     names = tuple(input_name(row["input"], row["input_table"]) for row in rows)
     whole = Publication(
-        path=first["output"],
+        path=path_of(first),
         table=first["output_table"],
         columns=_columns(first),
         made_from=names,
@@ -140,9 +163,9 @@ def _publication(rows: list[dict[str, Any]]) -> Publication:
 
 
 def is_shared(connection: duckdb.DuckDBPyConnection, path: str, table: str | None) -> bool:
-    """Return whether a target is a table that collects inputs with `--append`."""
+    """Return whether a target is a table or folder that collects inputs with `--append`."""
     if table is None:
-        return False
+        return Path(path).is_dir()
     made = AppendingSink(connection, Path(path), table).provenance()
     return made is not None and made.append
 

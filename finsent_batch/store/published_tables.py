@@ -11,6 +11,7 @@ from typing import IO, Literal
 import duckdb
 
 from ..errors import BadDataError, MissingInputError, UsageError, first_line
+from ..io.append.day_files import DAY, EVERY_DAY
 from ..io.columns import NewsColumns
 from ..io.duckdb_append import INPUT_COLUMN
 from ..io.duckdb_files import TableEntry
@@ -24,7 +25,8 @@ LARGEST_CSV_ROW = 1 << 28
 """Bytes of a row of a published CSV file that SQL still reads."""
 LARGEST_BUFFERED_ROW = 1 << 24
 """The same of compressed files and JSON lines, for which DuckDB takes twice the memory."""
-Kind = Literal["parquet", "csv", "tsv", "jsonl", "duckdb"]
+Kind = Literal["parquet", "days", "csv", "tsv", "jsonl", "duckdb"]
+"""`days` are Parquet files that take their time from their folders' day."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +56,7 @@ def restrict_file_access(connection: duckdb.DuckDBPyConnection, paths: Sequence[
         UsageError: a path that DuckDB cannot be told.
     """
     known = {name for path in paths for name in (path, str(Path(path).resolve()))}
+    folders = {path.partition(f"/{EVERY_DAY}/")[0] for path in known if f"/{EVERY_DAY}/" in path}
     for path in known:
         check_utf8(path)
     # Beside a database DuckDB may read its write-ahead log.
@@ -61,6 +64,9 @@ def restrict_file_access(connection: duckdb.DuckDBPyConnection, paths: Sequence[
     allowed = known | logs | {literal_path(path) for path in known}
     listed = ", ".join(quote_literal(path) for path in sorted(allowed))
     connection.execute(f"SET allowed_paths = [{listed}]")
+    if folders:
+        listed = ", ".join(quote_literal(f"{folder}/") for folder in sorted(folders))
+        connection.execute(f"SET allowed_directories = [{listed}]")
     connection.execute("SET enable_external_access = false")
 
 
@@ -95,20 +101,25 @@ def describe(
     except duckdb.Error as error:
         raise BadDataError(f"{path} cannot be read: {first_line(error)}") from None
     columns = tuple((row[0], row[1]) for row in described)
-    return Table(kind=kind, source=source, columns=columns, news=publication.columns)
+    news = publication.columns
+    if news and news.date_column == DAY and all(name != DAY for name, _ in columns):
+        kind, columns = "days", (*columns, (DAY, "DATE"))
+    return Table(kind=kind, source=source, columns=columns, news=news)
 
 
 def relation_sql(kind: str, sources: Sequence[str], names: Sequence[str] = ()) -> str:
     """Return what to select from: files of one kind together, or one DuckDB table.
 
-    `names` are a text file's columns. A file that is gone gives no rows; when all are, the
-    relation has no columns of theirs. Folders called `key=value` add nothing and replace nothing.
+        `names` are a text file's columns. A file that is gone gives no rows; when all are, the
+    relation has no columns of theirs. Folders called `key=value` add nothing and replace
+    nothing, but for the day that `days` take from theirs.
     """
     if kind == "duckdb":
         return sources[0]
     files = ", ".join(quote_literal(literal_path(source)) for source in sources)
-    if kind == "parquet":
-        return f"read_parquet([{files}], allow_empty = true, hive_partitioning = false)"
+    if kind in ("parquet", "days"):
+        hive = f"true, hive_types = {{'{DAY}': DATE}}" if kind == "days" else "false"
+        return f"read_parquet([{files}], allow_empty = true, hive_partitioning = {hive})"
     columns = ", ".join(f"{quote_literal(name)}: 'VARCHAR'" for name in names)
     if kind == "jsonl":
         return (
@@ -130,8 +141,13 @@ def relation_sql(kind: str, sources: Sequence[str], names: Sequence[str] = ()) -
 
 
 def literal_path(path: str) -> str:
-    """Return a path as DuckDB's file functions take it for itself, not for a pattern."""
-    return "".join(f"[{c}]" if c in "[*?" else c for c in path)
+    """Return a path as DuckDB's file functions take it for itself, not for a pattern.
+
+    Of the pattern of an input's files by days, only the day stays one.
+    """
+    before, days, name = path.rpartition(f"/{EVERY_DAY}/")
+    before, name = ("".join(f"[{c}]" if c in "[*?" else c for c in p) for p in (before, name))
+    return before + days + name
 
 
 def _open_text(file: Path) -> IO[str]:

@@ -20,7 +20,8 @@ GROUPS = {
         "source-column",
     ),
     "Output": (
-        "output", "output-format", "output-table", "append", "overwrite", "replace-columns",
+        "output", "output-format", "output-table", "append", "partition-by", "overwrite",
+        "replace-columns",
         "on-new-columns", "on-missing-columns", "on-changed-types",
         "min-confidence", "dry-run", "summary",
     ),
@@ -91,6 +92,11 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         is_flag=True,
         default=ScoreConfig.append,
         help="Share --output-table with other inputs: replace only the rows of this input.",
+    ),
+    click.option(
+        "--partition-by",
+        type=click.Choice(["day"]),
+        help="With --append, make -o a folder of Parquet by day of the news, day=2014-01-06/….",
     ),
     click.option(
         "--on-new-columns",

@@ -59,7 +59,7 @@ def committed(folder):
         ("out.parquet", PLACES[:9]),
         # Up to here all outputs are alike: these runs find every score in the store.
         ("out.csv", PLACES[6:9]),
-        ("out.duckdb", (PLACES[6], *PLACES[9:])),
+        ("out.duckdb", (PLACES[6], *PLACES[9:12])),
     ],
 )
 def test_killed_at_every_place_in_turn_it_goes_on(night, tmp_path, output, places):

@@ -17,7 +17,22 @@ LAKES = "io/test_lake_tables.py"
 OBJECTS = "io/test_object_store.py"
 PIPES = "pipeline/test_score_streams.py"
 SEVERAL = "pipeline/test_score_inputs.py::test_inputs_that_cannot_be_meant"
+DAYS = "io/test_day_partitions.py::test_what_is_refused_leaves_the_folder"
+COLUMNS = "io/test_day_partitions.py::test_columns_that_differ_are_refused_or_taken_as_they_are"
 OTHERWISE = {
+    " makes a folder that nights share: add --append": DAYS,
+    " makes a folder: name it with -o": DAYS,
+    " writes Parquet: leave out ": DAYS,
+    " keeps each input's columns as they are": DAYS,
+    " holds the input itself: name another folder": DAYS,
+    " is a file: name a folder with -o": DAYS,
+    " holds more than folders by day": DAYS,
+    ", which --partition-by ": COLUMNS,
+    "take it in with --on-new-columns add": COLUMNS,
+    "--on-missing-columns null, or name another folder": COLUMNS,
+    "cast it in the input, or name another folder": COLUMNS,
+    " is a disk of its own": "io/test_day_partitions.py::"
+    "test_a_disk_of_its_own_has_no_place_beside_it",
     " and is not an output of this input: name another with ": "pipeline/test_score_outputs.py",
     " lacks the column ": "reliability/test_odd_names.py::"
     "test_a_table_that_lost_a_column_is_refused_before_anything_is_scored",
