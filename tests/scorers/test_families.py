@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-from model_families import examine, save_tokenizer
+from model_families import examine
+from tiny_models import save_tokenizer
 
 from finsent_batch.errors import ConfigError
 
