@@ -1,63 +1,107 @@
-"""What the package and each extra take on disk: installed files of everything they require.
+"""What the package and each extra take: packages, megabytes, seconds to install and to import.
 
-    python benchmarks/install_size.py
+    nice -n 10 python benchmarks/install_size.py
 
-Sizes are of the versions installed here; an extra's are what it adds to the plain package.
-Torch is listed apart, because its builds with and without CUDA differ by gigabytes.
+Each row is a fresh virtual environment, filled by pip without its cache, in the versions of
+`constraints.txt`. Torch comes first and alone, because its builds with and without CUDA differ by
+gigabytes; the plain package is installed over it, and each extra over the plain package: its row is
+what it adds. Seconds of installation are those of this disk and of the way to the package index;
+import is the fastest of three processes, less that of one that imports nothing.
 """
 
-from importlib.metadata import PackageNotFoundError, distribution
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import tomllib
+import venv
+from importlib.metadata import version
 from pathlib import Path
 
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
 from report import emit
 
-PACKAGE = "finsent-batch"
-EXTRAS = ("llm", "ray", "tensorboard", "dev")
+ROOT = Path(__file__).parent.parent
+IMPORTED = {
+    "llm": "bitsandbytes, sentencepiece, trl.trainer.sft_trainer",
+    "ray": "ray.data",
+    "tensorboard": "tensorboard.summary",
+}
+"""What of each extra is imported where it is used."""
 
 
-def required(name: str, extra: str = "") -> set[tuple[str, str]]:
-    """Return (package, extra) for everything that `name[extra]` requires, itself included."""
-    found: set[tuple[str, str]] = set()
-    waiting = [(canonicalize_name(name), extra)]
-    while waiting:
-        item = waiting.pop()
-        if item in found:
-            continue
-        try:
-            lines = distribution(item[0]).requires or []
-        except PackageNotFoundError:  # of another platform or Python version
-            continue
-        found.add(item)
-        for line in lines:
-            requirement = Requirement(line)
-            if requirement.marker is None or requirement.marker.evaluate({"extra": item[1]}):
-                for of in ("", *requirement.extras):
-                    waiting.append((canonicalize_name(requirement.name), of))
-    return found
+def made(folder: Path, over: Path | None, requirements: list[str]) -> list[float]:
+    """Make an environment over another one; returns packages, megabytes and seconds added."""
+    venv.create(folder, with_pip=True)
+    if over is not None:
+        (site(folder) / "over.pth").write_text("\n".join(map(str, sites(over))))
+    before, size_before = len(packages(folder)), size(folder)
+    begun = time.monotonic()
+    pip = ("-m", "pip", "install", "--quiet", "--no-cache-dir", "-c", ROOT / "constraints.txt")
+    subprocess.run([folder / "bin" / "python", *pip, *requirements], check=True, cwd=ROOT)
+    seconds = time.monotonic() - begun
+    return [len(packages(folder)) - before, round((size(folder) - size_before) / 1e6), seconds]
 
 
-def size(name: str) -> int:
-    """Return the bytes of a package's installed files."""
-    paths = (Path(str(file.locate())) for file in distribution(name).files or [])
-    return sum(path.stat().st_size for path in paths if path.is_file())
+def site(folder: Path) -> Path:
+    """Return where an environment has its packages."""
+    return next((folder / "lib").glob("python*/site-packages"))
+
+
+def sites(folder: Path) -> list[Path]:
+    """Return where an environment and those below it have their packages."""
+    below = site(folder) / "over.pth"
+    return [site(folder), *(map(Path, below.read_text().split()) if below.exists() else ())]
+
+
+def packages(folder: Path) -> list[Path]:
+    """Return what is installed in an environment, those below it left out."""
+    return list(site(folder).glob("*.dist-info"))
+
+
+def size(folder: Path) -> int:
+    """Return the bytes of an environment's packages as pip unpacks them, compiled files too."""
+    return sum(f.stat().st_size for f in site(folder).rglob("*") if f.is_file())
+
+
+def import_seconds(folder: Path, modules: str) -> float:
+    """Return the seconds that importing takes in a process of its own."""
+
+    def fastest(code: str) -> float:
+        found = []
+        for _ in range(3):
+            begun = time.monotonic()
+            environment = {**os.environ, "PYTHONPATH": ""}
+            command = [folder / "bin" / "python", "-c", code]
+            subprocess.run(command, check=True, cwd=folder, env=environment)
+            found.append(time.monotonic() - begun)
+        return min(found)
+
+    return fastest(f"import {modules}") - fastest("pass")
 
 
 def main() -> None:
-    core = {name for name, _ in required(PACKAGE)}
-    rows = [
-        ["torch alone", 1, round(size("torch") / 1e6)],
-        [f"{PACKAGE} without torch", len(core) - 1, _megabytes(core - {"torch"})],
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--extras", default=",".join(IMPORTED), help="which, by commas")
+    chosen = parser.parse_args().extras.split(",")
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
     ]
-    for extra in EXTRAS:
-        more = {name for name, _ in required(PACKAGE, extra)} - core
-        rows.append([f"[{extra}] adds", len(more), _megabytes(more)])
-    emit("install_size", ["what", "packages", "MB"], rows, torch=distribution("torch").version)
-
-
-def _megabytes(names: set[str]) -> int:
-    return round(sum(map(size, names)) / 1e6)
+    torch = version("torch").partition("+")[0]
+    with tempfile.TemporaryDirectory(prefix="installed-") as scratch:
+        first, plain = Path(scratch) / "torch", Path(scratch) / "plain"
+        rows = [["torch alone", *made(first, None, [f"torch=={torch}"])]]
+        rows[-1].append(import_seconds(first, "torch"))
+        rows.append(["finsent-batch over torch", *made(plain, first, ["."])])
+        rows[-1].append(import_seconds(plain, "finsent_batch.pipeline.score"))
+        for extra in chosen:
+            folder = Path(scratch) / extra
+            rows.append([f"[{extra}] adds", *made(folder, plain, extras[extra])])
+            rows[-1].append(import_seconds(folder, IMPORTED[extra]))
+            print(rows[-1], file=sys.stderr, flush=True)
+    columns = ["what", "packages", "MB", "seconds to install", "seconds to import"]
+    emit("install_size", columns, rows, torch=torch)
 
 
 if __name__ == "__main__":
