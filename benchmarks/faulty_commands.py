@@ -186,14 +186,13 @@ def _digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def scores(folder: Path, store: str = STORE) -> list[str]:
-    """Return the keys of all scores in the store, as often as they are there.
+def scores(file: Path) -> list[str]:
+    """Return the keys of all scores in one of a store's two files, as often as they are there.
 
     A key is the headline's, the model's and the run's that gave the score, divided by spaces.
     """
     import duckdb
 
-    file = folder / store
     if not file.exists():
         return []
     with duckdb.connect(str(file), read_only=True) as connection:

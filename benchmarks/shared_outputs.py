@@ -70,9 +70,10 @@ def reader(folder: Path, output: str, store: str, wholes: set[str], until: float
             found["torn"] += 1
             print(f"torn: {output}: {seen}", file=sys.stderr, flush=True)
         try:
-            keys = [key.rpartition(" ")[0] for key in scores(folder, store)]
-        except Exception as error:  # noqa: BLE001 - locked by the run at work, or torn
-            found["torn"] += "lock" not in str(error).lower()
+            keys = [key.rpartition(" ")[0] for key in scores(folder / store)]
+        except Exception as error:  # noqa: BLE001 - torn, or locked, which it never is
+            found["torn"] += 1
+            print(f"torn: {store}: {error}", file=sys.stderr, flush=True)
             continue
         found["doubled"] += len(keys) - len(set(keys))
         found["lost"] += len(known - set(keys))

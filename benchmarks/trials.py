@@ -148,14 +148,18 @@ class Trial:
         """Run the command; see `run_forked`."""
         return run_forked(self.folder, self.command.arguments, **fault)
 
-    def _seen(self) -> tuple[dict[str, str], list[str]]:
-        """Return digests of the results, and the scores in the store."""
-        parts = forked(lambda: [look(self.folder, self.command), scores(self.folder)])
+    def _seen(self, *, last: bool = True) -> tuple[dict[str, str], list[str]]:
+        """Return digests of the results, and the scores: committed or, in the end, published."""
+        from finsent_batch.io.paths import working_of
+
+        snapshot = self.folder / STORE
+        file = snapshot if last else working_of(snapshot)
+        parts = forked(lambda: [look(self.folder, self.command), scores(file)])
         return parts[0], parts[1]
 
     def judge(self, what: str, ended: Ended, *, last: bool) -> None:
         """Look at what a disturbed run left or, with `last`, at the end of the run after it."""
-        now, keys = self._seen()
+        now, keys = self._seen(last=last)
         known = [*self.new, *(name for name in self.earlier if name not in self.new)]
         wholes = {name: {self.earlier.get(name), self.new.get(name)} for name in known}
         left = sorted(names(self.folder) - self.files) if last else []
@@ -221,7 +225,8 @@ def make_start(models: Path, command: Command, work: Path) -> Path:
     for step in steps:
         _must(work, step)
     if command.name == "store import":
-        (work / STORE).unlink()
+        for name in (STORE, f"{STORE}.working"):
+            (work / name).unlink()
     forked(lambda: write_inputs(work, 40))
     if command.name.startswith(("query", "report", "store compact")):
         _must(work, SCORE)

@@ -28,7 +28,8 @@ PLACES = (
 )
 """In the order in which a run comes to them; the last four are those of a DuckDB output, and that
 of a folder by days."""
-
+SNAPSHOT_PLACES = ("snapshot", "before_snapshot", "snapshot_renamed", "snapshot_noted")
+"""Those of every command that writes to the store, at its end."""
 
 _SIGNALS = {
     "kill": signal.SIGKILL,
@@ -62,6 +63,6 @@ armed = [Failpoint(text) for text in os.environ.get(VARIABLE, "").split(",") if 
 
 
 def failpoint(place: str) -> None:
-    """Pass one of `PLACES`."""
+    """Pass one of `PLACES` or `SNAPSHOT_PLACES`."""
     for point in armed:
         point.reach(place)

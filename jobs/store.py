@@ -54,10 +54,14 @@ def compact(obj: Globals, keep_runs: int | None) -> None:
 
     with Store.open(obj.store, create=False) as opened:
         done = run_compact(opened, keep_runs=keep_runs)
-    say(
+    published = "an unknown number" if done.published is None else f"{done.published:,}"
+    said = (
         f"{opened.path}: {done.before / 1e6:,.1f} MB before, {done.after / 1e6:,.1f} MB now; "
         f"{counted(done.runs, 'run')} and {counted(done.scores, 'score')} deleted"
     )
+    if done.scores:
+        said += f"; {published} of these stand in published outputs, which stay as they are"
+    say(said)
 
 
 @store.command()

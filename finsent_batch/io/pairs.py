@@ -15,6 +15,7 @@ from .paths import (
     format_of,
     output_format_of,
     stem_of,
+    store_files,
     suffix_of,
 )
 
@@ -209,7 +210,7 @@ def _checked(config: ScoreConfig, path: Path, output: Path, output_table: str | 
     same = os.path.realpath(output) == os.path.realpath(path)
     if same and _folded(output_table) == _folded(table):
         raise UsageError(f"output {output} is the input itself: name another with -o")
-    if os.path.realpath(output) == os.path.realpath(config.store.path):
+    if os.path.realpath(output) in map(os.path.realpath, store_files(config.store.path)):
         raise UsageError(f"output {output} is the store: give the results their own file")
     return FilePair(
         input=path,

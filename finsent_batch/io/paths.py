@@ -32,6 +32,7 @@ OTHER_SUFFIXES: Final = ".tsv, .jsonl, .ndjson, .pq, .parq; text also with .gz, 
 """And how they go on."""
 OUTPUT_MARK: Final = ".scored"
 """What the name of an output ends with before its suffix, unless the user names it."""
+_WORKING: Final = ".working"
 
 
 def check_inside(file: Path, folder: Path) -> None:
@@ -136,3 +137,19 @@ def sha256_file(file: Path) -> str:
     """Return the SHA-256 of a file's bytes, in hexadecimal."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def working_of(snapshot: Path) -> Path:
+    """Return where the working store lies whose snapshots get this name."""
+    return snapshot.with_name(f"{snapshot.name}{_WORKING}")
+
+
+def store_files(snapshot: Path) -> list[Path]:
+    """Return the files of a store, in whose place nothing else may be written."""
+    files = (snapshot, working_of(snapshot))
+    return [*files, *(file.with_name(f"{file.name}.wal") for file in files)]
+
+
+def snapshot_of(file: Path) -> Path:
+    """Return the name that people know of either file of a store."""
+    return file.with_name(file.name.removesuffix(_WORKING))

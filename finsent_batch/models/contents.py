@@ -13,7 +13,7 @@ _UNOPENED_NAMES: Final = ("readme", "license", "notice", "use_policy", ".")
 _OURS: Final = ("finsent.json", "training_log.json", "metrics.json")
 """What `train` and `evaluate` write; the card's settings are in the fingerprint by their values."""
 _UNOPENED_SUFFIXES: Final = (
-    ".md", ".html", ".py", ".pyc", ".sh", ".log", ".csv", ".parquet", ".duckdb", ".wal",
+    ".md", ".html", ".py", ".pyc", ".sh", ".log", ".csv", ".parquet", ".duckdb", ".working", ".wal",
     ".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".ot", ".onnx",
 )  # fmt: skip
 """Papers, code, tables, and weights in formats that are never loaded: only safetensors are."""

@@ -1,1 +1,1 @@
-"""The one DuckDB file: schema, connection, publications, views, verify, compact, export."""
+"""Scores and books in DuckDB: schema, snapshot, publications, views, verify, compact, export."""

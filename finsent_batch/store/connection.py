@@ -1,8 +1,7 @@
 """Open the store's file: attach it, configure the connection, say what is wrong with it."""
 
-import logging
 import os
-from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import duckdb
@@ -18,11 +17,9 @@ from ..errors import (
     first_line,
 )
 from ..io.duckdb_errors import Kind, classify, lock_holder, storage_problem
-from ..io.retry import retried
+from ..io.paths import snapshot_of, working_of
 from ..io.sql import database_literal, quote_literal
-from ..io.whole.databases import create_database
-
-logger = logging.getLogger(__name__)
+from ..io.whole.databases import remove_unused
 
 STORE_CATALOG = "store"
 """The name under which the store's file is attached."""
@@ -30,67 +27,51 @@ PLAN_CATALOG = "plan"
 """The in-memory database beside it for a run's own tables; it spills to disk."""
 
 
-def connect_in_time(
-    config: StoreConfig, path: Path, *, read_only: bool, waiting: Callable[[], None]
-) -> tuple[duckdb.DuckDBPyConnection, bool]:
-    """Attach the store's file, made if need be, trying for `config.lock_wait` seconds.
+def attach_store(
+    file: Path, *, read_only: bool, shown: Path | None = None
+) -> duckdb.DuckDBPyConnection:
+    """Attach a store's file, under the lock that DuckDB has on what it opened.
 
-    Returns the connection, and whether the file was made.
+    `shown` is the store's name, where the file has another.
 
     Raises:
         TryAgainError, ConfigError, BadDataError, CannotCreateError, StorageError: as `Store.open`.
     """
-
-    def connect() -> tuple[duckdb.DuckDBPyConnection, bool]:
-        # At each attempt: the run that made the file may have removed it with itself.
-        created = not read_only and create_database(path)
-        before = path.stat().st_ino if path.exists() else None
-        connection = _connect(path, read_only=read_only)
-        # DuckDB locks what it has opened, which may have been replaced or removed meanwhile.
-        if before is None or not path.exists() or path.stat().st_ino != before:
-            connection.close()
-            raise TryAgainError(f"the store {path} was replaced just now: run again")
-        return connection, created
-
-    def told(error: TryAgainError) -> None:
-        logger.warning("waiting up to %g seconds: %s", config.lock_wait, error)
-
-    return retried(connect, config.lock_wait, told=told, waiting=waiting)
-
-
-def _connect(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect(":memory:")
     # The type is named lest a file's suffix or first bytes choose another.
     mode = "TYPE duckdb, READ_ONLY" if read_only else "TYPE duckdb"
     try:
-        connection.execute(f"ATTACH {database_literal(path)} AS {STORE_CATALOG} ({mode})")
+        connection.execute(f"ATTACH {database_literal(file)} AS {STORE_CATALOG} ({mode})")
         connection.execute(f"ATTACH ':memory:' AS {PLAN_CATALOG}")
         connection.execute(f"USE {STORE_CATALOG}")
         return connection
     except duckdb.Error as error:
         connection.close()
-        raise _cannot_open(path, error) from None
+        raise _cannot_open(file, shown or file, error, read_only=read_only) from None
 
 
-def _cannot_open(path: Path, error: duckdb.Error) -> FinsentError:
+def _cannot_open(path: Path, shown: Path, error: duckdb.Error, *, read_only: bool) -> FinsentError:
     match classify(error):
+        case Kind.LOCKED if read_only:
+            return TryAgainError(
+                f"the store {shown} is in use by {lock_holder(error)}, which opened it to write: "
+                "end that, or open it there to read, as duckdb -readonly does"
+            )
         case Kind.LOCKED:
             return TryAgainError(
-                f"the store {path} is in use by {lock_holder(error)}: "
+                f"the store {shown} is in use by {lock_holder(error)}: "
                 "wait for it to end, or give this run its own --store"
             )
         case Kind.ALREADY_OPEN:
             return TryAgainError(
-                f"the store {path} is open elsewhere in this process: close it and run again"
+                f"the store {shown} is open elsewhere in this process: close it and run again"
             )
         case Kind.NOT_A_DATABASE:
             return BadDataError(
                 f"{path} is not a DuckDB database: name another --store, or move the file away"
             )
         case Kind.FOREIGN_WAL:
-            return BadDataError(
-                f"{path}.wal belongs to another file than {path}: move it away and run again"
-            )
+            return foreign_log(path)
         case Kind.NEWER_DUCKDB:
             return ConfigError(f"{path} was written by a newer DuckDB: upgrade duckdb")
         case Kind.DISK_FULL | Kind.IO_FAILED:
@@ -108,12 +89,40 @@ def _cannot_open(path: Path, error: duckdb.Error) -> FinsentError:
     return StorageError(f"cannot open the store {path}: {first_line(error)}")
 
 
+def foreign_log(path: Path) -> BadDataError:
+    """Return what to raise for a write-ahead log that is not of the file beside it."""
+    return BadDataError(
+        f"{path}.wal belongs to another file than {path}: move it away and run again"
+    )
+
+
 def damaged(path: Path, error: duckdb.Error) -> BadDataError:
     """Return what to raise for a store that DuckDB cannot read."""
-    return BadDataError(
-        f"the store {path} is damaged ({first_line(error)}): move it away, then bring back "
-        "the last export with finsent-batch store import, or let scores be computed again"
+    return BadDataError(f"the store {path} is damaged ({first_line(error)}): {advice_on(path)}")
+
+
+def advice_on(damaged: Path) -> str:
+    """Return what to do with one of a store's two files that cannot be used."""
+    snapshot = snapshot_of(damaged)
+    other = working_of(snapshot) if damaged == snapshot else snapshot
+    if other.exists():
+        return f"move it away, and the next run goes on from {other}"
+    return (
+        "move it away, then bring back the last export with finsent-batch store import, or let "
+        "scores be computed again"
     )
+
+
+def close_store(connection: duckdb.DuckDBPyConnection, unused: Path | None = None) -> None:
+    """Close a store; the file of one that was made in vain goes, unless another has it by now."""
+    last = None
+    if unused is not None:
+        with suppress(duckdb.Error, OSError):
+            connection.execute(f"CHECKPOINT {STORE_CATALOG}")
+            last = unused.stat()
+    connection.close()
+    if unused is not None and last is not None:
+        remove_unused(unused, last)
 
 
 def configure(connection: duckdb.DuckDBPyConnection, config: StoreConfig, work: Path) -> None:

@@ -39,7 +39,7 @@ def check_schema(connection: duckdb.DuckDBPyConnection, path: Path, *, read_only
             or trigger that changes what our SQL does.
     """
     check_no_foreign_code(connection, path)
-    if not connection.execute("SHOW TABLES").fetchall():
+    if is_empty(connection):
         if read_only:
             raise ConfigError(f"the store {path} is empty: score something first")
         _apply(connection, {SCHEMA_VERSION: "store/schema"})
@@ -57,6 +57,11 @@ def check_schema(connection: duckdb.DuckDBPyConnection, path: Path, *, read_only
         return
     _apply(connection, {n: MIGRATIONS[n] for n in sorted(MIGRATIONS) if n > version})
     logger.info("the store %s went from schema %d to %d", path, version, SCHEMA_VERSION)
+
+
+def is_empty(connection: duckdb.DuckDBPyConnection) -> bool:
+    """Return whether a file has no tables and no views."""
+    return not connection.execute("SHOW TABLES").fetchall()
 
 
 def _version_of(connection: duckdb.DuckDBPyConnection, path: Path) -> int:

@@ -1,32 +1,49 @@
-"""The store: one DuckDB file that is cache, checkpoint, de-duplication and lineage at once.
+"""The store: a DuckDB file that is cache, checkpoint, de-duplication and lineage at once.
 
-A score belongs to a headline and a model. Whoever holds the file open for
-writing is the one active run: DuckDB's own file lock, which dies with its
-process, is the only lock there is.
+A score belongs to a headline and a model. Whoever has the working store open is
+the one active run: DuckDB's own file lock, which dies with its process, is the
+only lock there is. Readers open the snapshot that each run publishes, see `snapshot`.
 """
 
 import glob
+import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
 import duckdb
 
 from ..config import StoreConfig
-from ..errors import CannotCreateError, MissingInputError, StorageError
+from ..errors import (
+    CannotCreateError,
+    FinsentError,
+    MissingInputError,
+    StorageError,
+    TryAgainError,
+    UsageError,
+)
 from ..io.atomic import private_folder
 from ..io.duckdb_errors import Kind, classify, is_storage_failure, storage_problem
-from ..io.whole.databases import remove_unused
-from .connection import STORE_CATALOG, configure, connect_in_time, damaged
+from ..io.paths import snapshot_of, working_of
+from ..io.retry import retried
+from .connection import STORE_CATALOG, attach_store, close_store, configure, damaged
 from .schema import check_schema
+from .snapshot import WritingSession
+from .takeover import open_working
+
+logger = logging.getLogger(__name__)
 
 
 class Store:
     """An open store. Use as a context manager; everything else borrows `connection`.
+
+    To write, the working store is open, under its lock, and leaving the context publishes
+    the snapshot if anything was committed. To read, the snapshot is.
 
     A run's own tables live in the catalog `PLAN_CATALOG` beside it and spill
     to `<store>.work/`, which belongs to whoever holds the store and is emptied on
@@ -35,11 +52,20 @@ class Store:
     """
 
     def __init__(
-        self, connection: duckdb.DuckDBPyConnection, path: Path, work: Path, *, created: bool
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        path: Path,
+        work: Path,
+        *,
+        session: WritingSession | None = None,
+        created: bool = False,
     ) -> None:
         self.connection = connection
         self.path = path
+        self.file = path if session is None else working_of(path)
+        """The file that is open; `path` is the name that people know."""
         self.work = work
+        self.session = session
         self._created = created
 
     @classmethod
@@ -63,53 +89,68 @@ class Store:
             BadDataError: the file is no DuckDB database or is damaged.
             CannotCreateError: the folder is missing or not writable.
             StorageError: the system does not let it be opened.
+            UsageError: it is the working store of another name.
         """
         path = config.path.expanduser().resolve()
-        if (read_only or not create) and not path.exists():
-            raise MissingInputError(f"no store at {path}: score something first, or name --store")
-        if not path.parent.is_dir():
-            raise CannotCreateError(f"the store's folder {path.parent} does not exist: create it")
-        if path.is_dir():
-            raise CannotCreateError(f"the store {path} is a folder: name a file with --store")
-        if not read_only and not os.access(path.parent, os.W_OK):
-            raise CannotCreateError(
-                f"cannot write the store's folder {path.parent}, where DuckDB keeps its log: check "
-                "permissions, or name another --store"
-            )
-        connection, created = connect_in_time(config, path, read_only=read_only, waiting=waiting)
+        _check_place(path, read_only=read_only, create=create)
+
+        def told(error: TryAgainError) -> None:
+            logger.warning("waiting up to %g seconds: %s", config.lock_wait, error)
+
+        attempt = partial(cls._read if read_only else cls._write, config, path)
+        return retried(attempt, config.lock_wait, told=told, waiting=waiting)
+
+    @classmethod
+    def _read(cls, config: StoreConfig, path: Path) -> Self:
         # Readers may be several at once: each has a folder of its own.
-        work = path.with_name(path.name + (f".work.{os.getpid()}" if read_only else ".work"))
+        work = path.with_name(f"{path.name}.work.{os.getpid()}")
+        connection = attach_store(path, read_only=True)
         try:
             configure(connection, config, work)
-            check_schema(connection, path, read_only=read_only)
-        except BaseException as error:
-            _close(connection, path if created else None)
-            if isinstance(error, duckdb.Error) and is_storage_failure(error):
-                raise StorageError(
-                    f"cannot write the store {path}: {storage_problem(error)} and run again"
-                ) from None
+            check_schema(connection, path, read_only=True)
+        except BaseException:
+            connection.close()
             raise
-        if not read_only:
-            shutil.rmtree(work, ignore_errors=True)
-            for left in path.parent.glob(glob.escape(work.name) + ".[0-9]*"):
-                shutil.rmtree(left, ignore_errors=True)
-        return cls(connection, path, work, created=created)
+        return cls(connection, path, work)
+
+    @classmethod
+    def _write(cls, config: StoreConfig, path: Path) -> Self:
+        work = path.with_name(f"{path.name}.work")
+        opened = open_working(config, path, working_of(path), work)
+        shutil.rmtree(work, ignore_errors=True)
+        for left in path.parent.glob(glob.escape(work.name) + ".[0-9]*"):
+            shutil.rmtree(left, ignore_errors=True)
+        return cls(opened.connection, path, work, session=opened.session, created=opened.created)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, _: object) -> None:
         unused = self._created and kind is not None and self._is_empty()
-        _close(self.connection, self.path if unused else None)
-        shutil.rmtree(self.work, ignore_errors=True)
+        problem = error
+        try:
+            if self.session is not None and not unused:
+                self.session.end()
+        except (duckdb.Error, FinsentError) as failed:
+            if error is None:
+                problem = failed
+            else:  # whose reason is being told already
+                logger.info("the snapshot %s is an earlier one: %s", self.path, failed)
+        finally:
+            close_store(self.connection, self.file if unused else None)
+            if self.session is not None:
+                self.session.release()
+            shutil.rmtree(self.work, ignore_errors=True)
         # What is damaged may be met long after opening.
-        if isinstance(error, duckdb.Error) and classify(error) is Kind.DAMAGED:
-            raise damaged(self.path, error) from None
-        if isinstance(error, duckdb.Error) and is_storage_failure(error):
+        if isinstance(problem, duckdb.Error) and classify(problem) is Kind.DAMAGED:
+            raise damaged(self.file, problem) from None
+        if isinstance(problem, duckdb.Error) and is_storage_failure(problem):
             raise StorageError(
-                f"{storage_problem(error)} and run again; the store {self.path} is as it was "
+                f"{storage_problem(problem)} and run again; the store {self.path} is as it was "
                 "last committed"
             ) from None
+        if problem is not None and problem is not error:
+            raise problem
 
     def _is_empty(self) -> bool:
         try:
@@ -163,16 +204,30 @@ class Store:
         return rows
 
 
-def _close(connection: duckdb.DuckDBPyConnection, unused: Path | None) -> None:
-    """Close a store; the file of one that was made in vain goes, unless another has it by now."""
-    last = None
-    if unused is not None:
-        with suppress(duckdb.Error, OSError):
-            connection.execute(f"CHECKPOINT {STORE_CATALOG}")
-            last = unused.stat()
-    connection.close()
-    if unused is not None and last is not None:
-        remove_unused(unused, last)
+def _check_place(path: Path, *, read_only: bool, create: bool) -> None:
+    """Raise what `Store.open` does where there is no store, or none can be made."""
+    if path != snapshot_of(path):
+        raise UsageError(
+            f"{path} is what commands write to, not the store that they are given: name "
+            f"{snapshot_of(path)} with --store"
+        )
+    if (read_only or not create) and not path.exists():
+        if not working_of(path).exists():
+            raise MissingInputError(f"no store at {path}: score something first, or name --store")
+        if read_only:
+            raise MissingInputError(
+                f"{path} is not there yet: the first run makes it at its end, and the next one if "
+                "that was killed"
+            )
+    if not path.parent.is_dir():
+        raise CannotCreateError(f"the store's folder {path.parent} does not exist: create it")
+    if path.is_dir():
+        raise CannotCreateError(f"the store {path} is a folder: name a file with --store")
+    if not read_only and not os.access(path.parent, os.W_OK):
+        raise CannotCreateError(
+            f"cannot write the store's folder {path.parent}, where DuckDB keeps its log: check "
+            "permissions, or name another --store"
+        )
 
 
 def utc_now() -> datetime:

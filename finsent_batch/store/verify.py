@@ -6,8 +6,9 @@ import duckdb
 
 from ..config import StoreConfig
 from ..errors import BadDataError, first_line
+from ..io.paths import working_of
 from ..io.sql import read_sql, sql_names
-from .connection import STORE_CATALOG
+from .connection import STORE_CATALOG, advice_on
 from .store import Store
 
 _INDEXED = {"runs": "run_id", "models": "model_fingerprint", "hashed_files": "path"}
@@ -16,22 +17,35 @@ _INDEXED = {"runs": "run_id", "models": "model_fingerprint", "hashed_files": "pa
 def check_store(config: StoreConfig) -> int:
     """Check a store by all that is known to go wrong and return the number of its scores.
 
+    Both files are read, the snapshot and the working store; the latter only where it may be
+    written, as it takes the lock of a run.
+
     Raises:
         BadDataError: it is not sound; the message says how to go on.
         MissingInputError, TryAgainError: see `Store.open`.
     """
-    with Store.open(config, read_only=True) as store:
-        findings = verify(store)
-        scores: int = 0 if findings else store.query("SELECT count(*) FROM scores")[0][0]
-    if not findings and os.access(store.path, os.W_OK) and os.access(store.path.parent, os.W_OK):
+    path, working = config.path, working_of(config.path)
+    scores = 0
+    if path.exists() or not working.exists():
+        with Store.open(config, read_only=True) as store:
+            scores = _checked(store, verify(store))
+    if os.access(path.parent, os.W_OK) and all(
+        os.access(file, os.W_OK) for file in (path, working) if file.exists()
+    ):
         with Store.open(config, create=False) as store:
-            findings = rehearse(store)
+            findings = verify(store) or rehearse(store)
+            if findings and store.session is not None:
+                store.session.leave()  # what is not sound takes no one's place
+            scores = _checked(store, findings)
+    return scores
+
+
+def _checked(store: Store, findings: list[str]) -> int:
+    """Return the number of scores of a sound store, and refuse one that is not."""
     if findings:
-        raise BadDataError(
-            f"the store {store.path} is not sound: {'; '.join(findings)}. Move it away, then "
-            "bring back the last export with finsent-batch store import, or let scores be "
-            "computed again"
-        )
+        advice = advice_on(store.file)
+        raise BadDataError(f"the store {store.file} is not sound: {'; '.join(findings)}: {advice}")
+    scores: int = store.query("SELECT count(*) FROM scores")[0][0]
     return scores
 
 

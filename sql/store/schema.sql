@@ -140,3 +140,11 @@ CREATE TABLE nights (
     figures JSON NOT NULL,
     details JSON NOT NULL
 );
+
+-- How this file and the one that people read, or that commands write to, belong together.
+CREATE TABLE snapshot (
+    state VARCHAR NOT NULL,
+    published VARCHAR,
+    size BIGINT,
+    mtime_ns BIGINT
+);

@@ -206,7 +206,8 @@ def test_one_line_says_what_is_wrong(run, tmp_path, arguments, code, message):
 
 
 def test_a_store_in_which_nothing_was_published(run, tmp_path):
-    Store.open(StoreConfig(path=tmp_path / "finsent.duckdb")).connection.close()
+    with Store.open(StoreConfig(path=tmp_path / "finsent.duckdb")):
+        pass
     done = run("query", "label_mix")
     assert done.code == 66
     assert "knows of no published rows: run finsent-batch score, or name a scored file" in done.err

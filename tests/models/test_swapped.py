@@ -22,6 +22,7 @@ from finsent_batch.pipeline.engines.ray_cluster import ray_installed
 
 from ..helpers.causal_models import save_adapter, save_base
 from ..helpers.processes import until
+from ..helpers.stores import committed, remove_store
 
 COMMAND = Path(sys.executable).parent / "finsent-batch"
 ROWS = 60
@@ -87,7 +88,7 @@ def refused(code, err):
 
 
 def scores(folder):
-    with duckdb.connect(folder / "finsent.duckdb", read_only=True) as store:
+    with duckdb.connect(committed(folder / "finsent.duckdb"), read_only=True) as store:
         return store.execute("SELECT * FROM scores").fetchall()
 
 
@@ -113,7 +114,7 @@ def test_a_model_replaced_during_a_run_gives_no_scores(models, score, swap, plac
     # Both models answer as each does in a store of its own.
     before = "one" if swap is link_turned else "kept"
     now = {name: answers(score, models, name, f"{name}.parquet") for name in (model, before)}
-    (models / "finsent.duckdb").rename(models / "first.duckdb")
+    remove_store(models / "finsent.duckdb")
     for name, frame in now.items():
         assert answers(score, models, name, "again.parquet").equals(frame)
     assert not now[model].equals(now[before])

@@ -11,6 +11,8 @@ import duckdb
 import polars as pl
 import pytest
 
+from ..helpers.stores import committed
+
 CSV = "id,headline\n1,Oil falls\n2,Bank cuts jobs\n"
 
 
@@ -189,7 +191,7 @@ def test_a_duckdb_input_that_another_process_has_open(refused, table, hold, tmp_
 
 def test_a_store_that_another_process_has_open(refused, run, news, tiny_model, hold, tmp_path):
     assert run("score", news, "--model", tiny_model, "--weights", "fp32").code == 0
-    pid = hold(tmp_path / "finsent.duckdb")
+    pid = hold(committed(tmp_path / "finsent.duckdb"))
     refused(75, news, says=["the store", f"is in use by process {pid}", "--store"])
 
 

@@ -12,6 +12,8 @@ from safetensors.numpy import load_file, save_file
 from finsent_batch.models.directory import open_model
 from finsent_batch.models.weight_files import FileHashes
 
+from ..helpers.stores import remove_store
+
 LABELS = ("negative", "neutral", "positive")
 
 
@@ -52,7 +54,7 @@ def test_batch_size_changes_neither_labels_nor_fingerprint(score, tmp_path, word
     pl.DataFrame({"headline": wordy(300)}).write_parquet(tmp_path / "feed.parquet")
     tables, fingerprints = [], set()
     for tokens in (1, 64, 4096):
-        (tmp_path / "finsent.duckdb").unlink(missing_ok=True)
+        remove_store(tmp_path / "finsent.duckdb")
         fingerprints.add(score("feed.parquet", "--max-batch-tokens", tokens)["model_fingerprint"])
         tables.append(pl.read_parquet(tmp_path / "feed.scored.parquet"))
     assert len(fingerprints) == 1

@@ -64,7 +64,8 @@ VALUES = {
 @pytest.fixture(autouse=True)
 def store(tmp_path):
     """An empty store in the working folder."""
-    Store.open(StoreConfig(path=tmp_path / "finsent.duckdb")).connection.close()
+    with Store.open(StoreConfig(path=tmp_path / "finsent.duckdb")):
+        pass
 
 
 def strict(text):

@@ -11,6 +11,8 @@ import duckdb
 import polars as pl
 import pytest
 
+from ..helpers import stores
+
 COMMAND = str(Path(sys.executable).parent / "finsent-batch")
 ROWS = 600
 # Small batches and a commit after each: a run of some seconds that can be hit in its middle.
@@ -32,7 +34,7 @@ def hit(folder, arguments, number):
 
     Gives its exit code and what it still said.
     """
-    log = folder / "finsent.duckdb.wal"  # grows with each commit
+    log = folder / "finsent.duckdb.working.wal"  # grows with each commit
     with subprocess.Popen(
         [COMMAND, "-v", *arguments], cwd=folder, stderr=subprocess.PIPE
     ) as process:
@@ -47,7 +49,7 @@ def hit(folder, arguments, number):
 
 
 def ask(folder, sql):
-    with duckdb.connect(folder / "finsent.duckdb", read_only=True) as store:
+    with duckdb.connect(stores.committed(folder / "finsent.duckdb"), read_only=True) as store:
         return store.execute(sql).fetchall()
 
 
@@ -94,7 +96,8 @@ def test_after_kill_the_same_command_gives_the_same_table(run, tmp_path, argumen
     assert statuses == [("killed",), ("done",)]
     assert run("store", "verify").code == 0
     left = {f.name for f in tmp_path.iterdir()}
-    assert left == {"feed.parquet", "feed.scored.parquet", "finsent.duckdb", "whole.duckdb"}
+    whole = {"whole.duckdb", "whole.duckdb.working"}
+    assert left == {"feed.parquet", "feed.scored.parquet"} | stores.FILES | whole
 
 
 ALONE = """

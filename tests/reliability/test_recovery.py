@@ -8,6 +8,8 @@ import pytest
 
 from finsent_batch.failpoints import PLACES
 
+from ..helpers import stores
+
 ROWS = 400
 SLOWLY = ("--max-batch-tokens", "512", "--commit-seconds", "0", "--summary", "json")
 
@@ -43,9 +45,10 @@ def published(file):
 
 
 def committed(folder):
-    if not (folder / "finsent.duckdb").exists():
+    store = stores.committed(folder / "finsent.duckdb")
+    if not store.exists():
         return 0
-    with duckdb.connect(folder / "finsent.duckdb", read_only=True) as store:
+    with duckdb.connect(store, read_only=True) as store:
         [(count, distinct)] = store.execute(
             "SELECT count(*), count(DISTINCT headline_key) FROM scores"
         ).fetchall()
@@ -69,7 +72,7 @@ def test_killed_at_every_place_in_turn_it_goes_on(night, tmp_path, output, place
     assert expected["id"].to_list() == list(range(2 * ROWS))
     (tmp_path / output).unlink()
     if places[0] == PLACES[0]:
-        (tmp_path / "finsent.duckdb").unlink()
+        stores.remove_store(tmp_path / "finsent.duckdb")
     before = committed(tmp_path)
     for place in places:
         # The third batch: some are committed, some are not.
@@ -89,7 +92,7 @@ def test_killed_at_every_place_in_turn_it_goes_on(night, tmp_path, output, place
     assert done.json["rows"]["unique_scored"] == 0
     assert published(tmp_path / output).equals(expected)
     left = {f.name for f in tmp_path.iterdir()}
-    assert left == {"feed.parquet", "finsent.duckdb", output}
+    assert left == {"feed.parquet", output} | stores.FILES
 
 
 def test_a_kill_costs_one_commit_interval_at_most(night, tmp_path):
@@ -125,7 +128,7 @@ def test_asked_to_stop_it_commits_and_says_so(night, tmp_path, failpoint, code):
     assert (kept > 0) == (not failpoint.startswith(("plan", "load_model")))
     assert night("out.parquet").json["rows"]["unique_scored"] == ROWS - kept
     left = {f.name for f in tmp_path.iterdir()}
-    assert left == {"feed.parquet", "finsent.duckdb", "out.parquet"}
+    assert left == {"feed.parquet", "out.parquet"} | stores.FILES
 
 
 def test_a_stop_that_comes_too_late_changes_nothing(night, tmp_path):

@@ -160,7 +160,8 @@ def test_quarantined_rows_are_counted_by_reason(run, score, tmp_path):
 
 
 def test_an_empty_store(run, tmp_path):
-    Store.open(StoreConfig(path=tmp_path / "finsent.duckdb")).connection.close()
+    with Store.open(StoreConfig(path=tmp_path / "finsent.duckdb")):
+        pass
     for suffix in ("html", "md", "json"):
         done = run("report", "-o", f"r.{suffix}")
         assert done.code == 0, done.err

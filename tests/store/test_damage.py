@@ -7,6 +7,8 @@ import pytest
 from finsent_batch.config import StoreConfig
 from finsent_batch.store.store import Store
 
+from ..helpers.stores import remove_store
+
 
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory):
@@ -44,6 +46,7 @@ def test_whatever_is_damaged_is_named_and_never_a_traceback(
     commands = [["runs"], ["store", "export", "-o", "backup"], ["store", "compact"],
                 ["score", "feed.parquet", "--model", tiny_model, "--weights", "fp32"]]  # fmt: skip
     for command in commands:
+        remove_store(store)
         store.write_bytes(damaged(sound, seed))
         done = run(*command)
         # What verify finds nothing in does no harm to any command.

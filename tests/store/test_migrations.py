@@ -9,6 +9,7 @@ import pytest
 from finsent_batch.config import StoreConfig
 from finsent_batch.errors import ConfigError
 from finsent_batch.io import sql as packaged_sql
+from finsent_batch.io.paths import working_of
 from finsent_batch.models.registry import current_promotion
 from finsent_batch.queries.run import run_query, run_sql
 from finsent_batch.store import schema
@@ -139,7 +140,8 @@ def earlier(request, night, tmp_path):
 def test_a_migrated_store_is_laid_out_like_a_new_one(tmp_path, ddl):
     make_earlier(tmp_path / "old.duckdb", ddl)
     for name in ("old", "new"):
-        Store.open(StoreConfig(path=tmp_path / f"{name}.duckdb")).connection.close()
+        with Store.open(StoreConfig(path=tmp_path / f"{name}.duckdb")) as store:
+            store.session.publish(store.file)
     assert layout(tmp_path / "old.duckdb") == layout(tmp_path / "new.duckdb")
 
 
@@ -180,8 +182,9 @@ def test_it_answers_the_same_before_and_after(earlier, tmp_path):
     before = old.read_bytes()
     assert answers(old) == expected
     assert old.read_bytes() == before, "reading changed it"
-    Store.open(StoreConfig(path=old)).connection.close()
-    assert old.read_bytes() != before
+    with Store.open(StoreConfig(path=old)):
+        assert old.read_bytes() == before, "nothing to publish yet"
+    assert answers(working_of(old)) == expected
     assert answers(old) == expected
     assert check_store(StoreConfig(path=old)) == 2
 
@@ -213,8 +216,10 @@ def test_a_migration_that_fails_leaves_the_store_as_it_was(tmp_path, monkeypatch
     with pytest.raises(duckdb.Error, match="out of luck"):
         Store.open(config)
     assert layout(config.path) == before
+    assert [file.name for file in tmp_path.iterdir()] == ["s.duckdb"]
     monkeypatch.undo()
-    Store.open(config).connection.close()
+    with Store.open(config) as store:
+        store.session.publish(store.file)
     assert layout(config.path) != before
 
 

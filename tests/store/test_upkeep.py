@@ -12,8 +12,11 @@ import pytest
 from finsent_batch.config import StoreConfig
 from finsent_batch.errors import BadDataError, ConfigError, StorageError, TryAgainError
 from finsent_batch.store import compact as store_compact
+from finsent_batch.store import takeover
 from finsent_batch.store.export import MANIFEST, export_store, import_store
 from finsent_batch.store.store import Store
+
+from ..helpers.stores import FILES, committed
 
 TABLES = (
     *("scores", "runs", "run_files", "nights", "models", "evaluations", "promotions"),
@@ -67,7 +70,7 @@ def test_compact_gives_room_back_and_changes_nothing(run, nights):
     assert ask(nights, "FROM mine") == [(4,)]
     assert run("store", "verify").code == 0
     left = {f.name for f in nights.parent.iterdir() if "finsent" in f.name}
-    assert left == {"finsent.duckdb"}
+    assert left == FILES
 
 
 def test_keep_runs_forgets_older_runs_and_what_they_scored(run, score, nights, tmp_path):
@@ -83,6 +86,19 @@ def test_keep_runs_forgets_older_runs_and_what_they_scored(run, score, nights, t
     assert len(ask(nights, "FROM runs")) == 3
 
 
+def test_keep_runs_says_how_many_deleted_scores_published_outputs_have(run, nights, tmp_path):
+    (tmp_path / "mon.out.csv").unlink()  # "Oil falls" stands in Tuesday's too
+    done = run("store", "compact", "--keep-runs", "2")
+    assert "1 run and 2 scores deleted; 1 of these stand in published outputs" in done.out
+    with (tmp_path / "tue.out.csv").open("ab") as file:
+        file.write(b'"')
+    done = run("store", "compact", "--keep-runs", "1")
+    assert "an unknown number of these stand in published outputs" in done.out
+    assert "published outputs cannot be read" in done.err
+    done = run("store", "compact", "--keep-runs", "1")
+    assert done.out.endswith("0 runs and 0 scores deleted\n")
+
+
 def test_keep_runs_counts_runs_that_were_done(run, nights):
     with duckdb.connect(nights) as connection:
         connection.execute(
@@ -96,6 +112,7 @@ def test_keep_runs_counts_runs_that_were_done(run, nights):
 KILLED = """
 import os, signal, sys
 from finsent_batch.store import compact as store_compact
+from finsent_batch.store import takeover
 from finsent_batch.jobs.cli import run
 def kill(*_): os.kill(os.getpid(), signal.SIGKILL)
 store_compact._put_in_place = kill
@@ -119,7 +136,9 @@ def test_compact_creates_no_store_and_waits_for_none(run, nights):
     assert not (nights.parent / "none.duckdb").exists()
     holder = "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print(flush=True); input()"
     with subprocess.Popen(
-        [sys.executable, "-c", holder, nights], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-c", holder, committed(nights)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
     ) as process:
         process.stdout.readline()
         assert run("store", "compact").code == 75
@@ -144,17 +163,15 @@ def test_a_full_disk_met_by_duckdb_is_said_in_one_line(nights):
 
 
 def test_a_store_that_is_replaced_while_it_is_opened_is_not_written_to(nights, monkeypatch):
-    from finsent_batch.store import connection as store_connection
-
-    connect = store_connection._connect
+    attach = takeover.attach_store
 
     def replaced_meanwhile(path, **options):
-        connection = connect(path, **options)
+        connection = attach(path, **options)
         (path.parent / "new").write_bytes(path.read_bytes())
         (path.parent / "new").replace(path)
         return connection
 
-    monkeypatch.setattr(store_connection, "_connect", replaced_meanwhile)
+    monkeypatch.setattr(takeover, "attach_store", replaced_meanwhile)
     with pytest.raises(TryAgainError, match="replaced just now"):
         Store.open(StoreConfig(path=nights))
 

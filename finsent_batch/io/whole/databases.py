@@ -89,9 +89,16 @@ def _log_of(file: Path) -> Path:
     return file.with_name(file.name + ".wal")
 
 
-def _give_name(new: Path, file: Path) -> bool:
-    """Let a database that is whole have its name, unless another process has one there now."""
+def give_name(new: Path, file: Path, *, replace: bool = False) -> bool:
+    """Let a database that is whole have its name, unless there is one now; returns whether it has.
+
+    With `replace` it takes the place of the one that is there.
+    """
     force_to_disk(new)
+    if replace:
+        new.replace(file)
+        force_to_disk(file.parent)
+        return True
     try:
         # Unlike a rename, a link leaves alone what another process has made meanwhile.
         file.hardlink_to(new)
@@ -119,7 +126,7 @@ def create_database(file: Path) -> bool:
         return False
     try:
         with new_database(file) as new:
-            return _give_name(new, file)
+            return give_name(new, file)
     except (OSError, duckdb.Error) as error:
         if is_storage_failure(error):
             raise StorageError(
@@ -145,7 +152,7 @@ def written_database(file: Path) -> Iterator[Path]:
         yield new
         if _log_of(new).exists():
             raise StorageError(f"{file} could not be written to its end: run again")
-        if not _give_name(new, file):
+        if not give_name(new, file):
             raise TryAgainError(f"another run has just made {file}: run again")
 
 

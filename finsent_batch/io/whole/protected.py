@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from ...errors import CannotCreateError, UsageError
-from ..paths import check_folder
+from ..paths import check_folder, store_files
 
 _MODEL_SUFFIXES: Final = (".json", ".safetensors", ".txt", ".model", ".jinja", ".md")
 _MODEL_NAMES: Final = ("finsent.json", "adapter_config.json")
@@ -31,7 +31,7 @@ def protected(
     found = dict.fromkeys(models, "a model that this command reads")
     found |= dict.fromkeys(outputs, "an output")
     found |= dict.fromkeys(inputs, "an input")
-    return found if store is None else found | {store: "the store"}
+    return found if store is None else found | dict.fromkeys(store_files(store), "the store")
 
 
 def check_free(file: Path, others: Mapping[Path, str], named: str = "output") -> None:

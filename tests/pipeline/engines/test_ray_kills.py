@@ -14,6 +14,7 @@ from finsent_batch.pipeline.engines.ray_cluster import ray_installed
 
 from ...helpers.processes import family, until
 from ...helpers.ray_nodes import without_waiting
+from ...helpers.stores import committed
 
 if not ray_installed():
     pytest.skip("Ray is not installed", allow_module_level=True)
@@ -28,7 +29,7 @@ class Killed:
 
     def __init__(self, folder, arguments):
         self.folder = folder
-        self.log = folder / "finsent.duckdb.wal"
+        self.log = folder / "finsent.duckdb.working.wal"
         self.process = subprocess.Popen(
             [BIN / "finsent-batch", *arguments], cwd=folder, stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, text=True,
@@ -60,7 +61,7 @@ class Killed:
         return self.process.returncode, *said
 
     def committed(self):
-        with duckdb.connect(self.folder / "finsent.duckdb", read_only=True) as store:
+        with duckdb.connect(committed(self.folder / "finsent.duckdb"), read_only=True) as store:
             sql = "SELECT count(*), count(DISTINCT headline_key) FROM scores"
             [(count, distinct)] = store.execute(sql).fetchall()
         assert count == distinct

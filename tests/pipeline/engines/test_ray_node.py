@@ -55,7 +55,7 @@ def test_a_node_that_dies_costs_no_row(cluster, wordy, tiny_model, tmp_path):
     def scoring():
         return bool(family(raylet, "MapWorker"))
 
-    log = tmp_path / "finsent.duckdb.wal"
+    log = tmp_path / "finsent.duckdb.working.wal"
     try:
         until(lambda: ended() or scoring())
         before = log.stat().st_size
