@@ -6,7 +6,6 @@ from typing import Any
 import click
 
 from finsent_batch.errors import ConfigError, MissingInputError
-from finsent_batch.io.text.parsing import parse_toml
 
 from .options import CONFIG_FILE
 
@@ -20,6 +19,8 @@ def load_config_file(ctx: click.Context, _: click.Parameter, file: Path | None) 
     """
     if file is None:
         return
+    from finsent_batch.io.text.parsing import parse_toml
+
     try:
         values = parse_toml(file.read_text("utf-8"))
     except FileNotFoundError:

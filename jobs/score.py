@@ -13,7 +13,6 @@ from .completion import complete_file
 from .options import Globals, model_config
 from .parsing.grouped import GroupedCommand
 from .parsing.score_options import GROUPS, score_options
-from .score_text import describe, describe_plan
 from .terminal import progress_bar, stop_on_signals
 
 
@@ -52,6 +51,8 @@ def score(
     from finsent_batch.pipeline.score import score as run_score
     from finsent_batch.pipeline.summary import summary_of_failure
     from finsent_batch.progress import StopRequest
+
+    from .score_text import describe, describe_plan
 
     _check_inputs(inputs, options["publish_anyway"])
     config = ScoreConfig(

@@ -9,7 +9,6 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -176,6 +175,8 @@ def piped_to_standard_output() -> Iterator[Path]:
 
     Opening /dev/stdout anew would begin a file again that others have written to.
     """
+    from concurrent.futures import ThreadPoolExecutor
+
     read, write = os.pipe()
     with ThreadPoolExecutor(max_workers=1) as pool:
         copied = pool.submit(_copy_to_standard_output, read)

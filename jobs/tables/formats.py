@@ -1,6 +1,8 @@
-"""`--format`: rows as a table, or as CSV, JSON, JSON lines or Markdown for programs and pages."""
+"""`--format`: rows as a table, or as CSV, JSON, JSON lines or Markdown for programs and pages.
 
-import csv
+Every command declares the option, so what only printing needs is imported there.
+"""
+
 import json
 import math
 import os
@@ -12,9 +14,6 @@ from typing import Any, Final, TypeVar
 import click
 
 from finsent_batch.visible import visible_line
-
-from .cells import column_of, is_a_number
-from .layout import lay_out
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -54,6 +53,8 @@ def print_rows(
     elif format_ == "markdown":
         click.echo("\n".join(markdown_lines(columns, rows)))
     elif format_ == "csv":
+        import csv
+
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(columns)
         writer.writerows([_csv_value(value) for value in row] for row in rows)
@@ -80,6 +81,9 @@ def print_table(
     `advice` says where columns are that were left out. What is longer than an interactive
     terminal goes through the pager.
     """
+    from .cells import column_of
+    from .layout import lay_out
+
     rows = list(rows)
     found = [column_of(name, [row[i] for row in rows]) for i, name in enumerate(columns)]
     layout = lay_out(found, _width(), dispensable=dispensable, wraps=wraps)
@@ -94,6 +98,8 @@ def print_table(
 
 def markdown_lines(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Iterator[str]:
     """Yield the lines of a Markdown table, with every digit of its numbers."""
+    from .cells import is_a_number
+
     numeric = [any(is_a_number(row[i]) for row in rows) for i in range(len(columns))]
     yield f"| {' | '.join(map(_markdown_cell, columns))} |"
     yield f"| {' | '.join('---:' if number else '---' for number in numeric)} |"
