@@ -1,8 +1,9 @@
 """Plan: which headlines of the sources have no score yet. Relational, flat in memory.
 
-`plan.plan_rows` keeps a key a row, in source order; `plan.pending` the distinct
-headlines to score, longest first: padding is then next to nothing, and running
-out of memory shows in the first batch, not in the last.
+`plan.plan_rows` keeps a key a row, in source order; `plan.keys` each key once, with
+the number of its rows; `plan.pending` the headlines to score, longest first: padding
+is then next to nothing, and running out of memory shows in the first batch, not in
+the last.
 """
 
 import logging
@@ -47,6 +48,8 @@ class Plan:
 
     sources: tuple[PlannedSource, ...]
     rows: int
+    texts: int
+    """Rows that have a headline."""
     distinct: int
     pending: int
     pending_characters: int
@@ -88,22 +91,25 @@ def make_plan(
     failpoint("plan")
     connection.execute(
         f"""
+        CREATE OR REPLACE TABLE plan.keys AS
+            SELECT headline_key, count(*) AS rows FROM plan.plan_rows
+            WHERE state = {HAS_TEXT} GROUP BY headline_key"""
+    )
+    connection.execute(
+        """
         CREATE OR REPLACE TABLE plan.pending_keys AS
-            SELECT DISTINCT headline_key FROM plan.plan_rows
-            WHERE state = {HAS_TEXT} AND headline_key NOT IN
+            SELECT headline_key FROM plan.keys WHERE headline_key NOT IN
                 (SELECT headline_key FROM scores WHERE model_fingerprint = ?)""",
         [fingerprint],
     )
     _collect_pending(store, planned)
-    counts = store.query(
-        f"""SELECT count(*), count(DISTINCT headline_key) FILTER (state = {HAS_TEXT})
-        FROM plan.plan_rows"""
-    )[0]
+    distinct, texts = store.query("SELECT count(*), coalesce(sum(rows), 0) FROM plan.keys")[0]
     pending = store.query("SELECT count(*), coalesce(sum(length(headline)), 0) FROM plan.pending")
     return Plan(
         sources=tuple(planned),
-        rows=counts[0],
-        distinct=counts[1],
+        rows=total,
+        texts=int(texts),
+        distinct=distinct,
         pending=pending[0][0],
         pending_characters=int(pending[0][1]),
     )

@@ -13,12 +13,13 @@ class TextDigest:
     """A running digest of texts in their order, the same however they come in batches.
 
     It stands for their keys: equal digests are equal texts in equal rows, and it costs a
-    pass over the bytes instead of a normal form and a SHA-256 a row.
+    pass over the bytes instead of a normal form and a SHA-256 a row. SHA-256, because processors
+    have instructions for it: twice as fast as BLAKE2b with them.
     """
 
     def __init__(self) -> None:
-        self._lengths = hashlib.blake2b(digest_size=16)
-        self._bytes = hashlib.blake2b(digest_size=16)
+        self._lengths = hashlib.sha256()
+        self._bytes = hashlib.sha256()
 
     def add(self, text: pa.Array, undecodable: pa.Array) -> None:
         """Add a batch; `text` is large_string, `undecodable` bool, of equal length."""
@@ -33,5 +34,5 @@ class TextDigest:
                 self._bytes.update(content[int(ends[0]) : int(ends[-1])])
 
     def value(self) -> bytes:
-        """Return the digest of all texts so far, 32 bytes."""
+        """Return the digest of all texts so far, 64 bytes."""
         return self._lengths.digest() + self._bytes.digest()

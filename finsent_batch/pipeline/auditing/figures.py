@@ -6,7 +6,7 @@ from typing import Final
 from ...errors import TryAgainError
 from ...labels import LABELS
 from ...metrics.histograms import CONFIDENCE_EDGES, SCORE_EDGES
-from ..plan import HAS_TEXT, Plan
+from ..plan import Plan
 from ..publish import changed_meanwhile
 from ..result_stream import LABELLED_ROWS
 from ..run import ScoreRun
@@ -97,7 +97,6 @@ def measure(run: ScoreRun, plan: Plan) -> AuditCounts:
 
 def _shares(run: ScoreRun, plan: Plan, counts: AuditCounts) -> dict[str, float | None]:
     labelled, times = sum(counts.labels.values()), run.summary.times
-    [(texts,)] = run.store.query(f"SELECT count(*) FROM plan.plan_rows WHERE state = {HAS_TEXT}")
     return {
         "rows": plan.rows,
         "labelled_share": _share(labelled, plan.rows),
@@ -107,7 +106,7 @@ def _shares(run: ScoreRun, plan: Plan, counts: AuditCounts) -> dict[str, float |
             for status in ("empty", "invalid", "truncated")
         },
         "dated_share": _share(times["dated"], times["dated"] + times["undated"]),
-        "distinct_share": _share(plan.distinct, texts),
+        "distinct_share": _share(plan.distinct, plan.texts),
         "reused_share": _share(labelled - run.summary.rows["unique_scored"], plan.rows),
         **{f"{label}_share": _share(n, labelled) for label, n in counts.labels.items()},
     }

@@ -11,7 +11,6 @@ from ...labels import LABELS
 from ...metrics.confidence import ConfidenceFit, reach_of
 from ...metrics.figures import FIGURES
 from ...store.nights import Night, feed_of, nights_before, record_night
-from ..result_stream import LABELLED_ROWS
 from ..run import ScoreRun
 from .comparison import NIGHTS_COMPARED, compare
 from .figures import AuditCounts
@@ -112,8 +111,8 @@ def _accuracy(run: ScoreRun) -> dict[str, float | None]:
     right = ConfidenceFit.from_manifest(run.model.spec.manifest).right_sql()
     [(n, expected, variance)] = run.store.query(
         f"""SELECT sum(rows), sum(rows * p), sum(rows * rows * p * (1 - p)) FROM (
-            SELECT headline_key, count(*) AS rows, any_value({right}) AS p
-            FROM ({LABELLED_ROWS}) WHERE sentiment IS NOT NULL GROUP BY headline_key)""",
+            SELECT rows, {right} AS p FROM plan.keys JOIN scores USING (headline_key)
+            WHERE model_fingerprint = ?)""",
         [run.model.fingerprint],
     )
     if not n:
@@ -155,7 +154,7 @@ def _unseen(run: ScoreRun, distinct: int) -> float | None:
             SELECT run_id FROM runs WHERE run_id <> $1 AND (input <> $2 OR started_at <= (
                 SELECT max(started_at) FROM runs WHERE input = $2 AND status = 'done'
                 AND json_extract_string(summary, '$.content') <> $3)))
-        SELECT count(DISTINCT headline_key) FROM plan.plan_rows
+        SELECT count(*) FROM plan.keys
         WHERE headline_key IN (SELECT headline_key FROM scores WHERE run_id IN (FROM others))""",
         [run.summary.run_id, run.summary.input, run.summary.content],
     )
