@@ -7,9 +7,11 @@ from contextlib import closing, nullcontext, suppress
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ..arrays import to_arrow
 from ..errors import DISK_FULL, BadDataError, CannotCreateError, first_line
 from .atomic import cannot_write, opened_temporary, temporary_of
 from .columns import RowSchema
@@ -216,7 +218,7 @@ def decoded(column: pa.Array) -> tuple[pa.Array, pa.Array]:
         text = pc.cast(column, options=options)
     try:
         text.validate(full=True)
-        return text, pa.repeat(pa.scalar(False), len(text))
+        return text, to_arrow(np.zeros(len(text), np.bool_))
     except pa.ArrowInvalid:
         return _decode_each(text)
 

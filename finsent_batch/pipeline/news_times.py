@@ -11,6 +11,7 @@ from typing import Final
 
 import pyarrow as pa
 
+from ..arrays import row_numbers
 from ..io.arrow import registered
 from ..io.base import Source
 from ..io.columns import NewsColumns
@@ -98,7 +99,7 @@ def _settle(
 def _values(source: Source, column: str, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     start = 0
     for batch in source.batches([column]):
-        numbers = pa.array(range(start, start + batch.num_rows), pa.int64())
+        numbers = row_numbers(start, batch.num_rows)
         start += batch.num_rows
         yield pa.RecordBatch.from_arrays([numbers, batch.column(0)], schema=schema)
 

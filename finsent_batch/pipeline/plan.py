@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from ..arrays import row_numbers
 from ..failpoints import failpoint
 from ..headlines import key_sql, normalize_sql
 from ..io.arrow import registered
@@ -150,7 +151,7 @@ def _key_rows(
 def _numbered(source: Source, column: str) -> Iterator[pa.RecordBatch]:
     start = 0
     for text, undecodable in text_batches(source, column):
-        numbers = pa.array(range(start, start + len(text)), pa.int64())
+        numbers = row_numbers(start, len(text))
         start += len(text)
         if isinstance(undecodable, pa.ChunkedArray):
             undecodable = undecodable.combine_chunks()

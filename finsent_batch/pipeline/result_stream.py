@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
+from ..arrays import to_numpy
 from ..io.result_columns import CONFIDENT_COLUMN, result_schema
 from ..labels import LABELS, SENTIMENT_SQL
 from ..metrics.histograms import add_histograms, histograms_of
@@ -44,7 +45,7 @@ class Results:
             parameters.append(min_confidence)
         sql = _RESULTS.format(confident=confident)
         self._reader = self._cursor.sql(sql, params=parameters).to_arrow_reader(65_536)
-        self._rest = self.schema.empty_table()
+        self._rest = pa.Table.from_batches([], self.schema)
 
     def take(self, rows: int) -> pa.RecordBatch:
         """Return the next `rows` results as one batch, fewer where there are no more."""
@@ -84,5 +85,5 @@ class Counts:
         if CONFIDENT_COLUMN in results.schema.names:
             column = results.column(CONFIDENT_COLUMN)
             self.confident += len(column) - column.null_count
-        columns = [results.column(f"p_{label}").to_numpy(zero_copy_only=False) for label in LABELS]
+        columns = [to_numpy(results.column(f"p_{label}"), np.nan) for label in LABELS]
         add_histograms(self.histograms, histograms_of(np.stack(columns, axis=1)))

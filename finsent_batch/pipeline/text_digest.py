@@ -1,12 +1,16 @@
 """A digest of a source's headlines: what was planned is what is published."""
 
 import hashlib
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-_NULL, _UNDECODABLE = -1, -2
+from ..arrays import to_arrow, to_numpy
+
+_NULL: Final = -1
+_UNDECODABLE: Final = to_arrow(np.array([-2]))[0]
 
 
 class TextDigest:
@@ -23,9 +27,8 @@ class TextDigest:
 
     def add(self, text: pa.Array, undecodable: pa.Array) -> None:
         """Add a batch; `text` is large_string, `undecodable` bool, of equal length."""
-        lengths = pc.fill_null(pc.binary_length(text), _NULL)
-        lengths = pc.if_else(undecodable, pa.scalar(_UNDECODABLE, pa.int64()), lengths)
-        self._lengths.update(lengths.to_numpy(zero_copy_only=False).tobytes())
+        lengths = pc.if_else(undecodable, _UNDECODABLE, pc.binary_length(text))
+        self._lengths.update(to_numpy(lengths, _NULL).tobytes())
         held = text.drop_null() if text.null_count else text
         if len(held):
             _, offsets, content = held.buffers()

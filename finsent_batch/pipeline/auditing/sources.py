@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
+from ...arrays import row_numbers
 from ...io.arrow import registered
 from ...metrics.bands import FEWEST_NIGHTS, comparable
 from ...store.nights import Night
@@ -53,7 +54,7 @@ def _count(run: ScoreRun, number: int, task: ScoreTask, column: str) -> None:
     def values() -> Iterator[pa.RecordBatch]:
         start = 0
         for batch in task.source.batches([column]):
-            numbers = pa.array(range(start, start + batch.num_rows), pa.int64())
+            numbers = row_numbers(start, batch.num_rows)
             start += batch.num_rows
             yield pa.RecordBatch.from_arrays([numbers, batch.column(0)], schema=schema)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from ...arrays import to_arrow
 from ...failpoints import failpoint
 from ...scorers.base import ScoredBatch
 from ...store.store import Store, utc_now
@@ -56,16 +57,15 @@ def commit_scores(
     keys and headlines are taken from there.
     """
     probabilities = np.concatenate([b.probabilities for b in group])
-    table = pa.table(
-        {
-            "position": positions,
-            "finite": np.isfinite(probabilities).all(axis=1),
-            "p_negative": probabilities[:, 0],
-            "p_neutral": probabilities[:, 1],
-            "p_positive": probabilities[:, 2],
-            "truncated": np.concatenate([b.truncated for b in group]),
-        }
-    )
+    columns = {
+        "position": positions,
+        "finite": np.isfinite(probabilities).all(axis=1),
+        "p_negative": probabilities[:, 0],
+        "p_neutral": probabilities[:, 1],
+        "p_positive": probabilities[:, 2],
+        "truncated": np.concatenate([b.truncated for b in group]),
+    }
+    table = pa.table({name: to_arrow(values) for name, values in columns.items()})
     connection = store.connection
     connection.register("new_scores", table)
     failpoint("before_commit")

@@ -236,12 +236,12 @@ LOADED = """
 import sys
 from finsent_batch.jobs.cli import run
 assert run(sys.argv[1:]) == 0
-print(*(name for name in ("transformers", "peft", "bitsandbytes", "datasets", "sklearn")
-        if name in sys.modules))
+heavy = ("transformers", "peft", "bitsandbytes", "datasets", "pandas", "sklearn")
+print(*(name for name in heavy if name in sys.modules))
 """
 
 
-def test_scoring_with_mini_imports_neither_transformers_nor_peft(tmp_path: Path) -> None:
+def test_scoring_with_mini_imports_neither_transformers_nor_pandas(tmp_path: Path) -> None:
     pl.DataFrame({"headline": list(TEXTS)}).write_parquet(tmp_path / "news.parquet")
     done = subprocess.run(
         [sys.executable, "-c", LOADED, "score", "news.parquet"],
