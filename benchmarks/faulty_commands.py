@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,8 @@ def _commands() -> list[Command]:
         *found,
         Command("score --append", (*score, *append), "all.duckdb"),
         Command("score by day", (*score, *days), "lake"),
+        *([Command("score to delta", (*score, "-o", "delta:table", "--append"), "table")]
+          if find_spec("deltalake") else []),
         Command("score a table", table, "news.duckdb::news_scored"),
         Command("score a folder", folder, "outs"),
         Command("models promote", (*promote, "model"), STORE, (*promote, "model2")),
@@ -110,6 +113,8 @@ def look_at(folder: Path, result: str) -> str:
     if not file.exists():
         return "none"
     try:
+        if (file / "_delta_log").exists():
+            return _digest(_delta(file))
         if result == STORE:
             return _promoted(file)
         if file.is_dir():
@@ -147,6 +152,16 @@ def _file(file: Path, table: str = "") -> Any:
     if file.suffix == ".json":
         return sorted(json.loads(text))
     return text if file.suffix in (".txt", ".jinja") else hashlib.sha256(text.encode()).hexdigest()
+
+
+def _delta(folder: Path) -> str:
+    import polars as pl
+    from deltalake import DeltaTable
+
+    if not DeltaTable.is_deltatable(str(folder)):
+        return "none"
+    frame = pl.from_arrow(DeltaTable(folder).to_pyarrow_table())
+    return frame.drop(_VARYING, strict=False).sort("place").write_csv()
 
 
 def _promoted(store: Path) -> str:

@@ -27,6 +27,7 @@ IMPORTED = {
     "llm": "bitsandbytes, sentencepiece, trl.trainer.sft_trainer",
     "ray": "ray.data",
     "tensorboard": "tensorboard.summary",
+    "delta": "deltalake",
 }
 """What of each extra is imported where it is used."""
 

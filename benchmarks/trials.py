@@ -193,9 +193,14 @@ def without_run(keys: Sequence[str]) -> set[str]:
 
 
 def names(folder: Path) -> set[str]:
-    """Return what lies in a folder, logs and logs of DuckDB left aside."""
+    """Return what lies in a folder, logs, logs of DuckDB and files of Delta tables left aside.
+
+    A Delta table's log says which of its files count; `vacuum` removes the others.
+    """
     found = {str(p.relative_to(folder)) for p in folder.rglob("*")}
-    return {n for n in found if not n.endswith(".wal") and "/logs" not in n}
+    deltas = tuple(f"{log.parent.relative_to(folder)}/" for log in folder.glob("*/_delta_log"))
+    own = (n for n in found if not n.startswith(deltas))
+    return {n for n in own if not n.endswith(".wal") and "/logs" not in n}
 
 
 def made_models(scratch: Path) -> Path:

@@ -39,6 +39,22 @@ def load_bitsandbytes() -> Any:
     return bitsandbytes
 
 
+def load_deltalake() -> Any:
+    """Import deltalake, with what is used of it, and return it.
+
+    Raises:
+        UnavailableError: it is not installed.
+    """
+    try:
+        import deltalake
+        import deltalake.exceptions
+    except ImportError as error:
+        raise UnavailableError(
+            f"Delta tables need deltalake ({error}): pip install 'finsent-batch[delta]'"
+        ) from None
+    return deltalake
+
+
 def quiet_bitsandbytes() -> None:
     """Load bitsandbytes, if it is here, before another library does."""
     with contextlib.suppress(UnavailableError):  # not here: nothing to keep quiet

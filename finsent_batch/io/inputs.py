@@ -10,15 +10,13 @@ from pathlib import Path
 
 from ..config import ScoreConfig
 from ..errors import MissingInputError, UsageError
+from .append.options import check_options
 from .duckdb_files import table_names
 from .lake.tables import check_no_lake_table, lake_table
 from .object_store import SCHEME, Copied, fetch
 from .pairs import (
-    STANDARD_STREAM,
-    TABLES,
     FilePair,
     beside,
-    check_options,
     check_targets,
     only_pair,
     pair_of_many,
@@ -27,6 +25,8 @@ from .pairs import (
 from .paths import (
     COMMON_SUFFIXES,
     OTHER_SUFFIXES,
+    STANDARD_STREAM,
+    TABLES,
     format_of,
     is_input,
     is_left_out,

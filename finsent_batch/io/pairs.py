@@ -7,10 +7,13 @@ from pathlib import Path
 
 from ..config import ScoreConfig
 from ..errors import BadDataError, UsageError
+from .append.options import shared_folder
 from .paths import (
     OTHER_OUTPUT_SUFFIXES,
     OUTPUT_MARK,
     OUTPUT_SUFFIXES,
+    STANDARD_STREAM,
+    TABLES,
     check_inside,
     format_of,
     output_format_of,
@@ -18,10 +21,6 @@ from .paths import (
     store_files,
     suffix_of,
 )
-
-TABLES = ".duckdb"
-STANDARD_STREAM = "-"
-"""Standard input or output, where a file's name could stand."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +34,7 @@ class FilePair:
     input_format: str | None = None
     """One of `text.formats.INPUT_FORMATS`; None for a table of a DuckDB file."""
     output_format: str | None = None
-    """One of `text.formats.OUTPUT_FORMATS`; None for a table of a DuckDB file."""
+    """One of `text.formats.OUTPUT_FORMATS`, or `delta`; None for a table of a DuckDB file."""
     output_schema: str | None = None
     """The schema that the user names before the table: made if it is not there."""
     append: bool = False
@@ -59,47 +58,6 @@ def to_standard_output(config: ScoreConfig) -> bool:
     return str(config.output) == STANDARD_STREAM
 
 
-def check_options(config: ScoreConfig) -> None:
-    """Refuse options of which one forbids the other, whatever the inputs are.
-
-    Raises:
-        UsageError: they contradict each other.
-    """
-    if config.partition_by is not None:
-        _check_partitions(config)
-    elif config.append:
-        _check_append(config)
-    if config.append and config.overwrite and config.limit is None:
-        raise UsageError("--append adds to a table, --overwrite replaces it: choose one")
-
-
-def _check_partitions(config: ScoreConfig) -> None:
-    by = config.partition_by
-    if not config.append:
-        raise UsageError(f"--partition-by {by} makes a folder that nights share: add --append")
-    if config.output is None or suffix_of(config.output) or str(config.output) == STANDARD_STREAM:
-        raise UsageError(f"--partition-by {by} makes a folder: name it with -o, such as -o lake")
-    if config.output_table is not None or config.output_format not in (None, "parquet"):
-        raise UsageError(
-            f"--partition-by {by} writes Parquet: leave out --output-table and --output-format"
-        )
-    if config.on_new_columns == "drop" or config.on_changed_types != "fail":
-        raise UsageError(
-            f"--partition-by {by} keeps each input's columns as they are: --on-new-columns drop "
-            "and --on-changed-types go with a table of a .duckdb file"
-        )
-
-
-def _check_append(config: ScoreConfig) -> None:
-    outputs = (config.output,) if config.output else map(Path, config.inputs)
-    if config.output_table is None or any(suffix_of(file) != TABLES for file in outputs):
-        raise UsageError(
-            "--append collects inputs in one table of a .duckdb file, or in a folder by days, no "
-            "other output can be added to: -o news.duckdb --output-table headlines --append, or "
-            "-o lake --append --partition-by day"
-        )
-
-
 def beside(folder: Path) -> Path:
     """Return a folder's default output folder; `.` and `..` are taken for what they are."""
     named = Path(os.path.normpath(Path.cwd() / folder)) if folder.name in ("", "..") else folder
@@ -111,8 +69,8 @@ def beside(folder: Path) -> Path:
 def only_pair(config: ScoreConfig, path: Path) -> FilePair:
     """Return the pair of an input that is the only one; `-o` may name its output."""
     output = config.output
-    if output is not None and config.partition_by is not None:
-        return _by_days(config, path, output)
+    if output is not None and (folder := shared_folder(config)) is not None:
+        return _into_folder(config, path, folder)
     if output is None:
         output = path if suffix_of(path) == TABLES else path.with_name(_output_name(config, path))
     elif output.is_dir():
@@ -131,8 +89,8 @@ def pair_of_many(
     """
     if folder is None:
         return only_pair(config, path)
-    if config.partition_by is not None:
-        return _by_days(config, path, folder)
+    if (shared := shared_folder(config)) is not None:
+        return _into_folder(config, path, shared)
     kind = suffix_of(folder)
     if kind == TABLES:
         if config.output_table and not config.append:
@@ -171,8 +129,8 @@ def check_targets(pairs: Iterable[FilePair], *, append: bool) -> None:
             )
 
 
-def _by_days(config: ScoreConfig, path: Path, folder: Path) -> FilePair:
-    """Return the pair of an input that is appended to a folder by days."""
+def _into_folder(config: ScoreConfig, path: Path, folder: Path) -> FilePair:
+    """Return the pair of an input that is appended to a folder by days, or to a Delta table."""
     _check_names(path, folder)
     if path.resolve().is_relative_to(folder.resolve()):
         raise UsageError(f"output {folder} holds the input itself: name another folder with -o")
@@ -183,7 +141,7 @@ def _by_days(config: ScoreConfig, path: Path, folder: Path) -> FilePair:
         input_format=None if table else config.input_format or format_of(path),
         output=folder,
         output_table=None,
-        output_format="parquet",
+        output_format="parquet" if config.partition_by else "delta",
         append=True,
         partition_by=config.partition_by,
     )

@@ -10,6 +10,10 @@ from ..errors import CannotCreateError, MissingInputError
 from .lake.tables import check_no_lake_table
 from .text.formats import OUTPUT_FORMATS
 
+TABLES: Final = ".duckdb"
+"""The suffix of files that hold tables."""
+STANDARD_STREAM: Final = "-"
+"""Standard input or output, where a file's name could stand."""
 COMPRESSIONS: Final = (".gz", ".bz2", ".xz", ".zst")
 _TEXT_FORMATS: Final = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 _FORMATS: Final = {

@@ -8,6 +8,7 @@ from functools import partial
 
 from ..errors import TryAgainError
 from ..io.append.day_sink import DayPartitionsSink
+from ..io.append.delta_sink import DeltaSink
 from ..io.base import Sink
 from ..io.duckdb_append import AppendingSink
 from ..io.provenance import Provenance
@@ -71,7 +72,7 @@ def _count(run: ScoreRun, counts: Counts) -> None:
 
 def _note_changes(run: ScoreRun, sink: Sink) -> None:
     """Say how a table that inputs share took in columns that are not its own."""
-    if isinstance(sink, AppendingSink | DayPartitionsSink):
+    if isinstance(sink, AppendingSink | DayPartitionsSink | DeltaSink):
         named = f"table {sink.table!r}" if sink.table else sink.path
         run.summary.warnings += [f"{named}: {change}" for change in sink.changes]
 

@@ -12,7 +12,8 @@ from ..errors import FinsentError, GateFailedError
 from ..io.duckdb_errors import as_expected
 from ..io.inputs import resolve_inputs
 from ..io.object_store import check_addresses
-from ..io.pairs import STANDARD_STREAM, FilePair, to_standard_output
+from ..io.pairs import FilePair, to_standard_output
+from ..io.paths import STANDARD_STREAM
 from ..io.times.reading import check_time_reading
 from ..io.whole.protected import FileTakenError
 from ..models.directory import open_configured

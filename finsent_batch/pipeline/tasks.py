@@ -9,6 +9,7 @@ from ..errors import FinsentError, TryAgainError
 from ..io.append.column_changes import ColumnPolicy
 from ..io.append.day_files import DAY
 from ..io.append.day_sink import DayPartitionsSink
+from ..io.append.delta_sink import DeltaSink
 from ..io.base import Sink, Source
 from ..io.columns import (
     NewsColumns,
@@ -95,6 +96,8 @@ def open_sink(store: Store, pair: FilePair) -> Sink:
     """Return the sink of one output; nothing is created yet."""
     if pair.partition_by is not None:
         return DayPartitionsSink(store.connection, pair.output)
+    if pair.output_format == "delta":
+        return DeltaSink(pair.output)
     if pair.output_table is not None:
         sink = AppendingSink if pair.append else DuckDBSink
         return sink(store.connection, pair.output, pair.output_table, new_schema=pair.output_schema)
@@ -110,7 +113,7 @@ def _with_policy(sink: Sink, source: Source, config: ScoreConfig) -> Sink:
     """Tell an output that inputs share what becomes of columns that are not its own."""
     if isinstance(sink, DayPartitionsSink):
         sink.folders_name_day = isinstance(source, PartitionedSource) and DAY in source.values
-    if isinstance(sink, AppendingSink | DayPartitionsSink):
+    if isinstance(sink, AppendingSink | DayPartitionsSink | DeltaSink):
         sink.policy = ColumnPolicy(
             new=config.on_new_columns,
             missing=config.on_missing_columns,

@@ -9,6 +9,8 @@ from typing import Final
 import duckdb
 
 from ..errors import FinsentError, MissingInputError
+from ..io.lake.delta import is_delta
+from ..io.lake.tables import check_no_lake_table
 from ..io.paths import suffix_of
 from ..io.result_columns import RESULT_SCHEMA
 from ..store.publications import Publication, named
@@ -25,11 +27,15 @@ def named_publications(published: str) -> list[Publication]:
 
     Raises:
         MissingInputError: there is none.
+        BadDataError: a folder is a table of a format whose files do not all count.
     """
     path = Path(published)
     if not published:
         raise MissingInputError("--from names nothing: give a file, a folder or a pattern")
+    if is_delta(path):
+        return [Publication(path=published)]
     if path.is_dir():
+        check_no_lake_table(path)
         files = sorted(file for file in path.rglob("*") if _is_meant(file, path))
         if not files:
             raise MissingInputError(

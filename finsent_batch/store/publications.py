@@ -13,6 +13,7 @@ from ..io.append.day_files import complete_for_readers, files_of, pattern_of
 from ..io.columns import NewsColumns
 from ..io.duckdb_append import AppendingSink, input_name
 from ..io.duckdb_files import TableEntry, attached, tables_of
+from ..io.lake.delta import is_delta
 from ..io.parquet import ParquetSink
 from ..io.times.reading import UTC, TimeReading
 from .store import Store
@@ -105,9 +106,13 @@ def records(store: Store, sql: str, parameters: Sequence[object] = ()) -> list[d
 def path_of(row: dict[str, Any]) -> str:
     """Return the file that a row of `run_files` is about, or the pattern of files by days."""
     output = str(row["output"])
-    if row["output_table"] is None and Path(output).is_dir():
+    if row["output_table"] is None and _is_by_days(Path(output)):
         return pattern_of(output, row["input"], row["input_table"])
     return output
+
+
+def _is_by_days(output: Path) -> bool:
+    return output.is_dir() and not is_delta(output)
 
 
 def is_there(row: dict[str, Any]) -> bool:
@@ -117,7 +122,7 @@ def is_there(row: dict[str, Any]) -> bool:
         TryAgainError: see `complete_for_readers`.
     """
     output = Path(row["output"])
-    if row["output_table"] is not None or not output.is_dir():
+    if row["output_table"] is not None or not _is_by_days(output):
         return output.exists()
     complete_for_readers(output)
     return bool(files_of(output, row["input"], row["input_table"]))

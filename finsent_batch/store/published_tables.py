@@ -15,6 +15,7 @@ from ..io.append.day_files import DAY, EVERY_DAY
 from ..io.columns import NewsColumns
 from ..io.duckdb_append import INPUT_COLUMN
 from ..io.duckdb_files import TableEntry
+from ..io.lake.delta import is_delta, live_files
 from ..io.paths import declared_compression, format_of, suffix_of
 from ..io.result_columns import RESULT_SCHEMA
 from ..io.sql import check_utf8, database_literal, quote_literal
@@ -57,6 +58,7 @@ def restrict_file_access(connection: duckdb.DuckDBPyConnection, paths: Sequence[
     """
     known = {name for path in paths for name in (path, str(Path(path).resolve()))}
     folders = {path.partition(f"/{EVERY_DAY}/")[0] for path in known if f"/{EVERY_DAY}/" in path}
+    folders |= {path for path in known if is_delta(Path(path))}
     for path in known:
         check_utf8(path)
     # Beside a database DuckDB may read its write-ahead log.
@@ -87,7 +89,11 @@ def describe(
     kind: Kind = "parquet"
     source = path
     written_as = format_of(Path(path))
-    if suffix_of(Path(path)) == ".duckdb":
+    file = None
+    if is_delta(Path(path)):
+        files = live_files(Path(path))
+        kind, source, file = "duckdb", _delta_sql(files, publication), next(iter(files), None)
+    elif suffix_of(Path(path)) == ".duckdb":
         kind, source = "duckdb", _table_sql(connection, publication, in_place=in_place)
     elif written_as in ("csv", "tsv", "jsonl"):
         kind = "csv" if written_as == "csv" else "tsv" if written_as == "tsv" else "jsonl"
@@ -104,7 +110,7 @@ def describe(
     news = publication.columns
     if news and news.date_column == DAY and all(name != DAY for name, _ in columns):
         kind, columns = "days", (*columns, (DAY, "DATE"))
-    return Table(kind=kind, source=source, columns=columns, news=news)
+    return Table(kind=kind, source=source, columns=columns, news=news, file=file)
 
 
 def relation_sql(kind: str, sources: Sequence[str], names: Sequence[str] = ()) -> str:
@@ -219,6 +225,19 @@ def _table_sql(
     none = f"SELECT CAST(NULL AS VARCHAR) AS {INPUT_COLUMN} WHERE false"
     whole = f"({none} UNION ALL BY NAME FROM {sql})" if in_place else sql
     return f"(SELECT * FROM {whole} WHERE {INPUT_COLUMN} IN ({inputs}))"
+
+
+def _delta_sql(files: Sequence[str], publication: Publication) -> str:
+    """Return what to select from for the rows that count in a Delta table.
+
+    A file that is gone is an error: the table has other files by then.
+    """
+    listed = ", ".join(quote_literal(literal_path(file)) for file in files)
+    rows = f"read_parquet([{listed}], union_by_name = true, hive_partitioning = false)"
+    if publication.inputs is None:
+        return rows
+    inputs = ", ".join(map(quote_literal, publication.inputs))
+    return f"(SELECT * FROM {rows} WHERE {INPUT_COLUMN} IN ({inputs}))"
 
 
 def _read_in_place(path: str, table: TableEntry) -> str:

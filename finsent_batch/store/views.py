@@ -75,7 +75,7 @@ def _tables(store: Store, publications: Sequence[Publication]) -> list[Table]:
             told = error if isinstance(error, FinsentError) else first_line(error)
             logger.warning("left out of the view scored_headlines: %s", told)
         else:
-            tables.append(replace(table, file=publication.path))
+            tables.append(replace(table, file=table.file or publication.path))
     return tables
 
 

@@ -42,9 +42,10 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         "-o",
         "--output",
         type=file_path(dir_okay=True),
-        help="Output .parquet, .csv, .tsv, .jsonl or .duckdb file, a folder, or - for standard "
-        "output.  [default: beside the input, news.csv to news.scored.parquet; of a DuckDB table T "
-        "table T_scored; of standard input standard output]",
+        help="Output .parquet, .csv, .tsv, .jsonl or .duckdb file, a folder, delta:FOLDER with "
+        "--append, or - for standard output.  [default: beside the input, news.csv to "
+        "news.scored.parquet; of a DuckDB table T table T_scored; of standard input standard "
+        "output]",
     ),
     click.option(
         "--output-format",
@@ -91,7 +92,8 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         "--append",
         is_flag=True,
         default=ScoreConfig.append,
-        help="Share --output-table with other inputs: replace only the rows of this input.",
+        help="Share the output with other inputs: replace only the rows of this input. For "
+        "--output-table, --partition-by and delta:FOLDER.",
     ),
     click.option(
         "--partition-by",

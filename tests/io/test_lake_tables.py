@@ -4,6 +4,7 @@ import json
 import os
 import shlex
 import subprocess
+import sys
 from pathlib import Path
 
 import duckdb
@@ -20,7 +21,12 @@ def installed(*names):
 
 
 without_delta = pytest.mark.skipif(installed("delta"), reason="DuckDB's delta is installed")
-with_delta = pytest.mark.skipif(not installed("delta"), reason="DuckDB's delta is not installed")
+
+
+@pytest.fixture
+def no_deltalake(monkeypatch):
+    """Let the package deltalake be one that is not installed."""
+    monkeypatch.setitem(sys.modules, "deltalake", None)
 
 
 @pytest.fixture
@@ -67,8 +73,14 @@ def iceberg(folder, *names):
     return folder
 
 
-@with_delta
-def test_a_delta_table_is_read_as_its_log_says(score, run, delta):
+@pytest.mark.parametrize("reader", ["extension", "deltalake"])
+def test_a_delta_table_is_read_as_its_log_says(score, run, delta, reader, request):
+    if reader == "extension" and not installed("delta"):
+        pytest.skip("DuckDB's delta is not installed")
+    if reader == "deltalake":
+        pytest.importorskip("deltalake", reason="the extra delta is not installed")
+    else:
+        request.getfixturevalue("no_deltalake")
     summary = score(delta)
     assert summary["rows"]["read"] == 10
     assert pl.read_parquet("lake/news.scored.parquet")["headline"].to_list() == (
@@ -77,11 +89,12 @@ def test_a_delta_table_is_read_as_its_log_says(score, run, delta):
 
 
 @without_delta
-def test_without_the_extension_the_command_that_installs_it_is_named(run, delta):
+def test_without_the_extension_the_command_that_installs_it_is_named(run, delta, no_deltalake):
     done = run("score", delta)
     assert done.code == 65
     assert "_delta_log" in done.err
     assert "INSTALL delta" in done.err
+    assert "pip install 'finsent-batch[delta]'" in done.err
     assert not list(delta.parent.glob("*.scored*"))
     # As a shell would run it, but that nothing is downloaded: the SQL is only parsed.
     command = shlex.split(done.err.split("reads it with ")[1].split(" and run again")[0])
@@ -147,7 +160,7 @@ def test_which_metadata_of_an_iceberg_table_counts(tmp_path, names, hint, curren
 
 
 @pytest.fixture
-def own_reader(monkeypatch, delta):
+def own_reader(monkeypatch, delta, no_deltalake):
     """DuckDB's own extension in the place of one that has to be installed, on the live file."""
     monkeypatch.setitem(tables._EXTENSIONS, "delta", ("parquet",))
     sql = f"read_parquet('{delta / 'live.parquet'}')"
@@ -189,7 +202,7 @@ def test_a_commit_while_it_is_read_ends_the_run(run, tiny_model, delta, own_read
     assert "changed while it was being read" in done.err
 
 
-def test_what_the_extension_cannot_read_is_said(run, delta, monkeypatch):
+def test_what_the_extension_cannot_read_is_said(run, delta, monkeypatch, no_deltalake):
     monkeypatch.setitem(tables._EXTENSIONS, "delta", ("parquet",))
     monkeypatch.setattr(tables, "_scan", lambda table: ("read_parquet('gone.parquet')", ()))
     done = run("score", "lake/news")

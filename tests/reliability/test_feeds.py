@@ -1,5 +1,6 @@
 """Feeds as they really come, each through the command line: see `helpers/feeds.py`."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -152,7 +153,8 @@ def test_mixed_formats(feeds: Feeds) -> None:
     assert feeds.days() == {"2014-01-06": 2, "2014-01-07": 1, "2014-01-08": 1, "2014-01-09": 2}
 
 
-def test_delta_table(feeds: Feeds) -> None:
+def test_delta_table(feeds: Feeds, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "deltalake", None)  # which would read it
     feeds.make("delta_table")
     assert "_delta_log" in feeds.score("news", code=65).err
 

@@ -19,7 +19,24 @@ PIPES = "pipeline/test_score_streams.py"
 SEVERAL = "pipeline/test_score_inputs.py::test_inputs_that_cannot_be_meant"
 DAYS = "io/test_day_partitions.py::test_what_is_refused_leaves_the_folder"
 COLUMNS = "io/test_day_partitions.py::test_columns_that_differ_are_refused_or_taken_as_they_are"
+DELTA = "io/test_delta.py::test_what_is_refused_leaves_the_table"
+UNREADABLE = "io/test_delta.py::test_a_table_whose_files_do_not_say_what_counts_is_refused"
+MERGED = "io/test_delta.py::test_columns_that_differ_are_refused_or_merged"
 OTHERWISE = {
+    ": a Delta table is what nights share: add --append": DELTA,
+    " is the whole table: leave out --output-table": DELTA,
+    " is no Delta table: name one": DELTA,
+    ", which appending fills: name another table with -o delta:": DELTA,
+    "take it in with --on-new-columns add, or name another table": MERGED,
+    "--on-missing-columns null, or name another table": MERGED,
+    "a view, or name another table with -o delta:": MERGED,
+    ", by which its files alone do not ": UNREADABLE,
+    " is a Delta table that deltalake cannot read (": UNREADABLE,
+    " is a Delta table whose log cannot be read (": UNREADABLE,
+    ": a Delta table has no type for the column ": "io/test_delta.py::"
+    "test_values_come_back_or_the_night_is_refused",
+    " cannot hold a value of the column ": "io/test_delta.py::"
+    "test_values_come_back_or_the_night_is_refused",
     " makes a folder that nights share: add --append": DAYS,
     " makes a folder: name it with -o": DAYS,
     " writes Parquet: leave out ": DAYS,

@@ -1,6 +1,6 @@
-"""Recognize Delta, Iceberg and Hudi tables, and read them through DuckDB's extensions.
+"""Recognize Delta, Iceberg and Hudi tables, and read them through what is installed.
 
-Extensions are loaded if they are installed, and never installed from here.
+That is the package deltalake, or DuckDB's extensions, which are never installed from here.
 """
 
 import re
@@ -13,13 +13,14 @@ from typing import Final, Literal
 
 import duckdb
 
-from ...errors import BadDataError, first_line
+from ...errors import BadDataError, UnavailableError, first_line
 from ..sql import quote_literal
+from .delta import LOG, stage_delta
 
 LakeKind = Literal["delta", "iceberg", "hudi"]
 _NAMES: Final[dict[LakeKind, str]] = {"delta": "a Delta", "iceberg": "an Iceberg", "hudi": "a Hudi"}
 _LOGS: Final[dict[LakeKind, str]] = {
-    "delta": "_delta_log",
+    "delta": LOG,
     "iceberg": "metadata",
     "hudi": ".hoodie",
 }
@@ -85,8 +86,10 @@ def stage_lake_table(table: LakeTable, staged: Path) -> tuple[str, ...]:
     """Write the rows that count as Parquet to `staged`; returns what is to be said of them.
 
     Raises:
-        BadDataError: the extension that reads it is not installed, or cannot read it.
+        BadDataError: what reads it is not installed, or cannot read it.
     """
+    if table.kind == "delta" and _stage_by_deltalake(table, staged):
+        return ()
     with duckdb.connect(":memory:") as connection:
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute("SET autoinstall_known_extensions = false")
@@ -104,15 +107,34 @@ def stage_lake_table(table: LakeTable, staged: Path) -> tuple[str, ...]:
     return notes
 
 
+def _stage_by_deltalake(table: LakeTable, staged: Path) -> bool:
+    """Stage a Delta table by deltalake; false leaves it to DuckDB's extension."""
+    try:
+        stage_delta(table.folder, staged)
+    except UnavailableError:
+        return False
+    except BadDataError:  # the extension knows features that deltalake does not
+        with duckdb.connect(":memory:") as connection:
+            if "delta" not in _installed(connection):
+                raise
+        return False
+    return True
+
+
+def _installed(connection: duckdb.DuckDBPyConnection) -> set[str]:
+    rows = connection.execute("SELECT extension_name FROM duckdb_extensions() WHERE installed")
+    return {row[0] for row in rows.fetchall()}
+
+
 def _load(connection: duckdb.DuckDBPyConnection, table: LakeTable) -> None:
     if table.kind == "hudi":
         raise BadDataError(f"{table}: {_WRITE}")
     needed = _EXTENSIONS[table.kind]
-    rows = connection.execute("SELECT extension_name FROM duckdb_extensions() WHERE installed")
-    installed = {row[0] for row in rows.fetchall()}
-    if not installed.issuperset(needed):
+    if not _installed(connection).issuperset(needed):
         sql = "; ".join(f"INSTALL {name}" for name in needed)
         command = f"{shlex.quote(sys.executable)} -c \"import duckdb; duckdb.sql('{sql}')\""
+        if table.kind == "delta":
+            command += " or pip install 'finsent-batch[delta]'"
         raise BadDataError(
             f"{table}: install what reads it with {command} and run again, or {_WRITE}"
         )

@@ -7,7 +7,8 @@ from typing import Any, Final
 
 from ...config import ModelConfig, ScoreConfig
 from ...errors import UsageError
-from ...io.pairs import STANDARD_STREAM
+from ...io.append.options import DELTA
+from ...io.paths import STANDARD_STREAM
 from ...store.store import Store
 
 _OF_THIS_COMMAND: Final = (
@@ -77,6 +78,8 @@ def _path(folder: Path, value: str | None) -> str | None:
     """Return a path or address of a run as it was in the folder that the run was started in."""
     if value is None or "://" in value or value == STANDARD_STREAM:
         return value
+    if value.startswith(DELTA):
+        return DELTA + str(folder / Path(value.removeprefix(DELTA)).expanduser())
     return str(folder / Path(value).expanduser())
 
 
