@@ -8,18 +8,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ..errors import (
-    BadDataError,
-    CannotCreateError,
-    MissingInputError,
-    StorageError,
-    first_line,
-)
+from ..errors import BadDataError, CannotCreateError, MissingInputError, StorageError, first_line
 from .atomic import replacing
 from .base import BATCH_ROWS, FileSink, first_rows
 from .columns import RowSchema, check_column_names
 from .duckdb_errors import is_storage_failure, storage_problem
 from .provenance import PROVENANCE_KEY, Provenance
+from .result_columns import SCORE_COLUMNS
 from .text.parsing import parse_json
 from .times.int96 import int96_unit
 from .whole.watched import Watched
@@ -132,7 +127,12 @@ def signed_schema(
 def parquet_writer(file: Path, schema: pa.Schema) -> pq.ParquetWriter:
     """Open a Parquet file as outputs are written."""
     checked = {"write_page_index": True, "write_page_checksum": True}
-    return pq.ParquetWriter(file, schema, compression="zstd", version="2.6", **checked)
+    # A dictionary of probabilities is work for a larger file. Nested columns have other names here.
+    nested = any(pa.types.is_nested(field.type) for field in schema)
+    dictionary = nested or [name for name in schema.names if name not in SCORE_COLUMNS]
+    return pq.ParquetWriter(
+        file, schema, compression="zstd", version="2.6", use_dictionary=dictionary, **checked
+    )
 
 
 _HUGE_INTEGERS = ("hugeint", "uhugeint")

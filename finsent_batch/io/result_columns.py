@@ -21,6 +21,7 @@ RESULT_SCHEMA = pa.schema(
     ]
 )
 """The added columns, in their order after the original ones."""
+SCORE_COLUMNS: Final = tuple(f.name for f in RESULT_SCHEMA if pa.types.is_floating(f.type))
 CONFIDENT_COLUMN: Final = "sentiment_confident"
 """After them with `--min-confidence`: the label where it is sure enough, else NULL."""
 
