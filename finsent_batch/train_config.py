@@ -25,6 +25,7 @@ class TrainConfig(Settings):
     """
 
     data: tuple[Path, ...]
+    """Folders that `prepare` made; `review:STORE` stands for one of a store's reviews."""
     output: Path
     preset: str = "mini"
     base: str | None = None

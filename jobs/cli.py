@@ -31,6 +31,7 @@ from .parsing.global_options import global_options_first
 from .prepare import prepare
 from .query import query
 from .report import report
+from .review import review
 from .runs import runs
 from .score import score
 from .store import store
@@ -139,8 +140,8 @@ def cli(
 
 
 for command in (
-    score, prepare, train, evaluate, compare, merge, query, report, runs, models, store, doctor,
-    config,
+    score, prepare, train, evaluate, compare, merge, query, report, review, runs, models, store,
+    doctor, config,
 ):  # fmt: skip
     cli.add_command(command)
 

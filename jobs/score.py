@@ -52,7 +52,7 @@ def score(
     from finsent_batch.pipeline.summary import summary_of_failure
     from finsent_batch.progress import StopRequest
 
-    from .score_text import describe, describe_plan
+    from .tables.score_text import describe, describe_plan
 
     _check_inputs(inputs, options["publish_anyway"])
     config = ScoreConfig(

@@ -152,7 +152,8 @@ def _shown(value: object) -> str:
     multiple=True,
     required=True,
     type=file_path(dir_okay=True),
-    help="Folder made by prepare. Repeatable: rows of all folders are mixed.",
+    help="Folder made by prepare, or review: for the store's reviews, or review:STORE for "
+    "another's. Repeatable: rows of all folders are mixed.",
 )
 @click.option(
     "-o", "--output", required=True, type=file_path(dir_okay=True), help="Model folder to write."
@@ -211,6 +212,8 @@ def train(
     finsent-batch train --data split --preset llama2-7b --base llama-dir -o adapter
     finsent-batch score news.parquet --model my-model
     """
+    reviews = {Path("review:"): Path(f"review:{obj.store.path}")}
+    data = tuple(reviews.get(folder, folder) for folder in data)
     given = {name: value for name, value in options.items() if value is not None}
     config = TrainConfig.for_preset(preset, data=data, **given)
     from finsent_batch.training.train import resolved

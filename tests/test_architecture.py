@@ -18,6 +18,7 @@ FLOORS = (
     {"api", "doctor", "query_api", "sql_functions"},
     {"pipeline", "training", "evaluation"},
     {"scorers", "reports"},
+    {"reviews"},
     {"models", "queries"},
     {"store", "labelled"},
     {"io", "metrics"},

@@ -10,6 +10,7 @@ import io
 import logging
 import re
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -215,11 +216,23 @@ def _choose_columns(frame: pl.DataFrame, file: Path, how: LabelledFormat) -> pl.
 
 
 def _map_labels(frame: pl.DataFrame, file: Path, how: LabelledFormat) -> pl.DataFrame:
+    indices = label_indices(frame["label"].fill_null("(null)").to_list(), file, how)
+    text = frame["headline"].fill_null("")
+    labels = pl.Series([LABELS[i] for i in indices], dtype=pl.String)
+    return pl.DataFrame({"headline": text, "label": labels})
+
+
+def label_indices(found: Sequence[str], where: object, how: LabelledFormat) -> list[int]:
+    """Return the index in `LABELS` of each label of a file, by its `label_map` or usual names.
+
+    Raises:
+        UsageError: the `label_map` itself names an unknown label.
+        BadDataError: a label has no meaning.
+    """
     meaning = {value: label_index(label) for value, label in how.label_map}
     unmeant = [label for _, label in how.label_map if label_index(label) is None]
     if unmeant:
         raise UsageError(f"--label-map: {unmeant[0]!r} is none of {', '.join(LABELS)}")
-    found = frame["label"].fill_null("(null)").to_list()
     indices = [meaning.get(v, label_index(v)) for v in found]
     unknown: dict[str, int] = {}
     for value, index in zip(found, indices, strict=True):
@@ -231,9 +244,7 @@ def _map_labels(frame: pl.DataFrame, file: Path, how: LabelledFormat) -> pl.Data
             rest = sum(n for _, n in sorted(unknown.items())[8:])
             listed += f" and {len(unknown) - 8} others ({rest} rows)"
         raise BadDataError(
-            f"{file} has labels other than {', '.join(LABELS)}: {listed}; "
+            f"{where} has labels other than {', '.join(LABELS)}: {listed}; "
             f"say what they mean with {how.owner}--label-map VALUE=LABEL"
         )
-    labels = [LABELS[i] for i in indices if i is not None]
-    text = frame["headline"].fill_null("")
-    return pl.DataFrame({"headline": text, "label": pl.Series(labels, dtype=pl.String)})
+    return [i for i in indices if i is not None]

@@ -1,9 +1,13 @@
 """The runs of a store, and how little of an id tells one from all others."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise, takewhile
+from typing import Any
 
 from ..config import StoreConfig
+from ..errors import UsageError
+from ..store.publications import records
 from ..store.store import Store
 from .run import run_query
 
@@ -43,6 +47,26 @@ def list_runs(store: StoreConfig, limit: int) -> RunList:
         rows=frame.rows(),
         short_ids={run_id: run_id[:length].rstrip("-") for run_id in ids},
     )
+
+
+def find_run(store: Store, wanted: str | None, columns: Sequence[str]) -> dict[str, Any] | None:
+    """Return the latest run, or that whose id begins so; None where there has been none.
+
+    Raises:
+        UsageError: no run's id begins so, or those of several.
+    """
+    found = records(
+        store,
+        f"""SELECT {", ".join(columns)} FROM runs WHERE starts_with(run_id, ?)
+        ORDER BY started_at DESC LIMIT 2""",
+        [wanted or ""],
+    )
+    if wanted is None:
+        return found[0] if found else None
+    if len(found) == 1 and wanted:
+        return found[0]
+    what = f"several runs begin with {wanted!r}" if found else f"there is no run {wanted!r}"
+    raise UsageError(f"--run: {what} in the store {store.path}; finsent-batch runs lists them")
 
 
 def _shared(one: str, other: str) -> int:

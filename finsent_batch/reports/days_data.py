@@ -1,7 +1,5 @@
 """The data of a report on some days, or on all: the rows published, by the time of the news."""
 
-from dataclasses import dataclass
-from datetime import date, timedelta
 from typing import Any
 
 import duckdb
@@ -11,6 +9,7 @@ from ..errors import UsageError
 from ..io.sql import read_sql
 from ..labels import LABELS
 from ..metrics.histograms import CONFIDENCE_EDGES, SCORE_EDGES
+from ..queries.days import Days, days_between
 from ..queries.session import view_published
 from ..store.counted import latest_publications
 from ..store.store import Store
@@ -19,33 +18,6 @@ from .run_data import RunData, records
 
 _EDGES = {"confidence": CONFIDENCE_EDGES, "sentiment_score": SCORE_EDGES}
 _HOURS_UP_TO_DAYS = 3
-
-
-@dataclass(frozen=True, kw_only=True)
-class Days:
-    """The days of a report, both ends included; None leaves an end open."""
-
-    first: date | None
-    last: date | None
-
-    @property
-    def named(self) -> str:
-        """The days in words."""
-        if self.first is None and self.last is None:
-            return "all days"
-        if self.first == self.last:
-            return f"{self.first}"
-        start = "the beginning" if self.first is None else f"{self.first}"
-        return f"{start} to {'the end' if self.last is None else self.last}"
-
-    def sql(self) -> str:
-        """Return the condition that `news_time` is in these days; open at both ends, any row."""
-        parts = []
-        if self.first is not None:
-            parts.append(f"news_time >= DATE '{self.first}'")
-        if self.last is not None:
-            parts.append(f"news_time < DATE '{self.last + timedelta(days=1)}'")
-        return " AND ".join(parts) or "true"
 
 
 def days_of(config: ReportConfig) -> Days | None:
@@ -60,17 +32,7 @@ def days_of(config: ReportConfig) -> Days | None:
         raise UsageError("--run is a report on one run, --since, --until and --all on days: choose")
     if config.all_days and (config.since or config.until):
         raise UsageError("--all has every day: leave out --since and --until")
-    first, last = (_day(text) for text in (config.since, config.until))
-    if first and last and last < first:
-        raise UsageError(f"--until {last} is before --since {first}: exchange them")
-    return Days(first=first, last=last)
-
-
-def _day(text: str | None) -> date | None:
-    try:
-        return None if text is None else date.fromisoformat(text)
-    except ValueError:
-        raise UsageError(f"{text!r} is not a day: write it as 2014-01-31") from None
+    return days_between(config.since, config.until)
 
 
 def gather_days(config: ReportConfig, days: Days) -> RunData:

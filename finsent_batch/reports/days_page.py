@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..metrics.gates import GateResult
+from ..queries.days import Days
 from ..version import __version__
 from ..wording import counted
-from .days_data import Days
 from .page import Page, Section, Table, gate_section
 from .run_data import RunData
 from .run_page import drift_table, sentiment_section, strongest_section

@@ -21,6 +21,10 @@ def night_section(data: RunData) -> Section | None:
     night = data.night
     text = f"Night of {night['night']}, compared with {counted(night['nights'], 'night')} of the "
     text += f"feed {night['feed']}. {_BANDS}"
+    if data.reviewed is not None:
+        share = data.reviewed
+        text += f" People labelled {counted(share['headlines'], 'headline')} of this model "
+        text += f"({share['month']}): it is right on {reviewed(share)} of such headlines."
     tables = _figures(data.figures, night)
     if night["sources"]:
         tables.append(_sources(night))
@@ -36,6 +40,14 @@ def estimate(figures: Mapping[str, float | None]) -> str | None:
     if middle is None or low is None or high is None:
         return None
     return f"{middle:.3f} ± {(high - low) / 2:.3f}"
+
+
+def reviewed(share: Mapping[str, Any] | None) -> str | None:
+    """Return the accuracy that people found, with its interval; None where nobody looked."""
+    if share is None:
+        return None
+    low, high = share["accuracy_low"], share["accuracy_high"]
+    return f"{share['accuracy']:.3f} ({low:.3f} to {high:.3f})"
 
 
 def unusual(data: RunData) -> list[str]:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -15,7 +15,9 @@ from ..io.sql import read_sql
 from ..labels import LABELS
 from ..metrics.drift import population_stability_index, stability_by_chance
 from ..metrics.histograms import add_histograms
+from ..queries.runs import find_run
 from ..queries.session import view_published
+from ..reviews.accuracy import accuracy_in
 from ..store.publications import publications_of
 from ..store.store import Store
 
@@ -55,6 +57,9 @@ class RunData:
     """What the run itself was held against."""
     night: dict[str, Any] | None = None
     """The night beside those before it, as in the run's summary."""
+    reviewed: dict[str, Any] | None = None
+    """The model's accuracy by review, in the month of the night if it has any; see
+    `reviews.accuracy.ReviewedAccuracy`."""
     published_anyway: str | None = None
     """The run that was held back and that this one published all the same."""
 
@@ -73,7 +78,7 @@ def gather(config: ReportConfig) -> RunData:
     """
     with Store.open(config.store, read_only=True) as store:
         data = RunData(store=str(store.path))
-        run = _find(store, config.run)
+        run = find_run(store, config.run, _RUN)
         if run is None:
             return data
         summary = json.loads(run.pop("summary") or "{}")
@@ -91,6 +96,9 @@ def gather(config: ReportConfig) -> RunData:
         data.figures = summary.get("figures", {})
         data.run_gates = summary.get("gates", [])
         data.night = summary.get("night")
+        month = (data.night or {}).get("night", "")[:7]
+        found = accuracy_in(store, run["model_fingerprint"] or "", month)
+        data.reviewed = None if found is None else asdict(found)
         data.published_anyway = summary.get("published_anyway")
         data.quarantine = records(
             store.connection, read_sql("report/quarantine"), {"run_id": run["run_id"]}
@@ -109,22 +117,6 @@ def records(
     found = connection.execute(sql, parameters)
     names = [column[0] for column in found.description or ()]
     return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
-
-
-def _find(store: Store, wanted: str | None) -> dict[str, Any] | None:
-    """Return the latest run, or that whose id begins so; None where there has been none."""
-    found = records(
-        store.connection,
-        f"""SELECT {", ".join(_RUN)} FROM runs WHERE starts_with(run_id, ?)
-        ORDER BY started_at DESC LIMIT 2""",
-        [wanted or ""],
-    )
-    if wanted is None:
-        return found[0] if found else None
-    if len(found) == 1 and wanted:
-        return found[0]
-    what = f"several runs begin with {wanted!r}" if found else f"there is no run {wanted!r}"
-    raise UsageError(f"--run: {what} in the store {store.path}; finsent-batch runs lists them")
 
 
 def _labels(summary: dict[str, Any]) -> dict[str, int]:

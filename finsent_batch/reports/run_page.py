@@ -10,7 +10,7 @@ from ..metrics.gates import GateResult
 from ..version import __version__
 from ..wording import counted
 from . import run_charts, run_figures
-from .night_section import estimate, night_section
+from .night_section import estimate, night_section, reviewed
 from .page import Page, Section, Table, gate_section
 from .run_data import RunData
 from .verdict import verdict
@@ -66,6 +66,8 @@ def _figures(data: RunData, drift: Mapping[str, Any]) -> list[tuple[str, str]]:
         figures.append((f"at least {sure['min_confidence']:g} sure", f"{sure['coverage']:.0%}"))
     if (accuracy := estimate(data.figures)) is not None:
         figures.append(("estimated accuracy", accuracy))
+    if (by_review := reviewed(data.reviewed)) is not None:
+        figures.append(("reviewed accuracy", by_review))
     if data.mean_score is not None:
         figures.append(("mean score", f"{data.mean_score:+.3f}"))
     if drift["psi"] is not None:

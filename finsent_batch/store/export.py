@@ -38,6 +38,8 @@ _KEYS: dict[str, str | None] = {
     "quarantine": None,
     "evaluations": None,
     "nights": None,
+    "review_samples": None,
+    "reviews": None,
     # A promotion rolled back since the export must not come back as another row.
     "promotions": "promoted_at, model_fingerprint",
 }

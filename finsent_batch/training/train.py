@@ -43,21 +43,24 @@ def train(
     """
     progress("start", 0, None)  # importing the libraries takes longest
     quiet_bitsandbytes()
+    from ..reviews.training_data import data_folders
     from .output import tidy_on_failure
 
-    if family_of(config.preset) == CAUSAL:
+    is_causal = family_of(config.preset) == CAUSAL
+    if is_causal:
         _check_libraries(config)
-        _check_settings(config)
-        from .causal import train_causal
-
-        with tidy_on_failure(config.output):
-            return train_causal(resolved(config), progress, stop or StopRequest())
     _check_settings(config)
-    _check_one_process(config)
-    from .encoder import train_encoder
+    if not is_causal:
+        _check_one_process(config)
+    with tidy_on_failure(config.output), data_folders(config.data) as folders:
+        given = replace(resolved(config), data=folders)
+        if is_causal:
+            from .causal import train_causal
 
-    with tidy_on_failure(config.output):
-        return train_encoder(config, progress, stop or StopRequest())
+            return train_causal(given, progress, stop or StopRequest())
+        from .encoder import train_encoder
+
+        return train_encoder(given, progress, stop or StopRequest())
 
 
 def _check_settings(config: TrainConfig) -> None:

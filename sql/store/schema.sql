@@ -148,3 +148,26 @@ CREATE TABLE snapshot (
     size BIGINT,
     mtime_ns BIGINT
 );
+
+-- One row for each headline of a sample drawn for review: the label it then had, and how many
+-- headlines it stands for.
+CREATE TABLE review_samples (
+    sample_id VARCHAR NOT NULL,
+    sampled_at TIMESTAMP NOT NULL,
+    headline_key UUID NOT NULL,
+    model_fingerprint VARCHAR NOT NULL,
+    sentiment VARCHAR NOT NULL,
+    confidence FLOAT NOT NULL,
+    source VARCHAR,
+    month DATE,
+    weight DOUBLE NOT NULL
+);
+
+-- What people answered; the last answer of a reviewer about a headline counts.
+CREATE TABLE reviews (
+    headline_key UUID NOT NULL,
+    headline VARCHAR NOT NULL,
+    label VARCHAR NOT NULL,
+    reviewer VARCHAR NOT NULL,
+    reviewed_at TIMESTAMP NOT NULL
+);

@@ -20,7 +20,7 @@ from ..helpers.stores import FILES, committed
 
 TABLES = (
     *("scores", "runs", "run_files", "nights", "models", "evaluations", "promotions"),
-    "quarantine",
+    *("quarantine", "review_samples", "reviews"),
 )
 
 
