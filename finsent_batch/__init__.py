@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from .config import ModelConfig as ModelConfig
     from .config import PrepareConfig as PrepareConfig
     from .config import PromoteConfig as PromoteConfig
-    from .config import ReportConfig as ReportConfig
     from .config import ScoreConfig as ScoreConfig
     from .config import StoreConfig as StoreConfig
     from .doctor import diagnose as diagnose
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
     from .pipeline.score import score as score
     from .query_api import query as query
     from .query_api import query_sql as query_sql
+    from .reports.config import ReportConfig as ReportConfig
     from .reports.run_report import report as report
     from .sql_functions import register as register
     from .train_config import TrainConfig as TrainConfig
@@ -54,7 +54,7 @@ _EXPORTS = {
     "ModelConfig": "config",
     "PrepareConfig": "config",
     "PromoteConfig": "config",
-    "ReportConfig": "config",
+    "ReportConfig": "reports.config",
     "ScoreConfig": "config",
     "Scorer": "api",
     "StoreConfig": "config",

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from finsent_batch.config import ReportConfig
+from finsent_batch.reports.config import ReportConfig
 
 from .completion import complete_run
 from .options import Globals, file_path
@@ -22,6 +22,15 @@ from .terminal import say
 @click.option("--until", metavar="DAY", help="Report on the news up to this day, it included.")
 @click.option(
     "--all", "all_days", is_flag=True, default=False, help="Report on all that is published."
+)
+@click.option(
+    "--nights",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Report on the last N nights of a feed: published or held back, and what moved.",
+)
+@click.option(
+    "--feed", help="Of which feed, as query nights names it.  [default: the one scored last]"
 )
 @click.option("-o", "--output", type=file_path(), help="FILE.html, .md or .json.  [default: print]")
 @click.option(
@@ -54,12 +63,13 @@ from .terminal import say
 )
 @click.pass_obj
 def report(obj: Globals, /, output: Path | None, **options: Any) -> None:
-    """Write a report on a run, or on days: labels, confidence, drift, strongest headlines.
+    """Write a report on a run, on days or on nights: what moved, labels, confidence, drift.
 
     The HTML file is self-contained: it needs no other files and no network.
 
     \b
     finsent-batch report -o report.html                        # the latest run
+    finsent-batch report --nights 30 -o nights.html
     finsent-batch report --since 2014-01-06 --until 2014-01-12 -o week.html
     finsent-batch report -o report.json --gate "psi<0.2"
     """

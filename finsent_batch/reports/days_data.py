@@ -4,7 +4,6 @@ from typing import Any
 
 import duckdb
 
-from ..config import ReportConfig
 from ..errors import UsageError
 from ..io.sql import read_sql
 from ..labels import LABELS
@@ -14,10 +13,10 @@ from ..queries.session import view_published
 from ..store.counted import latest_publications
 from ..store.store import Store
 from ..wording import counted
-from .run_data import RunData, records
+from .config import ReportConfig
+from .run_data import RunData, read_rows, records
 
 _EDGES = {"confidence": CONFIDENCE_EDGES, "sentiment_score": SCORE_EDGES}
-_HOURS_UP_TO_DAYS = 3
 
 
 def days_of(config: ReportConfig) -> Days | None:
@@ -64,11 +63,7 @@ def _read(
         rows = f"(FROM scored_headlines WHERE {where or days.sql()})"
         return records(connection, sql.replace("scored_headlines", rows), parameters)
 
-    read, data.mean_score, first, last = ask(
-        "SELECT count(*) AS a, avg(sentiment_score) AS b, min(news_time) AS c, "
-        "max(news_time) AS d FROM scored_headlines"
-    )[0].values()
-    data.rows = {"read": read}
+    data.rows = ask("SELECT count(*) AS read FROM scored_headlines")[0]
     if days.first or days.last:
         [undated] = ask("SELECT count(*) AS rows FROM scored_headlines", "news_time IS NULL")
         if undated["rows"]:
@@ -83,13 +78,8 @@ def _read(
         if sum(labels.values()):
             histograms = {name: _histogram(ask, histogram, name, before) for name in _EDGES}
             data.baseline = [{"labels": labels, "histograms": histograms}]
-    if first is not None:
-        short = (last - first).total_seconds() / 86_400 < _HOURS_UP_TO_DAYS
-        data.time_unit = "hour" if short else "day"
-        data.by_time = ask(read_sql("report/sentiment_by_time"), unit=data.time_unit)
-    strongest, limit = read_sql("report/strongest"), config.headlines
-    data.most_negative = ask(strongest, label="negative", sign=-1, headlines=limit)
-    data.most_positive = ask(strongest, label="positive", sign=1, headlines=limit)
+    rows = f"(FROM scored_headlines WHERE {days.sql()})"
+    read_rows(connection, data, config.headlines, rows=rows)
 
 
 _LABELS = "SELECT sentiment, count(*) AS rows FROM scored_headlines GROUP BY sentiment"

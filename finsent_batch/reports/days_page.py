@@ -5,11 +5,10 @@ from typing import Any
 
 from ..metrics.gates import GateResult
 from ..queries.days import Days
-from ..version import __version__
 from ..wording import counted
 from .page import Page, Section, Table, gate_section
 from .run_data import RunData
-from .run_page import drift_table, sentiment_section, strongest_section
+from .sections import drift_table, footer, measured, sentiment_section, strongest_section
 
 
 def days_page(
@@ -23,7 +22,7 @@ def days_page(
         verdict = verdict or "Nothing that is published is of these days."
     sections = [gate_section(gates)] if gates else []
     if read:
-        sections += [sentiment_section(data, drift), _before(drift), strongest_section(data)]
+        sections += [_before(drift), sentiment_section(data, drift), strongest_section(data)]
     return Page(
         title=f"Report: {days.named}",
         subtitle=f"{counted(len(data.outputs), 'output')}, by the time of the news (UTC)",
@@ -32,17 +31,13 @@ def days_page(
         figures=_figures(data, drift),
         notes=data.notes,
         sections=sections,
-        footer=f"finsent-batch {__version__} · store {data.store}",
+        footer=footer(data.store),
     )
 
 
 def _figures(data: RunData, drift: Mapping[str, Any]) -> list[tuple[str, str]]:
     figures = [("rows", f"{data.rows.get('read', 0):,}"), ("labelled", f"{data.labelled:,}")]
-    if data.mean_score is not None:
-        figures.append(("mean score", f"{data.mean_score:+.3f}"))
-    if drift["psi"] is not None:
-        figures.append(("drift (PSI)", f"{drift['psi']:.3f}"))
-    return figures
+    return figures + measured(data, drift)
 
 
 def _before(drift: Mapping[str, Any]) -> Section:

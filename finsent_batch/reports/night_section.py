@@ -25,9 +25,9 @@ def night_section(data: RunData) -> Section | None:
         share = data.reviewed
         text += f" People labelled {counted(share['headlines'], 'headline')} of this model "
         text += f"({share['month']}): it is right on {reviewed(share)} of such headlines."
-    tables = _figures(data.figures, night)
+    tables = figure_tables(data.figures, night)
     if night["sources"]:
-        tables.append(_sources(night))
+        tables.append(source_table(night))
     if changes := column_changes(night):
         tables.append(Table(title="Columns", head=["changed since"], rows=[(c,) for c in changes]))
     return Section(id="night", title="Beside other nights", text=text, tables=tables)
@@ -53,8 +53,13 @@ def reviewed(share: Mapping[str, Any] | None) -> str | None:
 def unusual(data: RunData) -> list[str]:
     """Return each figure that is unlike the nights before, in words."""
     night = data.night or {"unusual": []}
+    return unusual_figures(data.figures, night)
+
+
+def unusual_figures(figures: Mapping[str, float | None], night: Mapping[str, Any]) -> list[str]:
+    """Return each figure of a night that is outside of its band, in words."""
     return [
-        f"{name} {_said(data.figures[name])} (usual {_usual(night['bands'][name])})"
+        f"{name} {_said(figures[name])} (usual {_usual(night['bands'][name])})"
         for name in night["unusual"]
     ]
 
@@ -64,7 +69,7 @@ def column_changes(night: Mapping[str, Any]) -> list[str]:
     return [f"{kind}: {name}" for kind, names in night["columns"].items() for name in names]
 
 
-def _figures(figures: Mapping[str, float | None], night: Mapping[str, Any]) -> list[Table]:
+def figure_tables(figures: Mapping[str, float | None], night: Mapping[str, Any]) -> list[Table]:
     """Return the figures that have a band, the unusual ones first, and folded the others."""
     judged, others = [], []
     for name, meaning in FIGURES.items():
@@ -93,7 +98,8 @@ def _figures(figures: Mapping[str, float | None], night: Mapping[str, Any]) -> l
     return [*([compared] if judged else []), alone]
 
 
-def _sources(night: Mapping[str, Any]) -> Table:
+def source_table(night: Mapping[str, Any]) -> Table:
+    """Return the sources that moved most, beside what is usual for them."""
     rows = [
         (
             source["source"] or "(none)",

@@ -3,12 +3,11 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
+from datetime import timedelta
 from typing import Any
 
 import duckdb
 
-from ..config import ReportConfig
 from ..errors import FinsentError, UsageError, first_line
 from ..io.columns import DATE_COLUMNS
 from ..io.sql import read_sql
@@ -20,6 +19,7 @@ from ..queries.session import view_published
 from ..reviews.accuracy import accuracy_in
 from ..store.publications import publications_of
 from ..store.store import Store
+from .config import ReportConfig
 
 _RUN = (
     "run_id", "status", "exit_code", "version", "started_at", "finished_at", "input", "output",
@@ -158,31 +158,35 @@ def _read_published(
                 f"the rows have no column {', '.join(DATE_COLUMNS[:5])} or the like: name the one "
                 "that holds the time of publication with --date-column to see sentiment by day"
             )
-        _read_rows(store.connection, data, config, dated=dated)
+        read_rows(store.connection, data, config.headlines, dated=dated)
     except UsageError as error:
         raise UsageError(str(error).replace("--param date_column=", "--date-column ")) from None
     except (FinsentError, duckdb.Error) as error:
         data.notes.append(f"published rows cannot be read: {first_line(error)}")
 
 
-def _read_rows(
-    connection: duckdb.DuckDBPyConnection, data: RunData, config: ReportConfig, *, dated: bool
+def read_rows(
+    connection: duckdb.DuckDBPyConnection,
+    data: RunData,
+    headlines: int,
+    *,
+    rows: str = "scored_headlines",
+    dated: bool = True,
 ) -> None:
-    strongest = read_sql("report/strongest")
-    limit = {"headlines": config.headlines}
-    data.most_negative = records(connection, strongest, {"label": "negative", "sign": -1, **limit})
-    data.most_positive = records(connection, strongest, {"label": "positive", "sign": 1, **limit})
-    sql = "SELECT avg(sentiment_score), min(news_time), max(news_time) FROM scored_headlines"
+    """Read of `rows` the mean, the strongest headlines and, where `dated`, sentiment by time."""
+
+    def ask(name: str, **parameters: object) -> list[dict[str, Any]]:
+        sql = read_sql(f"report/{name}").replace("scored_headlines", rows)
+        return records(connection, sql, parameters)
+
+    sql = f"SELECT avg(sentiment_score), min(news_time), max(news_time) FROM {rows}"
     data.mean_score, first, last = connection.execute(sql).fetchall()[0]
     if dated and first is not None:
-        data.time_unit = "hour" if _days(first, last) < _HOURS_UP_TO_DAYS else "day"
-        data.by_time = records(
-            connection, read_sql("report/sentiment_by_time"), {"unit": data.time_unit}
-        )
-
-
-def _days(first: datetime, last: datetime) -> float:
-    return (last - first).total_seconds() / 86_400
+        is_short = last - first < timedelta(days=_HOURS_UP_TO_DAYS)
+        data.time_unit = "hour" if is_short else "day"
+        data.by_time = ask("sentiment_by_time", unit=data.time_unit)
+    data.most_negative = ask("strongest", label="negative", sign=-1, headlines=headlines)
+    data.most_positive = ask("strongest", label="positive", sign=1, headlines=headlines)
 
 
 def _tenths(counts: Sequence[int]) -> list[int]:

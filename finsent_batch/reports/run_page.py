@@ -1,18 +1,23 @@
 """A run report as a page: its figures, sections, charts and tables."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from ..labels import LABELS
 from ..metrics.gates import GateResult
-from ..version import __version__
 from ..wording import counted
 from . import run_charts, run_figures
 from .night_section import estimate, night_section, reviewed
 from .page import Page, Section, Table, gate_section
 from .run_data import RunData
+from .sections import (
+    drift_table,
+    footer,
+    measured,
+    sentiment_section,
+    strongest_section,
+    time_text,
+)
 from .verdict import verdict
 
 _PSI = (
@@ -22,22 +27,18 @@ _PSI = (
 )
 
 
-_TIMES_SHOWN = 31
-
-
 def run_page(data: RunData, drift: Mapping[str, Any], gates: Sequence[GateResult]) -> Page:
     """Return the report on a run; on an empty store, a page that says so."""
-    footer = f"finsent-batch {__version__} · store {data.store}"
     if data.run is None:
         return Page(
             title="Run report",
             verdict="The store is empty: no run has been made yet.",
             sections=[gate_section(gates)] if gates else [],
-            footer=footer,
+            footer=footer(data.store),
         )
     state, words = verdict(data, drift, gates)
-    sections = [_what_ran(data), sentiment_section(data, drift), _drift(data, drift)]
-    sections += [strongest_section(data), _quarantine(data), _reuse(data)]
+    sections = [_drift(data, drift), sentiment_section(data, drift), strongest_section(data)]
+    sections += [_quarantine(data), _reuse(data), _what_ran(data)]
     if (night := night_section(data)) is not None:
         sections.insert(0, night)
     of_run = [GateResult(**gate) for gate in data.run_gates]
@@ -45,13 +46,13 @@ def run_page(data: RunData, drift: Mapping[str, Any], gates: Sequence[GateResult
         sections.insert(0, gate_section([*of_run, *gates]))
     return Page(
         title=f"Run report: {Path(data.run['input']).name}",
-        subtitle=f"run {data.run['run_id']}, started {_time(data.run['started_at'])} UTC",
+        subtitle=f"run {data.run['run_id']}, started {time_text(data.run['started_at'])} UTC",
         state=state,
         verdict=words,
         figures=_figures(data, drift),
         notes=data.notes,
         sections=sections,
-        footer=footer,
+        footer=footer(data.store),
     )
 
 
@@ -68,10 +69,7 @@ def _figures(data: RunData, drift: Mapping[str, Any]) -> list[tuple[str, str]]:
         figures.append(("estimated accuracy", accuracy))
     if (by_review := reviewed(data.reviewed)) is not None:
         figures.append(("reviewed accuracy", by_review))
-    if data.mean_score is not None:
-        figures.append(("mean score", f"{data.mean_score:+.3f}"))
-    if drift["psi"] is not None:
-        figures.append(("drift (PSI)", f"{drift['psi']:.3f}"))
+    figures += measured(data, drift)
     figures.append(("headlines/s", "–" if rate is None else f"{rate:,.0f}"))
     figures.append(("seconds", f"{data.seconds.get('total', 0):,.1f}"))
     return figures
@@ -85,7 +83,7 @@ def _what_ran(data: RunData) -> Section:
         *[("output", output) for output in data.outputs or [run["output"]]],
         ("model", f"{run['model']}, fingerprint {run['model_fingerprint']}"),
         ("device", ", ".join(filter(None, (run["device"], run["weights"], run["path"])))),
-        ("finished", f"{_time(run['finished_at'])} UTC" if run["finished_at"] else "–"),
+        ("finished", f"{time_text(run['finished_at'])} UTC" if run["finished_at"] else "–"),
         ("tokens", f"{run['tokens'] or 0:,}"),
         ("peak memory", f"{run['peak_rss_mb'] or 0:,.0f} MB"),
         ("version", f"finsent-batch {run['version']}"),
@@ -101,52 +99,6 @@ def _what_ran(data: RunData) -> Section:
             Table(head=["stage", "seconds"], rows=stages, numeric=number),
             Table(head=["rows", "count"], rows=kinds, numeric=number),
         ],
-    )
-
-
-def sentiment_section(data: RunData, drift: Mapping[str, Any]) -> Section:
-    """Return labels, scores and confidence, and how they went by hour or day."""
-    title = "Sentiment and confidence"
-    if not data.labelled:
-        return Section(id="sentiment", title=title, text="No row of this run has a label.")
-    before = drift["baseline"]
-    baseline = dict(zip(LABELS, before.get("labels", [0, 0, 0]), strict=True))
-    charts = [run_charts.label_mix(data.labels, baseline)]
-    text = "Labelled rows only: their labels, their scores, and the confidence of the model."
-    if data.histograms:
-        score, confidence = (data.histograms[n] for n in ("sentiment_score", "confidence"))
-        charts.append(run_charts.score_distribution(score, before.get("sentiment_score")))
-        charts.append(run_charts.confidence(confidence, before.get("confidence")))
-    else:
-        text += " This run was made by an earlier version, which kept no histograms."
-    tables = []
-    if data.by_time:
-        charts.append(run_charts.by_time(data.by_time, data.time_unit))
-        tables.append(_times(data))
-    figures = run_figures.sentiment(data, before)
-    return Section(
-        id="sentiment", title=title, text=text, charts=charts, tables=tables, figures=figures
-    )
-
-
-def _times(data: RunData) -> Table:
-    form = "%Y-%m-%d" if data.time_unit == "day" else "%Y-%m-%d %H:00"
-    rows = [
-        (
-            f"{row['time']:{form}}",
-            f"{row['headlines']:,}",
-            f"{row['mean_score']:+.3f}",
-            *(f"{row[f'{label}_share']:.0%}" for label in LABELS),
-        )
-        for row in data.by_time[-_TIMES_SHOWN:]
-    ]
-    which = "" if len(rows) == len(data.by_time) else f", the last {len(rows)}"
-    return Table(
-        title=f"Sentiment by {data.time_unit} in figures{which}",
-        head=[data.time_unit, "headlines", "mean score", *LABELS],
-        rows=rows,
-        numeric=frozenset(range(1, 6)),
-        folded=True,
     )
 
 
@@ -167,38 +119,6 @@ def _drift(data: RunData, drift: Mapping[str, Any]) -> Section:
         figures=[run_figures.label_history(runs)],
         tables=[drift_table(drift)],
     )
-
-
-def drift_table(drift: Mapping[str, Any]) -> Table:
-    """Return the stability indices, and what chance alone stays below."""
-    rows = [
-        (name, _index(drift[f"psi_{key}"]), _index(drift[f"chance_{key}"]))
-        for key, name in (("labels", "label mix"), ("confidence", "confidence"))
-    ]
-    return Table(head=["compared", "PSI", "by chance"], rows=rows, numeric=frozenset({1, 2}))
-
-
-def strongest_section(data: RunData) -> Section:
-    """Return the most negative and the most positive headlines."""
-    tables = [
-        Table(
-            title=title,
-            head=["score", "headline", "time"],
-            rows=[
-                (f"{r['sentiment_score']:+.3f}", r["headline"] or "–", _time(r["time"]))
-                for r in rows
-            ],
-            numeric=frozenset({0}),
-            wide=frozenset({1}),
-        )
-        for title, rows in (
-            ("Most negative", data.most_negative),
-            ("Most positive", data.most_positive),
-        )
-        if rows
-    ]
-    text = "" if tables else "There are no positive or negative rows to show."
-    return Section(id="strongest", title="Strongest headlines", text=text, tables=tables)
 
 
 def _quarantine(data: RunData) -> Section:
@@ -231,14 +151,6 @@ def _reuse(data: RunData) -> Section:
     charts = [run_charts.work(data.rows)]
     figures = [run_figures.work(data.rows)]
     return Section(id="reuse-section", title="Reuse", text=text, charts=charts, figures=figures)
-
-
-def _time(time: datetime | None) -> str:
-    return "–" if time is None else f"{time:%Y-%m-%d %H:%M}"
-
-
-def _index(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
 
 
 def _or_dash(value: object) -> str:

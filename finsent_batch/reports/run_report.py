@@ -1,21 +1,22 @@
-"""Report on one run: measure it, check the gates, write the page."""
+"""Report on a run, on days or on nights: measure it, check the gates, write the page."""
 
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Final
 
-from ..config import ReportConfig
 from ..errors import GateFailedError, UsageError
 from ..io.atomic import replace_file
 from ..metrics.figures import FIGURES
 from ..metrics.gates import Gate, GateResult, check_gate, failures, parse_gate
 from ..metrics.histograms import CONFIDENCE_EDGES, SCORE_EDGES
 from ..queries.run import check_query_output
+from .config import ReportConfig
 from .days_data import days_of, gather_days
 from .days_page import days_page
-from .page import to_html, to_markdown
+from .nights_data import check_nights, gather_nights
+from .nights_page import nights_page
+from .page import Page, to_html, to_markdown
 from .run_data import RunData, drift, gather
 from .run_page import run_page
 
@@ -53,22 +54,42 @@ def report(config: ReportConfig) -> RunReport:
     if config.output is not None:
         check_query_output(config.output, config.store, None)
     days = days_of(config)
+    check_nights(config, days)
+    if config.nights is not None:
+        nights = gather_nights(config)
+        metrics = {name: nights.last_figures.get(name) for name in _METRICS}
+        results = [check_gate(gate, metrics) for gate in gates]
+        if format_ == "json":
+            text = _as_json(metrics, results, asdict(nights))
+        else:
+            text = _written(nights_page(nights, results), format_)
+        return _finish(config, RunReport(text=text, metrics=metrics, gates=results))
     data = gather(config) if days is None else gather_days(config, days)
     compared = drift(data)
     metrics = _metrics(data, compared)
     results = [check_gate(gate, metrics) for gate in gates]
     if format_ == "json":
-        text = _json(data, compared, metrics, results)
+        edges = {"confidence": CONFIDENCE_EDGES, "sentiment_score": SCORE_EDGES}
+        content = {"drift": compared, "edges": edges, **asdict(data)}
+        text = _as_json(metrics, results, content)
     else:
         if days is None:
             page = run_page(data, compared, results)
         else:
             page = days_page(data, days, compared, results)
-        text = to_html(page) if format_ == "html" else to_markdown(page)
+        text = _written(page, format_)
+    return _finish(config, RunReport(text=text, metrics=metrics, gates=results))
+
+
+def _written(page: Page, format_: str) -> str:
+    return to_html(page) if format_ == "html" else to_markdown(page)
+
+
+def _finish(config: ReportConfig, made: RunReport) -> RunReport:
+    """Write the report, and say so where a gate does not hold."""
     if config.output is not None:
-        _write(config.output, text)
-    made = RunReport(text=text, metrics=metrics, gates=results)
-    if failed := failures(results):
+        replace_file(config.output, made.text.encode())
+    if failed := failures(made.gates):
         raise GateFailedError(f"gate failed: {failed}", result=made)
     return made
 
@@ -111,22 +132,13 @@ def _metrics(data: RunData, compared: dict[str, Any]) -> dict[str, float | None]
     return {name: found.get(name, data.figures.get(name)) for name in _METRICS}
 
 
-def _json(
-    data: RunData,
-    compared: dict[str, Any],
-    metrics: dict[str, float | None],
-    gates: Sequence[GateResult],
+def _as_json(
+    metrics: dict[str, float | None], gates: Sequence[GateResult], content: dict[str, Any]
 ) -> str:
-    content = {
+    whole = {
         "schema_version": REPORT_SCHEMA_VERSION,
         "metrics": metrics,
         "gates": [asdict(result) for result in gates],
-        "drift": compared,
-        "edges": {"confidence": CONFIDENCE_EDGES, "sentiment_score": SCORE_EDGES},
-        **asdict(data),
+        **content,
     }
-    return json.dumps(content, indent=2, ensure_ascii=False, default=str) + "\n"
-
-
-def _write(output: Path, text: str) -> None:
-    replace_file(output, text.encode())
+    return json.dumps(whole, indent=2, ensure_ascii=False, default=str) + "\n"

@@ -30,9 +30,9 @@ def verdict(
     if not data.labelled:
         return "", "No row of this run has a label: all were empty or invalid."
     if told := unusual(data):
-        return "bad", f"The run is done, but unlike the nights before: {'; '.join(told)}."
+        return "bad", f"Published, but unlike the nights before: {'; '.join(told)}."
     if drift["psi"] is None:
-        return "good", "The run is done. There is no earlier run of this model to compare it with."
+        return "good", "Published. There is no earlier run of this model to compare it with."
     return _drift_state(drift)
 
 
@@ -44,12 +44,12 @@ def _drift_state(drift: Mapping[str, Any]) -> tuple[str, str]:
     )
     found = f"(PSI {drift['psi']:.2f})"
     if worst >= 0.2:
-        return "bad", f"The run is done, but it differs from earlier runs {found}: see Drift."
+        return "bad", f"Published, but it differs from earlier runs {found}: see Drift."
     if worst >= 0.1:
-        return "", f"The run is done. It differs somewhat from earlier runs {found}."
+        return "", f"Published. It differs somewhat from earlier runs {found}."
     if drift["psi"] >= 0.1:
         return (
             "good",
-            f"The run is done. With so few rows, chance alone explains its drift {found}.",
+            f"Published. With so few rows, chance alone explains its drift {found}.",
         )
-    return "good", "The run is done, and its labels are spread as in earlier runs."
+    return "good", "Published, and its labels are spread as in earlier runs."

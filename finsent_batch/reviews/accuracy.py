@@ -64,9 +64,14 @@ def reviewed(config: StoreConfig) -> Reviewed:
 
 def accuracy_in(store: Store, model_fingerprint: str, month: str) -> ReviewedAccuracy | None:
     """Return a model's accuracy in a month by its reviews, or in all where none is of it."""
-    answers = _answers(store).filter(pl.col("model_fingerprint") == model_fingerprint)
-    found = {share.month: share for share in _accuracy(answers, {})}
+    found = {share.month: share for share in accuracies_of(store, model_fingerprint)}
     return found.get(month) or found.get(ALL_MONTHS) or next(iter(found.values()), None)
+
+
+def accuracies_of(store: Store, model_fingerprint: str) -> list[ReviewedAccuracy]:
+    """Return a model's accuracy by its reviews, month by month, and in all where there are more."""
+    answers = _answers(store).filter(pl.col("model_fingerprint") == model_fingerprint)
+    return _accuracy(answers, {})
 
 
 def _answers(store: Store) -> pl.DataFrame:

@@ -8,6 +8,8 @@ import pytest
 
 from finsent_batch import config as settings
 from finsent_batch import train_config
+from finsent_batch.reports.config import ReportConfig
+from finsent_batch.reviews.config import ReviewExportConfig, ReviewImportConfig
 from finsent_batch.training.train import resolved
 
 from ..helpers.tables import read_table
@@ -100,7 +102,9 @@ def test_defaults_of_the_command_line_are_those_of_the_library(run):
         ("score", settings.ModelConfig),
         ("evaluate", settings.ModelConfig),
         ("prepare", settings.PrepareConfig),
-        ("report", settings.ReportConfig),
+        ("report", ReportConfig),
+        ("review.export", ReviewExportConfig),
+        ("review.import", ReviewImportConfig),
     ):
         for field in dataclasses.fields(config):
             option = f"{command}.{field.name.replace('_', '-')}"

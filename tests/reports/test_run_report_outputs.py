@@ -7,7 +7,8 @@ from html.parser import HTMLParser
 import polars as pl
 import pytest
 
-from finsent_batch.config import ReportConfig, StoreConfig
+from finsent_batch.config import StoreConfig
+from finsent_batch.reports.config import ReportConfig
 from finsent_batch.reports.run_data import gather
 from finsent_batch.store.store import Store
 
