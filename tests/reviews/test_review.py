@@ -88,6 +88,8 @@ def test_a_sample_is_drawn_by_its_seed_and_comes_back_from_a_spreadsheet_unchang
     assert {row["key"] for row in rows} != {row["key"] for row in read("a.csv")}
     assert len(rows) == 60
     assert all(row["model_label"] == model_labels()[plain(row)] for row in rows)
+    nowhere = run("review", "export", "-o", "none/a.csv")
+    assert (nowhere.code, len(nowhere.err.splitlines())) == (73, 1)
     again = run("review", "export", "-o", "a.csv")
     assert again.code == 73
     assert "may hold answers" in again.err

@@ -35,6 +35,14 @@ def test_verify_finds(config, row, finding):
     assert findings(config) == [finding]
 
 
+def test_verify_finds_answers_that_nobody_was_asked_for(config):
+    with Store.open(config) as store:
+        store.connection.execute(
+            "INSERT INTO reviews VALUES (uuid(), 'Oil falls', 'negative', 'Anna', now()::TIMESTAMP)"
+        )
+    assert findings(config) == ["1 answers about headlines that were drawn for no review"]
+
+
 def test_verify_meets_a_damaged_block(config):
     fill(config)
     with Store.open(config) as store:
