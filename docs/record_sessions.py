@@ -10,7 +10,6 @@ the page. Times, ids and versions are those of the recording.
 import fcntl
 import os
 import pty
-import re
 import shutil
 import struct
 import subprocess
@@ -18,6 +17,8 @@ import sys
 import tempfile
 import termios
 from pathlib import Path
+
+import pyte
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
@@ -37,7 +38,7 @@ SESSIONS = {
         "evaluate --model my-model --data labelled.csv --against mini -o evaluation "
         '--gate "accuracy>=0.1"',
     ),
-    "compare": ("compare mini my-model --data headlines.csv -o flips.csv | head -n 16",),
+    "compare": ("compare mini my-model --data headlines.csv -o flips.csv",),
     "report": (
         "report -o report.html",
         "report --all | head -n 24",
@@ -60,13 +61,14 @@ SESSIONS = {
     "config-show": ("config show query",),
 }
 """The commands to record, by the command whose help they stand below."""
-_ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+ROWS = 400
+"""Of the terminal: so many that nothing scrolls."""
 
 
 def on_a_terminal(command: str, folder: Path, width: int) -> str:
     """Run a command line on a pseudo-terminal of a width; return the text that it shows."""
     leader, follower = pty.openpty()
-    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 400, width, 0, 0))
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, width, 0, 0))
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     hidden = ("COLUMNS", "LINES")
     environment = {k: v for k, v in os.environ.items() if k not in hidden and "FINSENT" not in k}
@@ -85,11 +87,13 @@ def on_a_terminal(command: str, folder: Path, width: int) -> str:
                 break
             shown += part
     os.close(leader)
+    # Of lines that are drawn again and again the last state stays.
+    screen = pyte.Screen(width, ROWS)
+    pyte.Stream(screen).feed(shown.decode())
+    text = "\n".join(line.rstrip() for line in screen.display).rstrip()
     if process.returncode:
-        raise SystemExit(f"finsent-batch {command}: exit code {process.returncode}\n{shown!r}")
-    text = _ESCAPE.sub("", shown.decode()).replace("\r\n", "\n")
-    # Of a line that is drawn again and again the last state stays.
-    return "\n".join(line.rpartition("\r")[2].rstrip() for line in text.splitlines())
+        raise SystemExit(f"finsent-batch {command}: exit code {process.returncode}\n{text}")
+    return text
 
 
 def record(folder: Path, wanted: list[str], width: int) -> None:

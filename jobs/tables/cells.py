@@ -106,7 +106,9 @@ def _numbers(values: Sequence[float | None]) -> list[str]:
         return _grouped([NOTHING if v is None else _significant(v) for v in values])
     before = len(f"{largest:.0f}")
     decimals = max(0, _DIGITS + 1 - before) if before < _DIGITS else 0
-    cells = [NOTHING if v is None else f"{v:.{decimals}f}" for v in values]
+    # Counts among shares stay whole.
+    forms = (f"{v}" if isinstance(v, int) else f"{v:.{decimals}f}" for v in numbers)
+    cells = [NOTHING if v is None else next(forms) for v in values]
     return _grouped(_without_common_zeros(cells))
 
 

@@ -34,6 +34,15 @@ def test_a_byte_order_mark_is_no_part_of_the_first_name(stage):
     assert stage(b"\xef\xbb\xbfa,b\n1,2\n", encoding="utf-8-sig")[0] == {"a": ["1"], "b": ["2"]}
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("first", ["sep={}", '"sep={}"', "SEP={}", "\ufeffsep={}"])
+@pytest.mark.parametrize("mark", [";", "\t", "|", ",", ":"])
+def test_excels_first_line_names_the_delimiter_and_is_no_row(stage, first, mark, end):
+    rows = [["a", "b"], ["1", "x, y; z" if mark not in ",;" else "x y z"], ["2", ""]]
+    content = end.join([first.format(mark), *(mark.join(row) for row in rows), ""])
+    assert stage(content.encode())[0] == {"a": ["1", "2"], "b": [rows[1][1], None]}
+
+
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
 def test_utf_16_and_32(stage, encoding):
     mark = "\ufeff" if encoding.endswith(("le", "be")) else ""

@@ -2,6 +2,7 @@
 
 import logging
 import re
+from contextlib import contextmanager
 from datetime import date, datetime
 from importlib import resources
 
@@ -16,38 +17,47 @@ from finsent_batch.store.store import Store
 from finsent_batch.store.views import refresh_views
 
 from ..conftest import REPOSITORY
+from ..helpers.commands import run_in
 
 VIEWS = ("scored_headlines", "daily_sentiment", "headline_scores", "evaluated_headlines")
 NEEDED = {"sentiment_by": [("by_column", "source")]}
 """Parameters without which a query means nothing."""
 
 
-@pytest.fixture
-def store(tmp_path, run, score, tiny_model, wordy):
-    """A store that two nights were scored into and a model was evaluated in."""
-    words = wordy(60)
+def scored_nights(folder, model, words):
+    """Score two nights into a folder's store and evaluate a model in it."""
+    how = ("--model", model, "--weights", "fp32")
     for night in (6, 7):
         times = [datetime(2014, 1, night, hour) for hour in range(20)]
         text = words[(night - 6) * 15 :][:20]
         source = ["wire", "blog"] * 10
         columns = {"published_at": times, "headline": text, "source": source}
-        pl.DataFrame(columns).write_parquet(tmp_path / f"night{night}.parquet")
-        score(f"night{night}.parquet")
+        pl.DataFrame(columns).write_parquet(folder / f"night{night}.parquet")
+        run_in(folder, "score", f"night{night}.parquet", *how)
     labels = ["positive", "neutral", "negative"] * 4
     labelled = pl.DataFrame({"headline": words[:12], "label": labels})
-    labelled.write_parquet(tmp_path / "test.parquet")
-    done = run("evaluate", "--model", tiny_model, "--weights", "fp32", "--data", "test.parquet",
-               "-o", "report")  # fmt: skip
-    assert done.code == 0, done.err
-    assert "warning" not in done.err
-    return StoreConfig(path=tmp_path / "finsent.duckdb")
+    labelled.write_parquet(folder / "test.parquet")
+    run_in(folder, "evaluate", *how, "--data", "test.parquet", "-o", "report")
+    return StoreConfig(path=folder / "finsent.duckdb")
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory, tiny_model, wordy):
+    """A store that two nights were scored into and a model was evaluated in; only to be read."""
+    return scored_nights(tmp_path_factory.mktemp("nights"), tiny_model, wordy(60))
+
+
+@contextmanager
+def opened(store):
+    """Open a store by DuckDB alone, as its shell would, in another time zone."""
+    with duckdb.connect(store.path, read_only=True) as connection:
+        connection.execute("SET TimeZone = 'America/New_York'")
+        yield connection
 
 
 @pytest.fixture
 def shell(store):
-    """The store opened by DuckDB alone, as its shell would, in another time zone."""
-    with duckdb.connect(store.path, read_only=True) as connection:
-        connection.execute("SET TimeZone = 'America/New_York'")
+    with opened(store) as connection:
         yield connection
 
 
@@ -93,12 +103,12 @@ def test_variables_may_be_text_in_the_shell(name, parameters, store, shell):
 @pytest.mark.parametrize(
     "name", [n for n in query_names() if load_query(n).reads("scored_headlines")]
 )
-def test_each_query_about_news_is_the_same_over_parquet_in_the_shell(name, store, tmp_path):
+def test_each_query_about_news_is_the_same_over_parquet_in_the_shell(name, store):
     parameters = NEEDED.get(name, [])
     expected = run_query(name, store, parameters=parameters)
     setup = resources.files("finsent_batch.sql").joinpath("_scored_parquet.sql").read_text("utf-8")
     with duckdb.connect(":memory:") as plain:
-        plain.execute(f"SET VARIABLE scored = '{tmp_path}/*.scored.parquet'")
+        plain.execute(f"SET VARIABLE scored = '{store.path.parent}/*.scored.parquet'")
         plain.execute(setup)
         for key, value in parameters:
             plain.execute(f"SET VARIABLE {key} = '{value}'")
@@ -106,8 +116,8 @@ def test_each_query_about_news_is_the_same_over_parquet_in_the_shell(name, store
 
 
 @pytest.mark.parametrize("name", ["accuracy_by_class", "calibration", "confusion"])
-def test_queries_about_accuracy_are_the_same_over_predictions_in_the_shell(name, store, tmp_path):
-    file = str(tmp_path / "report" / "predictions.parquet")
+def test_queries_about_accuracy_are_the_same_over_predictions_in_the_shell(name, store):
+    file = str(store.path.parent / "report" / "predictions.parquet")
     expected = run_query(name, store, published=file)
     assert expected.height
     setup = resources.files("finsent_batch.sql").joinpath("_scored_parquet.sql").read_text("utf-8")
@@ -148,26 +158,29 @@ def test_news_times_do_not_depend_on_the_shell_s_time_zone(shell):
     assert days == [(date(2014, 1, 6), 20), (date(2014, 1, 7), 20)]
 
 
-def test_a_file_that_is_gone_does_not_break_the_others(shell, tmp_path):
-    (tmp_path / "night6.scored.parquet").unlink()
-    assert shell.sql("SELECT day, headlines FROM daily_sentiment").fetchall() == [
-        (date(2014, 1, 7), 20)
-    ]
-    (tmp_path / "night7.scored.parquet").unlink()
-    for sql in (
-        "FROM daily_sentiment",
-        "SELECT count(*) FROM scored_headlines",
-        "SELECT 1 FROM scored_headlines WHERE source = 'wire' AND news_time IS NOT NULL",
-    ):
-        with pytest.raises(duckdb.Error, match="no published output is there any more"):
-            shell.sql(sql).fetchall()
-    (tmp_path / "report" / "predictions.parquet").unlink()
-    assert shell.sql("FROM evaluated_headlines").fetchall() == []
+def test_a_file_that_is_gone_does_not_break_the_others(tmp_path, tiny_model, wordy):
+    with opened(scored_nights(tmp_path, tiny_model, wordy(60))) as shell:
+        (tmp_path / "night6.scored.parquet").unlink()
+        assert shell.sql("SELECT day, headlines FROM daily_sentiment").fetchall() == [
+            (date(2014, 1, 7), 20)
+        ]
+        (tmp_path / "night7.scored.parquet").unlink()
+        for sql in (
+            "FROM daily_sentiment",
+            "SELECT count(*) FROM scored_headlines",
+            "SELECT 1 FROM scored_headlines WHERE source = 'wire' AND news_time IS NOT NULL",
+        ):
+            with pytest.raises(duckdb.Error, match="no published output is there any more"):
+                shell.sql(sql).fetchall()
+        (tmp_path / "report" / "predictions.parquet").unlink()
+        assert shell.sql("FROM evaluated_headlines").fetchall() == []
 
 
 BLOCKS = re.findall(r"```sql\n(.*?)```", (REPOSITORY / "docs" / "sql.md").read_text("utf-8"), re.S)
 COOKBOOK = [sql for sql in BLOCKS if "ATTACH" not in sql]
-"""What `query --sql` answers; the eleventh question is asked from another database."""
+"""What `query --sql` answers."""
+[ELSEWHERE] = [sql for sql in BLOCKS if "ATTACH" in sql]
+"""The eleventh question, which is asked from another database."""
 
 
 @pytest.mark.parametrize("statement", COOKBOOK, ids=range(len(COOKBOOK)))
@@ -179,6 +192,18 @@ def test_the_cookbook_s_answers_are_rows(statement, store, shell):
     assert found.columns == expected.column_names
     if "duckdb_columns" not in statement:
         assert len(found.fetchall()) == expected.num_rows
+
+
+def test_the_eleventh_answer_joins_a_table_of_one_s_own(store, tmp_path, wordy):
+    text = [wordy(60)[0].upper(), "never scored"]
+    pl.DataFrame({"headline": text}).write_parquet(tmp_path / "mine.parquet")
+    statement = ELSEWHERE.replace("finsent.duckdb", str(store.path))
+    statement = statement.replace("mine.parquet", str(tmp_path / "mine.parquet"))
+    with duckdb.connect(":memory:") as elsewhere:
+        rows = dict(row[:2] for row in elsewhere.execute(statement).fetchall())
+    assert rows.keys() == set(text)
+    assert rows["never scored"] is None
+    assert rows[text[0]] in (None, "negative", "neutral", "positive")
 
 
 def test_the_cookbook_has_eleven_questions():
