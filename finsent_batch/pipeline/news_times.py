@@ -71,8 +71,8 @@ def _settle(
         with registered(connection, "source_times", schema, _values(source, column, schema)):
             return columns, count_times(connection, "source_times", "value", kind, reading)
     text = "CAST(value AS VARCHAR)" if kind != "BLOB" else "TRY(decode(value))"
-    plain = "false" if reading.formats else f"coalesce({is_plain_sql(text)}, false)"
-    time = f"CASE WHEN {plain} THEN {plain_time_sql(text, reading.local)} END"
+    plain = is_plain_sql(text, reading)
+    time = f"CASE WHEN {plain} THEN {plain_time_sql(text, reading)} END"
     with registered(connection, "source_times", schema, _values(source, column, schema)):
         days = connection.execute(
             f"SELECT {day_counts_sql('t')} FROM (SELECT {time} AS t FROM source_times) GROUP BY ALL"
