@@ -97,6 +97,9 @@ class ScoreConfig(Settings):
     """Read only the first rows of each input file."""
     replace_columns: bool = False
     overwrite: bool = False
+    skip_unchanged: bool = False
+    """Leave out inputs that are published already, by the same model and settings, where neither
+    file has changed since; with `overwrite` none."""
     max_bad_rows: int = 0
     """CSV rows that do not parse and may be set aside in `quarantine` before the run fails."""
     encoding: str = "utf-8"

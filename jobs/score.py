@@ -12,7 +12,8 @@ from finsent_batch.visible import visible
 from .completion import complete_file
 from .options import Globals, model_config
 from .parsing.grouped import GroupedCommand
-from .parsing.score_options import GROUPS, score_options
+from .parsing.score_groups import GROUPS
+from .parsing.score_options import score_options
 from .terminal import progress_bar, stop_on_signals
 
 

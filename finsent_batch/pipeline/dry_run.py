@@ -22,6 +22,7 @@ from .auditing.held import settings_of_held
 from .plan import Plan, make_plan
 from .summary import shown_inputs
 from .tasks import open_tasks
+from .unchanged import to_be_scored
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +31,9 @@ class DryRun:
 
     input: str
     files: int
+    """Inputs that would be read."""
+    unchanged: int
+    """Inputs that would not, as they are published already; see `ScoreConfig.skip_unchanged`."""
     rows: int
     distinct: int
     already_scored: int
@@ -73,7 +77,9 @@ def _estimate(config: ScoreConfig, pairs: list[FilePair], progress: Progress) ->
     with tempfile.TemporaryDirectory() as scratch, _open_store(config, Path(scratch)) as store:
         settled = resolve_promoted_model(config.model, store)
         model = open_configured(settled).resolve(settled, FileHashes(store.connection))
-        tasks = open_tasks(store, pairs, config)
+        settings = replace(config, model=settled)
+        wanted = to_be_scored(store, pairs, settings, model.fingerprint)
+        tasks = open_tasks(store, wanted, config)
         sources = [(task.source, task.text_column) for task in tasks]
         plan = make_plan(store, sources, model.fingerprint, progress)
         rows = store.query(
@@ -89,7 +95,7 @@ def _estimate(config: ScoreConfig, pairs: list[FilePair], progress: Progress) ->
             rate, rate_from = rows[0][0] if rows else None, "the latest run with this model"
             if rate is None:
                 rate, rate_from = _measure(scorer, _sample(store, _SAMPLE)), "measured on a sample"
-    return _report(config, len(pairs), plan, tokens, rate, rate_from)
+    return _report(config, len(wanted), len(pairs) - len(wanted), plan, tokens, rate, rate_from)
 
 
 def _open_store(config: ScoreConfig, scratch: Path) -> Store:
@@ -112,12 +118,19 @@ def _measure(scorer: Scorer, sample: list[str]) -> float:
 
 
 def _report(
-    config: ScoreConfig, files: int, plan: Plan, tokens: int, rate: float | None, rate_from: str
+    config: ScoreConfig,
+    files: int,
+    unchanged: int,
+    plan: Plan,
+    tokens: int,
+    rate: float | None,
+    rate_from: str,
 ) -> DryRun:
     seconds = round(plan.pending / rate, 1) if rate else None
     return DryRun(
         input=shown_inputs(config),
         files=files,
+        unchanged=unchanged,
         rows=plan.rows,
         distinct=plan.distinct,
         already_scored=plan.distinct - plan.pending,

@@ -25,6 +25,7 @@ from .result_stream import Counts, Results
 from .run import ScoreRun, ScoreTask
 from .run_record import quarantine
 from .tasks import check_target
+from .unchanged import Noted
 
 logger = logging.getLogger(__name__)
 
@@ -45,11 +46,13 @@ def publish_tasks(run: ScoreRun, plan: Plan, progress: Progress) -> None:
                 progress("publish", before + published, plan.rows)
 
             _await_target(run, planned, task.sink, partial(report, 0))
+            noted = Noted(run, task)
             counts = publish(planned, task.sink, _provenance(run, task), results, report)
             _count(run, counts)
             _note_changes(run, task.sink)
             confident += counts.confident
             _record(run, task, planned, task.sink, counts.rows)
+            noted.published(task.sink)
     labelled = rows["scored"] + rows["truncated"]
     [(invalid,)] = run.store.query("SELECT count(DISTINCT headline_key) FROM plan.invalid")
     rows["reused"] = labelled - rows["unique_scored"]

@@ -29,6 +29,8 @@ class ScoreTask:
     bad_rows: tuple[BadRow, ...] = ()
     warnings: tuple[str, ...] = ()
     """What the summary has to say of this input."""
+    input_state: str | None = None
+    """What its file was before it was read; see `unchanged`."""
     times: NewsTimes | None = None
     """What was settled about its times, once it was planned."""
 

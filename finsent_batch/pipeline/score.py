@@ -35,6 +35,7 @@ from .score_stage import score_pending, timed
 from .settle_stage import settle_tasks
 from .summary import Summary, shown_inputs, summary_of_failure
 from .tasks import open_tasks
+from .unchanged import to_be_scored
 
 logger = logging.getLogger(__name__)
 
@@ -89,10 +90,11 @@ def _score_pairs(
 ) -> Summary:
     check_metrics_file(config, pairs)
     with open_run(config, progress, stop) as run:
-        run.tasks = open_tasks(run.store, pairs, config)
+        wanted = to_be_scored(run.store, pairs, run.config, run.model.fingerprint)
+        run.tasks = open_tasks(run.store, wanted, config)
         told = [warning for task in run.tasks for warning in task.warnings]
         run.summary.warnings += dict.fromkeys(told)
-        run.summary.note_files(len(pairs), left_out)
+        run.summary.note_files(len(wanted), left_out, unchanged=len(pairs) - len(wanted))
         run.summary.output = _named_output(config, pairs)
         return execute(run)
 
@@ -179,6 +181,8 @@ def _run_stages(run: ScoreRun) -> None:
         if stage != "score":
             run.stop.check()
 
+    if not run.tasks:
+        return  # every input is published already
     with timed(run.summary, "plan"):
         plan = make_plan(
             run.store,

@@ -51,8 +51,11 @@ class Summary:
     """How many actors on Ray gave scores; None for the local engine."""
     batching: str | None = None
     """How the scorer ran its batches; None when it was not needed."""
-    files: dict[str, int] = field(default_factory=lambda: {"read": 0, "left_out": 0})
-    """Inputs read; files of the folder that no suffix of ours says to read."""
+    files: dict[str, int] = field(
+        default_factory=lambda: dict.fromkeys(("read", "left_out", "unchanged"), 0)
+    )
+    """Inputs read; files of the folder that no suffix of ours says to read; with
+    `--skip-unchanged` inputs that were published already, of which nothing else is counted."""
     rows: dict[str, int] = field(
         default_factory=lambda: dict.fromkeys(
             (
@@ -123,9 +126,9 @@ class Summary:
             "coverage": coverage,
         }
 
-    def note_files(self, read: int, left_out: list[str]) -> None:
+    def note_files(self, read: int, left_out: list[str], *, unchanged: int) -> None:
         """Count the inputs, and name the files of a folder that are none."""
-        self.files = {"read": read, "left_out": len(left_out)}
+        self.files = {"read": read, "left_out": len(left_out), "unchanged": unchanged}
         if left_out:
             named = ", ".join(left_out[:10]) + (" …" if len(left_out) > 10 else "")
             self.warnings.append(

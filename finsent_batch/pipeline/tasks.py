@@ -30,7 +30,7 @@ from ..io.text.sink import TextSink
 from ..io.text.staged import StagedText
 from ..io.times.reading import UTC, TimeReading
 from ..io.whole.standard_streams import StandardOutput
-from ..io.whole.watched import Watched
+from ..io.whole.watched import Watched, file_state
 from ..store.file_provenance import StoredProvenance
 from ..store.store import Store
 from .run import ScoreTask
@@ -78,6 +78,12 @@ def _open_lake_table(
         notes = stage_lake_table(table, file)
     source = ParquetSource(file, identity=pair.named, limit=config.limit, origin=origin)
     return source, StagedText(file=file, bad_rows=(), notes=notes)
+
+
+def input_state(pair: FilePair) -> str | None:
+    """Return what an input is on disk; None where that does not say that its rows are the same."""
+    elsewhere = pair.table is not None or pair.address is not None or pair.to_standard_output
+    return None if elsewhere else file_state(pair.input)
 
 
 def choose_columns(source: Source, config: ScoreConfig, named: str) -> NewsColumns:
@@ -160,6 +166,7 @@ def open_tasks(store: Store, pairs: list[FilePair], config: ScoreConfig) -> list
 
 
 def _open_task(store: Store, pair: FilePair, config: ScoreConfig) -> ScoreTask:
+    state = input_state(pair)
     try:
         source, staged = open_source(store, pair, config)
     except FinsentError as error:
@@ -175,7 +182,7 @@ def _open_task(store: Store, pair: FilePair, config: ScoreConfig) -> ScoreTask:
         )
     sink = _with_policy(open_sink(store, pair), source, config)
     task = make_task(source, sink, config, pair.named)
-    return replace(task, bad_rows=bad_rows, warnings=tuple(warnings))
+    return replace(task, bad_rows=bad_rows, warnings=tuple(warnings), input_state=state)
 
 
 def _by_its_name(message: str, pair: FilePair) -> str:

@@ -12,6 +12,11 @@ from ..store.store import Store
 from .run import run_query
 
 _SHORTEST = 8
+_IDLE = (
+    "status = 'done' AND coalesce(rows_read = 0 "
+    "AND CAST(json_extract(summary, '$.files.unchanged') AS BIGINT) > 0, false)"
+)
+"""Runs that found all of their inputs published already."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,13 +57,15 @@ def list_runs(store: StoreConfig, limit: int) -> RunList:
 def find_run(store: Store, wanted: str | None, columns: Sequence[str]) -> dict[str, Any] | None:
     """Return the latest run, or that whose id begins so; None where there has been none.
 
+    One that found all of its inputs published already is the latest only if all were such.
+
     Raises:
         UsageError: no run's id begins so, or those of several.
     """
     found = records(
         store,
         f"""SELECT {", ".join(columns)} FROM runs WHERE starts_with(run_id, ?)
-        ORDER BY started_at DESC LIMIT 2""",
+        ORDER BY {_IDLE}, started_at DESC LIMIT 2""",
         [wanted or ""],
     )
     if wanted is None:

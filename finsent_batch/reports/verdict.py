@@ -26,7 +26,7 @@ def verdict(
         said = "failed" if data.run["status"] == "failed" else f"was {data.run['status']}"
         return "bad", f"This run {said}: it published {counted(data.rows.get('read', 0), 'row')}."
     if not data.rows.get("read"):
-        return "", "This run found no rows: there was nothing to score."
+        return "", "This run read no rows: there was nothing to score."
     if not data.labelled:
         return "", "No row of this run has a label: all were empty or invalid."
     if told := unusual(data):

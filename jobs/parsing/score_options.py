@@ -13,30 +13,6 @@ from ..options import FiniteFloat, dialect_options, file_path, model_options
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-GROUPS = {
-    "Input": (
-        "text-column", "date-column", "date-format", "timezone", "table", "input-format",
-        "input-name", "encoding", "escape", "quote", "max-bad-rows", "limit",
-        "source-column",
-    ),
-    "Output": (
-        "output", "output-format", "output-table", "append", "partition-by", "overwrite",
-        "replace-columns",
-        "on-new-columns", "on-missing-columns", "on-changed-types",
-        "min-confidence", "dry-run", "summary",
-    ),
-    "Model": (
-        "model", "device", "weights", "max-batch-tokens", "base", "prompt", "quantisation",
-        "model-labels",
-    ),
-    "Several GPUs or machines": ("engine", "ray-address", "actors", "cpus-per-actor"),
-    "Every night": (
-        "gate", "default-gates", "publish-anyway", "as-of", "metrics-file", "notify-command",
-        "publish-wait", "commit-seconds", "store-text",
-    ),
-}  # fmt: skip
-"""The options by the headings under which the help shows them."""
-
 _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option(
         "-o",
@@ -154,6 +130,12 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         is_flag=True,
         default=ScoreConfig.replace_columns,
         help="Replace result columns that the input already has.",
+    ),
+    click.option(
+        "--skip-unchanged/--no-skip-unchanged",
+        default=ScoreConfig.skip_unchanged,
+        help="Leave out each INPUT that is published already, by the same model and settings, "
+        "where neither its file nor the output has changed.",
     ),
     click.option(
         "--overwrite",

@@ -13,7 +13,8 @@ def describe(summary: "Summary") -> str:
     """Return a run's summary as lines of text."""
     rows, labels = summary.rows, summary.labels
     done = rows["scored"] + rows["truncated"]
-    lines = [
+    lines = [_unchanged(**summary.files)] if summary.files.get("unchanged") else []
+    lines += [
         f"{counted(rows['read'], 'row')}: {done:,} labelled "
         f"({counted(rows['unique_scored'], 'headline')} scored, "
         f"{rows['reused'] - rows['duplicate']:,} from the store, "
@@ -45,6 +46,10 @@ def describe(summary: "Summary") -> str:
     if len(shown) > 3:
         shown = [f"{len(shown)} files in {summary.output}"]
     return "\n".join([*lines, *(f"wrote {output}" for output in shown)])
+
+
+def _unchanged(read: int, unchanged: int, **_: int) -> str:
+    return f"{unchanged:,} of {counted(read + unchanged, 'input')} already published, unchanged"
 
 
 def _describe_night(summary: "Summary") -> list[str]:
@@ -103,7 +108,8 @@ def describe_plan(plan: "DryRun") -> str:
         if plan.headlines_per_second is None
         else f" at {plan.headlines_per_second:,.0f} headlines/s ({plan.rate_from})"
     )
-    return (
+    skipped = f"{_unchanged(plan.files, plan.unchanged)}\n" if plan.unchanged else ""
+    return skipped + (
         f"{counted(plan.rows, 'row')} in {counted(plan.files, 'file')}, "
         f"{counted(plan.distinct, 'distinct headline')}, {plan.already_scored:,} already scored\n"
         f"to score: {counted(plan.to_score, 'headline')}, {counted(plan.tokens, 'token')}; "

@@ -171,3 +171,14 @@ CREATE TABLE reviews (
     reviewer VARCHAR NOT NULL,
     reviewed_at TIMESTAMP NOT NULL
 );
+
+-- What inputs and outputs on this machine's disks were when the one was published to the other.
+CREATE TABLE published_states (
+    run_id VARCHAR NOT NULL,
+    input VARCHAR NOT NULL,
+    input_state VARCHAR NOT NULL,
+    settings VARCHAR NOT NULL,
+    output VARCHAR NOT NULL,
+    output_table VARCHAR,
+    output_state VARCHAR NOT NULL
+);

@@ -179,7 +179,7 @@ def test_a_run_without_labels(run, score, tmp_path, rows):
     done = run("report", "-o", "r.html", "--gate", "psi<0.2")
     assert done.code == 0, done.err
     assert "psi has no value: psi<0.2 was not checked" in done.err
-    said = "No row of this run has a label" if rows else "This run found no rows"
+    said = "No row of this run has a label" if rows else "This run read no rows"
     assert said in (tmp_path / "r.html").read_text()
 
 

@@ -1,5 +1,6 @@
 """A file that must stay what it is while a run reads it."""
 
+import json
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -38,6 +39,12 @@ class Watched:
                 self.check()
             except TryAgainError as changed:
                 raise changed from None
+
+
+def file_state(file: Path) -> str | None:
+    """Return a file's identity as text, to be compared with a later one; None if it is no file."""
+    state = _state(file) if file.is_file() else None
+    return None if state is None else json.dumps(state)
 
 
 def _state(file: Path) -> tuple[int, ...] | None:
