@@ -27,7 +27,8 @@ def wilson(share: float, rows: float) -> tuple[float, float]:
     """
     middle = (share + _Z**2 / (2 * rows)) / (1 + _Z**2 / rows)
     reach = _Z * (share * (1 - share) / rows + _Z**2 / (4 * rows**2)) ** 0.5 / (1 + _Z**2 / rows)
-    return max(0.0, middle - reach), min(1.0, middle + reach)
+    # All right or all wrong, rounding would put the share itself outside.
+    return max(0.0, min(share, middle - reach)), min(1.0, max(share, middle + reach))
 
 
 def weighted_share(values: Numbers, weights: Numbers) -> Share:

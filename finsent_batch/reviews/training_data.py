@@ -47,7 +47,8 @@ def data_folders(data: tuple[Path, ...]) -> Iterator[tuple[Path, ...]]:
         try:
             prepare(PrepareConfig(sources=(answers,), output=folder, exclude=exclude))
         except BadDataError as error:
-            raise BadDataError(f"the reviews in {store}: {error}") from None
+            beside = ", without the headlines of the other --data" if others else ""
+            raise BadDataError(f"the reviews in {store}{beside}: {error}") from None
         yield tuple(folder if other == named[0] else other for other in data)
 
 

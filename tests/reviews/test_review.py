@@ -212,6 +212,9 @@ def test_a_weighted_sample_tells_the_accuracy_of_all():
     assert np.mean([s.share for s in found]) == pytest.approx(right.mean(), abs=0.005)
     assert np.mean([s.low <= right.mean() <= s.high for s in found]) >= 0.93
     assert weighted_share(np.ones(5), np.ones(5)).low == pytest.approx(wilson(1, 5)[0])
+    for rows in range(1, 60):
+        assert wilson(1, rows)[1] == 1
+        assert wilson(0, rows)[0] == 0
 
 
 def test_reviews_are_data_to_train_on(store, run, tmp_path):
