@@ -32,7 +32,9 @@ _LIBRARIES = (
     "torch", "transformers", "peft", "accelerate", "datasets", "polars", "duckdb", "pyarrow",
     "scikit-learn", "matplotlib", "jinja2",
 )  # fmt: skip
-_OPTIONAL = {"tensorboard": "tensorboard", "bitsandbytes": "llm", "trl": "llm"}
+_OPTIONAL = {
+    "tensorboard": "tensorboard", "bitsandbytes": "llm", "trl": "llm", "deltalake": "delta",
+}  # fmt: skip
 """Libraries that an extra brings, and which."""
 _TELLING_RUN = 256
 """Headlines that a run must have scored for its rate to tell something."""
