@@ -15,6 +15,8 @@ import pytest
 from finsent_batch.errors import ConfigError
 from finsent_batch.models.prompts import load_prompt
 
+from ..helpers.stores import FILES
+
 
 @pytest.fixture
 def place(tmp_path, tiny_model):
@@ -43,7 +45,7 @@ def test_a_database_that_duckdb_would_look_for_elsewhere(run, place, name):
     before = sorted(place.rglob("*"))
     refused(run("score", "a.parquet", "-o", name, *options), 2, "rename the file")
     made = {f.name for f in set(place.rglob("*")) - set(before)}
-    assert made <= {"finsent.duckdb"}
+    assert made <= FILES
     with duckdb.connect(str(place / "plain.duckdb")) as there:
         there.execute("CREATE TABLE news AS SELECT 'Oil rises' AS headline")
     (place / "plain.duckdb").rename(place / name)
