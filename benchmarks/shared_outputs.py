@@ -57,7 +57,7 @@ def writer(folder: Path, arguments: tuple[str, ...], until: float, log: Path) ->
 
 def reader(folder: Path, output: str, store: str, wholes: set[str], until: float) -> Counter[str]:
     """Read the output and the store again and again."""
-    from faulty_commands import look_at, scores
+    from command_results import look_at, scores
 
     found: Counter[str] = Counter()
     known: set[str] = set()
@@ -83,7 +83,8 @@ def reader(folder: Path, output: str, store: str, wholes: set[str], until: float
 
 def contend(work: Path, output: str, stores: tuple[str, str], seconds: float) -> Counter[str]:
     """Let two writers and two readers at one output; returns what they counted together."""
-    from faulty_commands import MODEL, look_at
+    from command_results import look_at
+    from faulty_commands import MODEL
     from trials import forked, run_forked
 
     commands, wholes = [], set()

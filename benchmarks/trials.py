@@ -17,7 +17,8 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from faulty_commands import MODEL, STORE, Command, look, make_models, scores, write_inputs
+from command_results import look, scores
+from faulty_commands import MODEL, STORE, Command, make_models, write_inputs
 
 FINDINGS = ("lost", "doubled", "torn", "stale", "tracebacks", "failed after", "left")
 _MODULES = (
@@ -219,7 +220,7 @@ def make_start(models: Path, command: Command, work: Path) -> Path:
         shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(models, work)
     steps = [command.earlier or command.arguments]
-    reads_store = command.name.startswith(("query", "report", "store", "models"))
+    reads_store = command.name.startswith(("query", "report", "review", "store", "models"))
     if reads_store:
         steps.insert(0, SCORE)
     forked(lambda: write_inputs(work, 24))
@@ -233,7 +234,7 @@ def make_start(models: Path, command: Command, work: Path) -> Path:
         for name in (STORE, f"{STORE}.working"):
             (work / name).unlink()
     forked(lambda: write_inputs(work, 40))
-    if command.name.startswith(("query", "report", "store compact")):
+    if command.name.startswith(("query", "report", "review", "store compact")):
         _must(work, SCORE)
     shutil.copytree(work, start, symlinks=True)
     return start

@@ -11,7 +11,7 @@ import duckdb
 import polars as pl
 import pytest
 
-ONLY_TABLES = "no other output can be added to: -o news.duckdb --output-table headlines --append"
+ONLY_TABLES = "in a folder by days or in a Delta table: -o news.duckdb --output-table"
 TO = ("-o", "news.duckdb", "--output-table", "headlines", "--append")
 
 
