@@ -21,8 +21,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 demo: install
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh demo/run.sh
 
-# Two at a time, each on one core: most of the time is single processes started, killed and waited for.
-TESTS = pytest --numprocesses 2 --dist worksteal
+# Three at a time on two cores: nearly half of the time processes are waited for.
+TESTS = pytest --numprocesses 3 --dist worksteal
 test: install lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m $(TESTS)
 
