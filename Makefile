@@ -21,8 +21,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 demo: install
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh demo/run.sh
 
-# Three at a time on two cores: nearly half of the time processes are waited for.
-TESTS = pytest --numprocesses 3 --dist worksteal
+# Four at a time on two cores: nearly half of the time processes are waited for.
+TESTS = pytest --numprocesses 4 --dist worksteal
 test: install lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m $(TESTS)
 
