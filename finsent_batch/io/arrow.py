@@ -69,11 +69,14 @@ def registered(
     name: str,
     schema: pa.Schema,
     batches: Iterator[pa.RecordBatch],
+    *,
+    ends_quietly: bool = False,
 ) -> Iterator[None]:
     """Let SQL read `batches` once under `name`, within the block.
 
     DuckDB turns whatever the making of a batch raises into an error of its own;
-    here it comes out as what it was.
+    here it comes out as what it was. With `ends_quietly` DuckDB does not learn of it, but sees
+    the end of the rows, and the block's end raises it.
     """
     failures: list[BaseException] = []
 
@@ -84,11 +87,14 @@ def registered(
             raise
         except BaseException as error:
             failures.append(error)
-            raise
+            if not ends_quietly:
+                raise
 
     connection.register(name, pa.RecordBatchReader.from_batches(schema, watched()))
     try:
         yield
+        if failures:
+            raise failures.pop()
     except duckdb.Error:
         if failures:
             raise failures.pop() from None

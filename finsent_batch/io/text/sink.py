@@ -86,7 +86,8 @@ class TextSink(FileSink):
             connection.execute("SET TimeZone = 'UTC'")
             # Several threads would hold finished rows back to write them in order.
             connection.execute("SET threads = 1")
-            with registered(connection, "labelled_rows", named, renamed):
+            # A COPY of one thread whose rows fail may wait for its own tasks for ever.
+            with registered(connection, "labelled_rows", named, renamed, ends_quietly=True):
                 connection.execute(self._copy(temporary, own))
             if _UNNAMED in names:
                 _blank_name(temporary)
