@@ -26,7 +26,7 @@ from .doctor import doctor
 from .evaluate import evaluate
 from .merge import merge
 from .models import models
-from .options import FiniteFloat, Globals
+from .options import FiniteFloat, Globals, file_path
 from .parsing.global_options import global_options_first
 from .prepare import prepare
 from .query import query
@@ -74,7 +74,7 @@ class _Cli(click.Group):
 @click.option(
     "--config",
     "config_file",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=file_path(),
     is_eager=True,
     expose_value=False,
     callback=load_config_file,
@@ -83,7 +83,7 @@ class _Cli(click.Group):
 )
 @click.option(
     "--store",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=file_path(),
     default=StoreConfig.path,
     help="DuckDB file that keeps every score.",
 )

@@ -122,6 +122,8 @@ def test_version(run):
         (["score", "x.csv", "--nothing"], "No such option '--nothing'"),
         (["score", ""], "the input's name is empty"),
         (["score", "x.csv", "-o", ""], "'-o' / '--output': the name is empty"),
+        (["--store=", "store", "verify"], "'--store': the name is empty"),
+        (["--config=", "runs"], "'--config': the name is empty"),
         (["--log-format", "xml", "runs"], "'xml' is not one of 'text', 'json'"),
     ],
 )
