@@ -100,6 +100,10 @@ def child(way: str, night: str, scratch: str) -> None:
 
     (theirs if way == "pipeline" else ours)(mark, night, scratch)
     (Path(scratch) / "marks.json").write_text(json.dumps(marks))
+    if way != "pipeline":
+        from finsent_batch.jobs.start import leave
+
+        leave()  # as the command ends
 
 
 def stages(way: str, night: Path, scratch: str) -> Stages:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 
 
 def main() -> None:
@@ -10,7 +11,41 @@ def main() -> None:
     from .cli import main as run
 
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    run()
+    try:
+        run()
+    except SystemExit as ended:
+        if ended.code == 0:
+            leave()
+        raise
+
+
+def leave() -> None:
+    """End a process that has succeeded; return where only the interpreter can do that.
+
+    Once torch is loaded, Python takes half a second to take itself apart, object by object.
+    What others rely on is done here as well: exit handlers are called and streams are flushed.
+    """
+    import atexit
+    import threading
+
+    others = [t for t in threading.enumerate() if t is not threading.main_thread()]
+    if not all(thread.daemon for thread in others) or _watched():
+        return
+    atexit._run_exitfuncs()
+    try:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+    except (OSError, ValueError):
+        return  # the interpreter tries once more, and ends with its own message and code
+    os._exit(0)
+
+
+def _watched() -> bool:
+    """Return whether a profiler or debugger waits for the program's end in this process."""
+    if sys.gettrace() or sys.getprofile() or sys.flags.inspect:
+        return True
+    monitoring = getattr(sys, "monitoring", None)  # since Python 3.12
+    return monitoring is not None and any(monitoring.get_tool(i) for i in range(6))
 
 
 def _interrupted(number: int, frame: object) -> None:

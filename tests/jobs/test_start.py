@@ -1,0 +1,54 @@
+"""How the console script ends: at once, with everything done that a normal end does for others."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from finsent_batch.version import __version__
+
+VERSION = f"finsent-batch, version {__version__}\n"
+TOLD_AT_THE_END = "held = type('Held', (), {'__del__': lambda _: print('freed')})()"
+
+
+def ended(code, arguments=("--version",), stdout=subprocess.PIPE):
+    script = (
+        "import atexit, sys, threading; from finsent_batch.jobs.start import main; "
+        f"sys.argv = {['finsent-batch', *arguments]!r}; {code}; main()"
+    )
+    command = [sys.executable, "-c", script]
+    return subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, text=True, check=False)
+
+
+def test_exit_handlers_run_and_the_interpreter_is_not_taken_apart():
+    done = ended(f"{TOLD_AT_THE_END}; atexit.register(print, 'handler')")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{VERSION}handler\n", "")
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("threading.Timer(0.2, print, ['thread']).start()", "thread\n"),
+        ("import cProfile; p = cProfile.Profile(); p.enable()", ""),
+    ],
+    ids=["a thread that goes on", "a profiler"],
+)
+def test_what_needs_a_normal_end_gets_it(code, said):
+    done = ended(f"{TOLD_AT_THE_END}; {code}")
+    assert (done.returncode, done.stdout) == (0, f"{VERSION}{said}freed\n")
+
+
+def test_a_failure_keeps_its_code():
+    done = ended(
+        "atexit.register(print, 'handler')", ["query", "--sql", "SELECT 1", "--from", "no"]
+    )
+    assert (done.returncode, done.stdout) == (66, "handler\n")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_output_that_cannot_be_flushed_is_told():
+    with Path("/dev/full").open("w") as full:
+        done = ended("atexit.register(print, 'handler')", stdout=full)
+    assert done.returncode != 0
+    assert "No space left on device" in done.stderr
