@@ -3,12 +3,13 @@
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
+
+from .forks import COMMAND, Popen
 
 FAST = (
     "--num-train-epochs", 3, "--learning-rate", "5e-3", "--lora-r", 4, "--threads", 1,
@@ -48,10 +49,7 @@ def signalled(
     command: list[str], folder: Path, when: Callable[[], object], number: int
 ) -> tuple[int, str]:
     """Run a command in a process, send it a signal as soon as `when` holds; gives code, stderr."""
-    code = "from finsent_batch.jobs.cli import main; main()"
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, *command], cwd=folder, stderr=subprocess.PIPE, text=True
-    )
+    process = Popen([COMMAND, *command], cwd=folder, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 300
     while not when():
         assert process.poll() is None, process.communicate()[1]

@@ -2,15 +2,14 @@
 
 import os
 import signal
-import subprocess
-import sys
-from pathlib import Path
 
 import duckdb
 import polars as pl
 import pytest
 
 from finsent_batch.io.append.column_changes import ColumnPolicy, UnfitColumnsError, fit_columns
+
+from ..helpers import forks
 
 TO = ("-o", "news.duckdb", "--output-table", "headlines", "--append")
 ALL = ("--on-new-columns", "add", "--on-missing-columns", "null", "--on-changed-types", "cast")
@@ -136,10 +135,10 @@ def test_killed_while_columns_change_old_rows_are_as_they_were(
     night("tue", ["Bank cuts jobs"], price=[2**40], ticker=["X"])
     old = rows(tmp_path, "headline, price, desk, sentiment, run_id, scored_at")
     columns = types(tmp_path)
-    command = [str(Path(sys.executable).parent / "finsent-batch")]
-    command += ["score", "tue.parquet", *TO, *ALL, "--model", str(tiny_model), "--weights", "fp32"]
+    model = ("--model", tiny_model, "--weights", "fp32")
+    command = [forks.COMMAND, "score", "tue.parquet", *TO, *ALL, *model]
     environment = {**os.environ, "FINSENT_FAILPOINT": f"{place}:kill"}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, check=False)
+    done = forks.run(command, cwd=tmp_path, env=environment)
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert rows(tmp_path, "headline, price, desk, sentiment, run_id, scored_at") == old
     if place != "table_committed":

@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 
 import duckdb
 import polars as pl
@@ -11,6 +9,8 @@ import pyarrow.dataset
 import pytest
 
 from finsent_batch.io.append.day_files import locked
+
+from ..helpers import forks
 
 TO = ("-o", "lake", "--append", "--partition-by", "day")
 MONDAY = ["2014-01-06 09:30", "2014-01-07 00:30", "no time", None]
@@ -92,13 +92,11 @@ def test_a_run_killed_between_two_days_is_completed_by_whoever_reads_next(
     night("mon", ["2014-01-06", "2014-01-07", "2014-01-08"])
     score("mon.parquet", *TO)
     night("mon", ["2014-01-07", "2014-01-08", "2014-01-09"])
-    command = [sys.executable, "-m", "finsent_batch", "score", "mon.parquet", *TO]
-    ended = subprocess.run(
+    command = [forks.COMMAND, "score", "mon.parquet", *TO]
+    ended = forks.run(
         [*command, "--model", tiny_model, "--weights", "fp32"],
         cwd=tmp_path,
         env={**os.environ, "FINSENT_FAILPOINT": "day_renamed:kill:2"},
-        capture_output=True,
-        check=False,
     )
     assert ended.returncode == -signal.SIGKILL, ended.stderr
     half = days(tmp_path)

@@ -18,6 +18,8 @@ from finsent_batch.io.append.delta_sink import DeltaSink
 from finsent_batch.io.columns import RowSchema
 from finsent_batch.io.provenance import Provenance
 
+from ..helpers import forks
+
 deltalake = pytest.importorskip("deltalake", reason="the extra delta is not installed")
 
 TO = ("-o", "delta:lake", "--append")
@@ -77,13 +79,11 @@ def test_a_killed_night_appears_once_after_it_is_run_again(
     night("mon", ["Oil falls", "Sales rise", "Deal falls"])
     score("mon.parquet", *TO)
     night("mon", ["Sales rise", "Oil falls"])  # known scores: the process needs no model
-    command = [sys.executable, "-m", "finsent_batch", "score", "mon.parquet", *TO]
-    ended = subprocess.run(
+    command = [forks.COMMAND, "score", "mon.parquet", *TO]
+    ended = forks.run(
         [*command, "--model", tiny_model, "--weights", "fp32"],
         cwd=tmp_path,
         env={**os.environ, "FINSENT_FAILPOINT": f"{place}:kill"},
-        capture_output=True,
-        check=False,
     )
     assert ended.returncode == -signal.SIGKILL, ended.stderr
     assert len(rows(tmp_path)) == (2 if place == "table_committed" else 3)

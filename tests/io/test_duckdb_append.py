@@ -1,15 +1,15 @@
 """`--append`: nights collected in one DuckDB table, each row of each input there once."""
 
 import json
-import os
 import signal
-import subprocess
 import sys
 from datetime import datetime
 
 import duckdb
 import polars as pl
 import pytest
+
+from ..helpers import forks
 
 ONLY_TABLES = "in a folder by days or in a Delta table: -o news.duckdb --output-table"
 TO = ("-o", "news.duckdb", "--output-table", "headlines", "--append")
@@ -181,7 +181,7 @@ def test_killed_inside_the_transaction_nothing_is_lost_or_doubled(
     night("mon", ["Oil falls", "Sales miss forecast"])
     arguments = ["score", "mon.parquet", *TO, "--model", str(tiny_model), "--weights", "fp32"]
     command = [sys.executable, "-c", KILLED, *arguments]
-    done = subprocess.run(command, cwd=tmp_path, env=os.environ, capture_output=True, check=False)
+    done = forks.run(command, cwd=tmp_path)
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert table(tmp_path) == before
     assert score("mon.parquet", *TO)["rows"]["unique_scored"] == 0

@@ -4,8 +4,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
-from pathlib import Path
 
 import duckdb
 import polars as pl
@@ -21,10 +19,10 @@ from finsent_batch.pipeline.engines.ray_actor import ActorConfig, ScoringActor
 from finsent_batch.pipeline.engines.ray_cluster import ray_installed
 
 from ..helpers.causal_models import save_adapter, save_base
+from ..helpers.forks import COMMAND, Popen
 from ..helpers.processes import until
 from ..helpers.stores import committed, remove_store
 
-COMMAND = Path(sys.executable).parent / "finsent-batch"
 ROWS = 60
 
 
@@ -66,7 +64,7 @@ def link_turned(folder):
 
 def swapped(folder, place, swap, *arguments):
     """Run a command that stops at a failpoint, swap the model there, let it go on."""
-    with subprocess.Popen(
+    with Popen(
         [COMMAND, *map(str, arguments)], cwd=folder, text=True,
         env={**os.environ, "FINSENT_FAILPOINT": f"{place}:stop"},
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,

@@ -20,6 +20,8 @@ import pytest
 from finsent_batch.config import StoreConfig
 from finsent_batch.store.store import Store
 
+from ..helpers.forks import Popen
+
 COMMAND = str(Path(sys.executable).parent / "finsent-batch")
 _PR_CAPBSET_DROP, _CAP_DAC_OVERRIDE = 24, 1
 
@@ -90,7 +92,7 @@ def test_files_of_a_folder_keep_each_its_own_schema(attempt, headlines, tmp_path
 @pytest.mark.parametrize("fault", ["grows", "vanishes", "is replaced"])
 def test_a_file_that_changes_while_it_is_scored(run, feed, tiny_model, tmp_path, fault):
     file = tmp_path / "feed.parquet"
-    process = subprocess.Popen(
+    process = Popen(
         [COMMAND, "score", "feed.parquet", "--model", tiny_model, "--weights", "fp32"],
         cwd=tmp_path, env={**os.environ, "FINSENT_FAILPOINT": "load_model:stop"},
         stderr=subprocess.PIPE, text=True,

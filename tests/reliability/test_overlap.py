@@ -4,12 +4,12 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import duckdb
 import pytest
 
-COMMAND = str(Path(sys.executable).parent / "finsent-batch")
+from ..helpers.forks import COMMAND, Popen
+
 READER = """
 import duckdb, sys
 connection = duckdb.connect(sys.argv[1], read_only=True)
@@ -24,7 +24,7 @@ def start(tmp_path, feed, tiny_model):
     started = []
 
     def call(*arguments, before=(), failpoint=""):
-        process = subprocess.Popen(
+        process = Popen(
             [COMMAND, *before, "score", "feed.parquet", *arguments, "--model", tiny_model,
              "--weights", "fp32", "--summary", "json"],
             cwd=tmp_path, env={**os.environ, "FINSENT_FAILPOINT": failpoint},

@@ -5,14 +5,13 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import duckdb
 import pytest
 
+from ..helpers.forks import COMMAND, Popen
 from ..helpers.stores import FILES
 
-COMMAND = str(Path(sys.executable).parent / "finsent-batch")
 READER = """
 import duckdb, sys
 connection = duckdb.connect("finsent.duckdb", read_only=True)
@@ -26,7 +25,7 @@ def night(tmp_path, tiny_model):
     """Start a run over one file, with a failpoint or without."""
 
     def start(source, failpoint=""):
-        return subprocess.Popen(
+        return Popen(
             [COMMAND, "score", source, "--model", tiny_model, "--weights", "fp32",
              "--summary", "json"],
             cwd=tmp_path, env={**os.environ, "FINSENT_FAILPOINT": failpoint},

@@ -1,7 +1,6 @@
 """`store compact`, `export` and `import`: nothing lost, whole or not at all."""
 
 import json
-import os
 import subprocess
 import sys
 
@@ -16,6 +15,7 @@ from finsent_batch.store import takeover
 from finsent_batch.store.export import MANIFEST, export_store, import_store
 from finsent_batch.store.store import Store
 
+from ..helpers import forks
 from ..helpers.stores import FILES, committed
 
 TABLES = (
@@ -123,7 +123,7 @@ run(sys.argv[1:])
 def test_killed_while_compacting_the_store_is_as_it_was(run, nights):
     before = contents(nights)
     command = [sys.executable, "-c", KILLED, "store", "compact"]
-    done = subprocess.run(command, cwd=nights.parent, env=os.environ, check=False)
+    done = forks.run(command, cwd=nights.parent)
     assert done.returncode == -9
     assert contents(nights) == before
     assert run("store", "compact").code == 0

@@ -1,0 +1,106 @@
+"""A process that has imported everything and forks one child for each command it is sent.
+
+Importing torch and transformers takes seconds of CPU, more than most commands take after it.
+Run by `forks.py`; a request is a line of JSON with its three standard streams beside it.
+"""
+
+import atexit
+import gc
+import importlib
+import json
+import os
+import socket
+import sys
+import threading
+import traceback
+
+MODULES = (
+    "duckdb", "polars", "pyarrow.parquet", "pyarrow.csv", "sklearn.model_selection", "peft",
+    "finsent_batch.jobs.cli", "finsent_batch.failpoints", "finsent_batch.pipeline.score",
+    "finsent_batch.scorers.encoder.scorer", "finsent_batch.scorers.causal.scorer",
+    "finsent_batch.training.encoder", "finsent_batch.training.merge",
+    "finsent_batch.reports.run_report", "finsent_batch.evaluation.evaluate",
+    "finsent_batch.evaluation.promote", "finsent_batch.store.compact",
+    "finsent_batch.store.export",
+)  # fmt: skip
+TRAINING = ("trl", "bitsandbytes")
+
+
+def serve(channel: socket.socket) -> None:
+    """Fork a child for each request until the other side closes; answer with its process id."""
+    from finsent_batch.jobs.terminal import set_up_logging
+
+    set_up_logging("text", 0, quiet=False)  # sets what libraries look at when they are imported
+    for name in MODULES:
+        importlib.import_module(name)
+    gc.collect()
+    gc.freeze()  # a collection in a child would copy every page
+    while True:
+        text, streams, _, _ = socket.recv_fds(channel, 1 << 20, 3)
+        if not text:
+            return
+        request = json.loads(text)
+        if "train" in request["arguments"]:
+            import_where_there(TRAINING)
+        reading, writing = os.pipe()
+        between = os.fork()
+        if between == 0:
+            child = os.fork()
+            if child == 0:
+                channel.close()
+                os.close(reading)
+                os.close(writing)
+                be(request, streams)
+            os.write(writing, str(child).encode())
+            os._exit(0)
+        # The child's parent has ended before its id is told: it is the asker's by then.
+        os.waitpid(between, 0)
+        for number in (writing, *streams):
+            os.close(number)
+        channel.send(os.read(reading, 100))
+        os.close(reading)
+
+
+def import_where_there(modules: tuple[str, ...]) -> None:
+    for name in modules:
+        if name not in sys.modules and importlib.util.find_spec(name):
+            importlib.import_module(name)
+
+
+def be(request: dict, streams: list[int]) -> None:
+    """Be the command that was asked for, to its end."""
+    code = 1
+    try:
+        for number, stream in enumerate(streams):
+            os.dup2(stream, number)
+        for stream in streams:
+            if stream > 2:
+                os.close(stream)
+        os.chdir(request["folder"])
+        os.environ.clear()
+        os.environ.update(request["environment"])
+        sys.argv[:] = request["arguments"]
+        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+        sys.stderr = open(2, "w", 1, "utf-8", "backslashreplace", closefd=False)  # noqa: SIM115
+        from finsent_batch import failpoints
+
+        asked = os.environ.get(failpoints.VARIABLE, "")
+        failpoints.armed[:] = [failpoints.Failpoint(text) for text in asked.split(",") if text]
+        exec(request["program"], {"__name__": "__main__"})
+    except SystemExit as error:
+        code = error.code if isinstance(error.code, int) else int(error.code is not None)
+    except BaseException:  # noqa: BLE001 - as Python shows it at the end of a process
+        traceback.print_exc()
+    finally:
+        # Not the whole of Python's end, which takes half a second to free what was imported.
+        threading._shutdown()
+        atexit._run_exitfuncs()
+        try:
+            sys.stdout.flush()
+        except OSError:
+            code = 120
+        os._exit(code)
+
+
+if __name__ == "__main__":
+    serve(socket.socket(fileno=int(sys.argv[1])))
