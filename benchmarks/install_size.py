@@ -28,6 +28,7 @@ IMPORTED = {
     "ray": "ray.data",
     "tensorboard": "tensorboard.summary",
     "delta": "deltalake",
+    "buckets": "boto3",
 }
 """What of each extra is imported where it is used."""
 

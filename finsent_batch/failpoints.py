@@ -25,9 +25,12 @@ PLACES = (
     "before_table_commit",
     "table_committed",
     "day_renamed",
+    "before_upload",
+    "before_complete",
+    "uploaded",
 )
-"""In the order in which a run comes to them; the last four are those of a DuckDB output, and that
-of a folder by days."""
+"""In the order in which a run comes to them; those from `in_table` on are of a DuckDB output, of a
+folder by days, and of an object in a bucket."""
 SNAPSHOT_PLACES = ("snapshot", "before_snapshot", "snapshot_renamed", "snapshot_noted")
 """Those of every command that writes to the store, at its end."""
 

@@ -55,6 +55,24 @@ def load_deltalake() -> Any:
     return deltalake
 
 
+def load_boto3() -> Any:
+    """Import boto3, with what is used of it, and return it.
+
+    Raises:
+        UnavailableError: it is not installed.
+    """
+    try:
+        import boto3.exceptions
+        import boto3.session
+        import botocore.config
+        import botocore.exceptions  # noqa: F401
+    except ImportError as error:
+        raise UnavailableError(
+            f"outputs in buckets need boto3 ({error}): pip install 'finsent-batch[buckets]'"
+        ) from None
+    return boto3
+
+
 def quiet_bitsandbytes() -> None:
     """Load bitsandbytes, if it is here, before another library does."""
     with contextlib.suppress(UnavailableError):  # not here: nothing to keep quiet

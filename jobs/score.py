@@ -43,6 +43,7 @@ def score(
     finsent-batch score news.csv                       # writes news.scored.parquet
     finsent-batch score news.csv -o labelled.csv --encoding latin-1
     finsent-batch score feeds/*.parquet -o labelled/   # one output for each input
+    finsent-batch score news.csv -o s3://bucket/news.parquet
     finsent-batch score feed.duckdb --table headlines  # writes table headlines_scored
     zcat news.csv.gz | finsent-batch score - --input-format csv > labelled.csv
     finsent-batch score --publish-anyway 0193a7c2

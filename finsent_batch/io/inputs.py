@@ -4,16 +4,18 @@ import glob
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..config import ScoreConfig
-from ..errors import MissingInputError, UsageError
+from ..errors import FinsentError, MissingInputError, UsageError
 from .append.options import check_options
 from .duckdb_files import table_names
 from .lake.tables import check_no_lake_table, lake_table
 from .object_store import SCHEME, Copied, fetch
+from .objects.addresses import address_of
+from .objects.waiting import check_output, waiting_outputs
 from .pairs import (
     FilePair,
     beside,
@@ -55,9 +57,10 @@ def resolve_inputs(
 ) -> Iterator[list[FilePair]]:
     """Find a run's inputs and name their outputs; what lies elsewhere is copied here first.
 
-    That is what comes from standard input or an object store. `copied` is told the MB done and
-    all there are, now and then while copying; it may raise. Files of a folder or glob that are
-    not taken, as no suffix says what they are, are added to `left_out`.
+    That is what comes from standard input or an object store; what goes to one waits here.
+    `copied` is told the MB done and all there are, now and then while copying; it may raise. Files
+    of a folder or glob that are not taken, as no suffix says what they are, are added to
+    `left_out`.
 
     Raises:
         MissingInputError: nothing is there.
@@ -68,7 +71,28 @@ def resolve_inputs(
         StorageError: there is no room for the copies.
     """
     _check_names(config)
+    check_output(config)
     check_options(config)
+    address = address_of(config.output)
+    with ExitStack() as stack:
+        if address is None:
+            yield stack.enter_context(_inputs_here(config, copied, left_out))
+            return
+        waiting = stack.enter_context(waiting_outputs(address))
+        here = replace(config, output=waiting.output)
+        try:
+            pairs = stack.enter_context(_inputs_here(here, copied, left_out))
+        except FinsentError as error:
+            error.args = (str(error).replace(str(waiting.output), address),)
+            raise
+        yield [replace(p, output_address=waiting.address_of(p.output)) for p in pairs]
+
+
+@contextmanager
+def _inputs_here(
+    config: ScoreConfig, copied: Copied, left_out: list[str] | None
+) -> Iterator[list[FilePair]]:
+    """Pair a run's inputs with outputs on this machine; see `resolve_inputs`."""
     elsewhere = [n for n in config.inputs if n == STANDARD_STREAM or n.startswith(SCHEME)]
     if not elsewhere and not to_standard_output(config):
         yield _resolve_pairs(config, _Copies(), left_out)
@@ -93,12 +117,10 @@ def _check_names(config: ScoreConfig) -> None:
             raise UsageError(
                 f"{name}: inputs are files and folders of this machine, or s3:// addresses"
             )
-    if config.output is not None and "s3:/" in str(config.output):
-        raise UsageError(f"-o {config.output}: outputs are written on this machine; copy them then")
     if config.output is None:
         for name in names:
             if name.startswith(SCHEME) or (name == STANDARD_STREAM and len(names) > 1):
-                raise UsageError(f"{name}: name a file or folder of this machine with -o")
+                raise UsageError(f"{name}: name an output with -o, a file, a folder or an address")
     piped = names.count(STANDARD_STREAM)
     if piped > 1:
         raise UsageError("standard input (-) can be read once only: name it once")

@@ -2,19 +2,20 @@
 
 pyarrow's S3 client reads them; credentials, region and endpoint come from where
 every AWS tool looks for them (AWS_ACCESS_KEY_ID, AWS_PROFILE, AWS_ENDPOINT_URL …).
-Outputs stay on this machine: only here can they be replaced whole or not at all.
+Outputs in buckets are `objects/`.
 """
 
 import logging
 import os
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
 from pyarrow import fs
 
+from ..config import ScoreConfig
 from ..errors import (
     BadDataError,
     MissingInputError,
@@ -23,8 +24,10 @@ from ..errors import (
     UsageError,
     first_line,
 )
+from .append.options import DELTA
 from .duckdb_errors import is_disk_full
 from .lake.tables import check_no_lake_objects
+from .objects.addresses import address_of
 from .paths import COMMON_SUFFIXES, is_input, is_left_out
 
 logger = logging.getLogger(__name__)
@@ -36,12 +39,14 @@ _LONGEST_NAME = 230
 Copied = Callable[[int, int], None]
 
 
-def check_addresses(addresses: Iterable[str]) -> None:
+def check_addresses(config: ScoreConfig) -> None:
     """Refuse credentials in addresses: they are recorded, logged and shown.
 
     Raises:
         UsageError: there are some; the message does not repeat them.
     """
+    output = address_of(str(config.output).removeprefix(DELTA)) if config.output else None
+    addresses = [*config.inputs, *([output] if output else [])]
     if any(without_credentials(address) != address for address in addresses):
         raise UsageError(
             "the address holds credentials, which would be recorded with the run: leave them out "

@@ -42,6 +42,8 @@ class FilePair:
     """What the folders of `output` are by; None for a file or table."""
     address: str | None = None
     """Where `input` was copied from, if from elsewhere."""
+    output_address: str | None = None
+    """The object that `output` becomes, if the output is in a bucket."""
     to_standard_output: bool = False
     """Whether `output` is only where the rows wait until they are whole."""
 

@@ -68,7 +68,7 @@ def dry_run(config: ScoreConfig, *, progress: Progress = no_progress) -> DryRun:
     if config.publish_anyway is not None:
         config = settings_of_held(config)
     gates_of(config)
-    check_addresses(config.inputs)
+    check_addresses(config)
     with resolve_inputs(config, lambda done, total: progress("copy", done, total, "MB")) as pairs:
         return _estimate(config, pairs, progress)
 

@@ -10,6 +10,7 @@ from typing import Any
 import duckdb
 
 from ..errors import first_line
+from ..io.objects.addresses import shown
 from ..store.store import utc_now
 from ..version import __version__
 from .plan import IS_UNDECODABLE
@@ -46,6 +47,8 @@ def record_run_start(run: ScoreRun) -> None:
 def _options(run: ScoreRun) -> dict[str, Any]:
     """Return a run's settings as they are recorded, without those that may hold a secret."""
     options = asdict(run.config) | {"folder": _working_folder()}
+    if run.config.output is not None:
+        options["output"] = shown(run.config.output)
     return options | {name: "given" for name in NEVER_RECORDED if options[name] is not None}
 
 

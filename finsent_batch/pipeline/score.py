@@ -12,6 +12,7 @@ from ..errors import FinsentError, GateFailedError
 from ..io.duckdb_errors import as_expected
 from ..io.inputs import resolve_inputs
 from ..io.object_store import check_addresses
+from ..io.objects.addresses import shown
 from ..io.pairs import FilePair, to_standard_output
 from ..io.paths import STANDARD_STREAM
 from ..io.times.reading import check_time_reading
@@ -51,7 +52,7 @@ def score(
     """
     if config.publish_anyway is not None:
         config = settings_of_held(config)
-    check_addresses(config.inputs)
+    check_addresses(config)
     check_notify_command(config)
     check_time_reading(config.date_format, config.timezone)
     gates_of(config)
@@ -104,7 +105,7 @@ def _named_output(config: ScoreConfig, pairs: list[FilePair]) -> str:
     if to_standard_output(config):
         return STANDARD_STREAM
     if len(pairs) == 1 or config.output is not None:
-        return str(config.output or pairs[0].output)
+        return shown(config.output or pairs[0].output)
     return os.path.commonpath([pair.output.parent for pair in pairs]) or "."
 
 

@@ -21,9 +21,11 @@ from ..io.csv_reader import stage_csv
 from ..io.duckdb_append import AppendingSink
 from ..io.duckdb_table import DuckDBSink, DuckDBSource
 from ..io.lake.tables import LakeTable, lake_table, stage_lake_table
+from ..io.objects.sink import ObjectSink
 from ..io.pairs import FilePair
 from ..io.parquet import ParquetSink, ParquetSource
 from ..io.partitions import PartitionedSource, partition_values
+from ..io.provenance import FileProvenance
 from ..io.result_columns import output_schema
 from ..io.text.jsonl import stage_jsonl
 from ..io.text.sink import TextSink
@@ -110,9 +112,15 @@ def open_sink(store: Store, pair: FilePair) -> Sink:
     if pair.to_standard_output:
         inner = replace(pair, to_standard_output=False)
         return StandardOutput(open_sink(store, inner))
+    if pair.output_address is not None:
+        return ObjectSink(_file_sink(pair, None), pair.output, pair.output_address)
+    return _file_sink(pair, StoredProvenance(store))
+
+
+def _file_sink(pair: FilePair, noted: FileProvenance | None) -> ParquetSink | TextSink:
     if pair.output_format == "parquet":
         return ParquetSink(pair.output)
-    return TextSink(pair.output, StoredProvenance(store), format=pair.output_format)
+    return TextSink(pair.output, noted, format=pair.output_format)
 
 
 def _with_policy(sink: Sink, source: Source, config: ScoreConfig) -> Sink:

@@ -3,7 +3,8 @@
 What an input and its output were on disk is noted when the one was published to the other: device,
 inode, size, times of the last write and of the last change, which nobody can set. Where both are
 that still, and settings and model the same, publishing again would give the same rows. Whatever
-is not one file on this machine's disks is never known again.
+is not one file on this machine's disks is never known again, but for an output in a bucket: it is
+its ETag.
 """
 
 import hashlib
@@ -14,6 +15,8 @@ from typing import Final
 
 from ..config import ScoreConfig
 from ..io.base import Sink
+from ..io.objects.addresses import is_address
+from ..io.objects.sink import state_of
 from ..io.pairs import FilePair
 from ..io.whole.watched import file_state
 from ..store.publications import NEWEST
@@ -52,10 +55,13 @@ def to_be_scored(
 def _as_published(store: Store, pair: FilePair) -> tuple[str | None, ...]:
     sink = open_sink(store, pair)
     path = str(pair.input.resolve())
-    return (path, input_state(pair), sink.path, sink.table, _output_state(Path(sink.path)))
+    return (path, input_state(pair), sink.path, sink.table, _output_state(sink.path))
 
 
-def _output_state(file: Path) -> str | None:
+def _output_state(path: str) -> str | None:
+    if is_address(path):
+        return state_of(path)
+    file = Path(path)
     log = identity_of(log_of(file))
     return None if log is not None and log.size else file_state(file)
 
@@ -72,11 +78,11 @@ class Noted:
     def __init__(self, run: ScoreRun, task: ScoreTask) -> None:
         self._run = run
         self._task = task
-        self._before = _output_state(Path(task.sink.path))
+        self._before = _output_state(task.sink.path)
 
     def published(self, sink: Sink) -> None:
         """Note what is there now; what else was noted of the output's file stays true."""
-        output, now = sink.path, _output_state(Path(sink.path))
+        output, now = sink.path, _output_state(sink.path)
         shared = self._run.config.append
         with self._run.store.transaction() as connection:
             connection.execute(

@@ -11,8 +11,10 @@ import duckdb
 from ..errors import FinsentError, MissingInputError
 from ..io.lake.delta import is_delta
 from ..io.lake.tables import check_no_lake_table
+from ..io.objects.addresses import is_address
 from ..io.paths import suffix_of
 from ..io.result_columns import RESULT_SCHEMA
+from ..store.object_copies import fetched
 from ..store.publications import Publication, named
 from ..store.published_tables import describe
 from ..wording import counted
@@ -22,8 +24,10 @@ logger = logging.getLogger(__name__)
 _SUFFIXES: Final = (".parquet", ".csv", ".csv.gz")
 
 
-def named_publications(published: str) -> list[Publication]:
+def named_publications(published: str, work: Path) -> list[Publication]:
     """Return what a user names as a file, FILE.duckdb::TABLE, a folder or a pattern.
+
+    Objects of a bucket are copied to the folder `work`.
 
     Raises:
         MissingInputError: there is none.
@@ -32,6 +36,8 @@ def named_publications(published: str) -> list[Publication]:
     path = Path(published)
     if not published:
         raise MissingInputError("--from names nothing: give a file, a folder or a pattern")
+    if is_address(published):
+        return [named(str(file)) for file in fetched(published, work, _SUFFIXES)]
     if is_delta(path):
         return [Publication(path=published)]
     if path.is_dir():

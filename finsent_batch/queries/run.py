@@ -18,6 +18,7 @@ from ..errors import (
     first_line,
 )
 from ..io.duckdb_errors import Kind, classify, storage_problem
+from ..io.objects.addresses import address_of, is_address
 from ..io.whole.protected import check_free, protected
 from .catalog import load_query
 from .named import named_publications
@@ -187,9 +188,13 @@ def check_query_output(output: Path, store: StoreConfig, published: str | None) 
     Raises:
         UsageError: it would.
     """
+    if (address := address_of(output)) is not None:
+        raise UsageError(f"-o {address}: a query's result is a file of this machine: copy it then")
     check_free(output, protected(store=store.path))
-    if published is not None:
-        known = [publication.path for publication in named_publications(published)]
+    if published is not None and is_address(published):
+        known = []
+    elif published is not None:
+        known = [p.path for p in named_publications(published, Path())]
     elif store.path.exists():
         with query_session(store, None, None, {}) as session:
             rows = session.connection.execute("SELECT input, output FROM run_files").fetchall()

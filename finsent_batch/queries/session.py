@@ -11,9 +11,11 @@ import duckdb
 
 from ..config import StoreConfig
 from ..errors import BadDataError, MissingInputError
+from ..io.objects.addresses import is_address
 from ..io.sql import read_sql
 from ..store.connection import PLAN_CATALOG, configure
 from ..store.counted import gone_notes, latest_publications
+from ..store.object_copies import copied_here
 from ..store.publications import Publication
 from ..store.published_tables import Table, describe, relation_sql, restrict_file_access
 from ..store.scored_headlines import (
@@ -97,11 +99,11 @@ def query_session(
         with Store.open(store, read_only=True) as opened:
             yield _over_store(opened, view, columns, needs_times, may_be_empty, results)
         return
-    publications = named_publications(published)
     with (
         duckdb.connect(":memory:") as connection,
         tempfile.TemporaryDirectory(prefix="finsent-") as work,
     ):
+        publications = named_publications(published, Path(work))
         configure(connection, store, Path(work))
         connection.execute(f"ATTACH ':memory:' AS {PLAN_CATALOG}")
         paths = [publication.path for publication in publications]
@@ -118,8 +120,8 @@ def query_session(
 
 
 def view_published(
-    connection: duckdb.DuckDBPyConnection,
-    publications: Sequence[Publication],
+    store: Store,
+    publications: list[Publication],
     columns: Mapping[str, str],
 ) -> tuple[bool, list[str]]:
     """Make `scored_headlines` of these publications; from then on SQL reaches no other file.
@@ -131,12 +133,20 @@ def view_published(
         BadDataError: an output cannot be read.
         UsageError: `columns` names a column that an output lacks.
     """
-    restrict_file_access(connection, [publication.path for publication in publications])
+    publications, gone = _here(store, publications)
+    restrict_file_access(store.connection, [publication.path for publication in publications])
     tables, notes = settled_tables(
-        connection, publications, columns, needs_times=True, strict=False
+        store.connection, publications, columns, needs_times=True, strict=False
     )
-    create_temporary_views(connection, _views_over(tables))
-    return any(map(is_dated, tables)), notes
+    create_temporary_views(store.connection, _views_over(tables))
+    return any(map(is_dated, tables)), gone + notes
+
+
+def _here(store: Store, publications: list[Publication]) -> tuple[list[Publication], list[str]]:
+    """Return publications that are files, those in buckets as copies; see `copied_here`."""
+    if not any(is_address(publication.path) for publication in publications):
+        return publications, []
+    return copied_here(publications, store.work_folder())
 
 
 def _over_store(
@@ -152,7 +162,8 @@ def _over_store(
     create_temporary_views(store.connection, views)
     if view == "scored_headlines":
         publications = _publications(store, may_be_empty)
-        for note in gone_notes(store):
+        publications, gone = _here(store, publications)
+        for note in gone_notes(store) + gone:
             logger.warning("%s", note)
         restrict_file_access(store.connection, [*(p.path for p in publications), *results])
         return _over_publications(store.connection, publications, columns, needs_times)

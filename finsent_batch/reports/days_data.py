@@ -48,7 +48,7 @@ def gather_days(config: ReportConfig, days: Days) -> RunData:
         data.outputs = sorted({p.path + (f"::{p.table}" if p.table else "") for p in publications})
         named = {"date_column": config.date_column} if config.date_column else {}
         try:
-            _, data.notes = view_published(store.connection, publications, named)
+            _, data.notes = view_published(store, publications, named)
         except UsageError as error:
             told = str(error).replace("--param date_column=", "--date-column ")
             raise UsageError(told) from None

@@ -151,7 +151,7 @@ def _read_published(
         return
     try:
         named = {name: column for name, column in view.items() if column}
-        dated, notes = view_published(store.connection, targets, named)
+        dated, notes = view_published(store, targets, named)
         data.notes += notes
         if not dated:
             data.notes.append(

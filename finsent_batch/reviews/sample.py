@@ -80,7 +80,7 @@ def _find_population(store: Store, config: ReviewExportConfig) -> int:
         publications = publications_of(store, run["run_id"])[1] if run else []
     if not publications:
         return 0
-    view_published(store.connection, publications, {})
+    view_published(store, publications, {})
     names = [row[0] for row in store.query("DESCRIBE scored_headlines")]
     source = next(map(quote_identifier, usual_columns(names, SOURCE_COLUMNS)), "NULL")
     sql = read_sql("review/population").format(

@@ -8,6 +8,7 @@ import duckdb
 
 from ..io.duckdb_append import input_name
 from ..io.duckdb_files import TableEntry
+from ..io.objects.addresses import is_address
 from .publications import (
     NEWEST,
     Publication,
@@ -40,8 +41,10 @@ def spared_outputs(store: Store) -> list[str]:
     found = set()
     for rows in _candidates(store).values():
         latest = _choice(rows)
-        if latest is not None and any(
-            row["there"] and row["output"] != latest["output"] for row in rows
+        if (
+            latest is not None
+            and any(row["there"] and row["output"] != latest["output"] for row in rows)
+            and not is_address(latest["output"])
         ):
             found.add(path_of(latest))
     return sorted(found)

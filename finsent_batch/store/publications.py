@@ -14,6 +14,7 @@ from ..io.columns import NewsColumns
 from ..io.duckdb_append import AppendingSink, input_name
 from ..io.duckdb_files import TableEntry, attached, tables_of
 from ..io.lake.delta import is_delta
+from ..io.objects.addresses import is_address
 from ..io.parquet import ParquetSink
 from ..io.times.reading import UTC, TimeReading
 from .store import Store
@@ -118,9 +119,13 @@ def _is_by_days(output: Path) -> bool:
 def is_there(row: dict[str, Any]) -> bool:
     """Whether a file that a row of `run_files` is about is there, or one of those by days.
 
+    An object in a bucket is taken to be there.
+
     Raises:
         TryAgainError: see `complete_for_readers`.
     """
+    if is_address(row["output"]):  # who reads it finds out
+        return True
     output = Path(row["output"])
     if row["output_table"] is not None or not _is_by_days(output):
         return output.exists()

@@ -49,12 +49,14 @@ def scored_headlines_sql(tables: Sequence[Table]) -> str:
     return _all(_selects(tables, _mixed(tables)))
 
 
-def kept_view_sql(tables: Sequence[Table], spared: Sequence[str], recorded: int) -> str:
+def kept_view_sql(
+    tables: Sequence[Table], spared: Sequence[str], recorded: int, elsewhere: Sequence[str]
+) -> str:
     """Return the SELECT behind the view that the store keeps, which outlives files.
 
     It never gives no rows, or old ones, without a word: where nothing is left of what was
     `recorded`, or a file of `spared` is gone, in whose place an older output counts now, it
-    raises an error.
+    raises an error. So it does where some are `elsewhere`, in buckets.
     """
     mixed = _mixed(tables)
     selects = _selects(tables, mixed)
@@ -63,13 +65,19 @@ def kept_view_sql(tables: Sequence[Table], spared: Sequence[str], recorded: int)
     columns = {name: kind for name, kind in kinds.items() if name.casefold() not in _OWN_COLUMNS}
     columns |= _ADDED_TYPES
     files = sorted({table.file for table in tables if table.file})
-    if recorded and not (files and set(files) <= set(spared)):
+    if recorded and not elsewhere and not (files and set(files) <= set(spared)):
         told = (
             "no published output is there any more"
             f"{f', such as {files[0]}' if files else ''}: bring them back, or run finsent-batch "
             "score again"
         )
         selects.append(_told_if_gone(files, 1, told, columns))
+    if elsewhere:
+        told = (
+            f"outputs in buckets, such as {elsewhere[0]}, are out of this view's reach: ask "
+            "finsent-batch query"
+        )
+        selects.append(_told_if_gone([], 1, told, columns))
     if spared:
         told = (
             f"{' or '.join(spared[:3])} is gone: finsent-batch query answers from the outputs "

@@ -20,6 +20,7 @@ import duckdb
 
 from ..errors import FinsentError, first_line
 from ..headlines import KEY_MACROS
+from ..io.objects.addresses import is_address
 from ..io.sql import quote_literal, read_sql
 from .counted import latest_publications, spared_outputs
 from .publications import Publication
@@ -43,12 +44,17 @@ EVALUATED_COLUMNS: Final = {
 def refresh_views(store: Store) -> None:
     """Write the views anew, over what is published and evaluated now.
 
-    They read files and tables of other DuckDB files in place. What cannot be read is left
+    They read files and tables of other DuckDB files in place. Of an output in a bucket they say
+    that they cannot. What cannot be read is left
     out with a warning.
     """
-    tables = _tables(store, latest_publications(store))
+    latest = latest_publications(store)
+    elsewhere = [p.path for p in latest if is_address(p.path)]
+    tables = _tables(store, [p for p in latest if p.path not in elsewhere])
     views = {
-        "scored_headlines": kept_view_sql(tables, spared_outputs(store), _recorded(store)),
+        "scored_headlines": kept_view_sql(
+            tables, spared_outputs(store), _recorded(store), elsewhere
+        ),
         "daily_sentiment": read_sql("daily_sentiment"),
         "headline_scores": read_sql("store/views/headline_scores"),
         "evaluated_headlines": evaluated_headlines_sql(predictions_files(store)),

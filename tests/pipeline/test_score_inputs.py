@@ -91,7 +91,7 @@ def test_several_inputs_share_a_table(score, feeds, tmp_path):
         (("feeds/b.csv", "d.duckdb"), 2, "name a table with --table; it has: news"),
         (("feeds/a.parquet", "feeds/a.csv", "-o", "out"), 2, "would both be written to out/a."),
         (("a.scored.parquet", "b.scored.csv"), 66, "are outputs of earlier runs"),
-        (("feeds/b.csv", "-"), 2, "-: name a file or folder of this machine with -o"),
+        (("feeds/b.csv", "-"), 2, "-: name an output with -o"),
         (("-", "-", "-o", "out"), 2, "name it once"),
         (("feeds/b.csv", "--input-name", "x"), 2, "--input-name is the name of standard input"),
     ],

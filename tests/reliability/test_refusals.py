@@ -22,6 +22,7 @@ COLUMNS = "io/test_day_partitions.py::test_columns_that_differ_are_refused_or_ta
 DELTA = "io/test_delta.py::test_what_is_refused_leaves_the_table"
 UNREADABLE = "io/test_delta.py::test_a_table_whose_files_do_not_say_what_counts_is_refused"
 MERGED = "io/test_delta.py::test_columns_that_differ_are_refused_or_merged"
+BUCKETS = "io/test_object_outputs.py"
 OTHERWISE = {
     ": a Delta table is what nights share: add --append": DELTA,
     " is the whole table: leave out --output-table": DELTA,
@@ -92,7 +93,10 @@ OTHERWISE = {
     " cannot be read: ": "io/test_sources.py::test_a_duckdb_file_that_is_cut_off_is_bad_data",
     " was written by a newer DuckDB: upgrade duckdb": "io/test_duckdb_errors.py",
     " cannot be parsed as CSV (": "reliability/test_fuzz.py",
-    ": name a file or folder of this machine with -o": OBJECTS,
+    ": name an output with -o, a file, a folder or an address": OBJECTS,
+    ": an object is one output whole": f"{BUCKETS}::test_what_cannot_be_is_said_in_one_line",
+    ": a DuckDB file cannot be written in a bucket": f"{BUCKETS}::"
+    "test_what_cannot_be_is_said_in_one_line",
     " has no folder beside it: name one for the outputs with -o": "io/test_paths.py",
     ": install what reads it with ": f"{LAKES}::"
     "test_without_the_extension_the_command_that_installs_it_is_named",

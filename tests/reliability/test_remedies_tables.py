@@ -369,9 +369,9 @@ OUTPUTS = {
     ),
     "of_an_object_store": Refusal(
         make=AGAIN,
-        command="n.parquet -o s3://bucket/o.parquet",
-        says=": outputs are written on this machine; copy them then",
-        advice={"on this machine": "n.parquet -o o.parquet"},
+        command="n.parquet -o gs://bucket/o.parquet",
+        says=": outputs are files of this machine, or ",
+        advice={"files of this machine": "n.parquet -o o.parquet"},
         code=2,
     ),
     "a_table_of_a_file": Refusal(

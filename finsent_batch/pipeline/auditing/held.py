@@ -8,6 +8,7 @@ from typing import Any, Final
 from ...config import ModelConfig, ScoreConfig
 from ...errors import UsageError
 from ...io.append.options import DELTA
+from ...io.objects.addresses import address_of
 from ...io.paths import STANDARD_STREAM
 from ...store.store import Store
 
@@ -76,7 +77,7 @@ def _inputs(folder: Path, value: str | list[str]) -> Any:
 
 def _path(folder: Path, value: str | None) -> str | None:
     """Return a path or address of a run as it was in the folder that the run was started in."""
-    if value is None or "://" in value or value == STANDARD_STREAM:
+    if value is None or "://" in value or value == STANDARD_STREAM or address_of(value):
         return value
     if value.startswith(DELTA):
         return DELTA + str(folder / Path(value.removeprefix(DELTA)).expanduser())

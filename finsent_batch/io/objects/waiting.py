@@ -1,0 +1,64 @@
+"""Where the outputs of a bucket wait on this machine, and the options that do not go with one."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+from ...config import ScoreConfig
+from ...errors import UsageError
+from ..paths import TABLES, output_format_of, suffix_of
+from .addresses import SCHEME, address_of, divided
+
+
+@dataclass(frozen=True, kw_only=True)
+class WaitingPlace:
+    """A file or folder of this machine in place of an address, and what is called what."""
+
+    output: Path
+    """In place of what `-o` names."""
+    folder: Path
+    address: str
+    """Of what `folder` stands for."""
+
+    def address_of(self, file: Path) -> str:
+        """Return the address of what waits in a file."""
+        return f"{self.address}/{file.relative_to(self.folder).as_posix()}"
+
+
+@contextmanager
+def waiting_outputs(address: str) -> Iterator[WaitingPlace]:
+    """Give a place for the outputs of an address: an object's by its suffix, or else a prefix's."""
+    with tempfile.TemporaryDirectory(prefix="finsent-output-") as made:
+        folder = Path(made)
+        _, key = divided(address)
+        if output_format_of(PurePath(key)) is None:
+            yield WaitingPlace(output=folder, folder=folder, address=address.rstrip("/"))
+        else:
+            above, _, name = address.rpartition("/")
+            yield WaitingPlace(output=folder / name, folder=folder, address=above)
+
+
+def check_output(config: ScoreConfig) -> None:
+    """Refuse an address as an output that is none, or options that do not go with one.
+
+    Raises:
+        UsageError: so it is.
+    """
+    address = address_of(config.output)
+    if address is None:
+        return
+    if not address.startswith(SCHEME):
+        raise UsageError(f"-o {address}: outputs are files of this machine, or {SCHEME} addresses")
+    _, key = divided(address)
+    if config.append or config.partition_by is not None:
+        raise UsageError(
+            f"-o {address}: an object is one output whole; leave out --append and --partition-by, "
+            "or collect inputs on this machine"
+        )
+    if suffix_of(PurePath(key)) == TABLES or config.output_table is not None:
+        raise UsageError(
+            f"-o {address}: a DuckDB file cannot be written in a bucket: name .parquet or .csv "
+            "there, or a .duckdb file of this machine"
+        )
