@@ -6,7 +6,7 @@ TORCH := torch==2.13.0
 TEACHER ?= all-mpnet-base-v2
 DATA ?= $(or $(FINSENT_DATA),../shared/data)
 
-.PHONY: demo test coverage lint format install mini audit docs docs-cli docs-sessions docs-serve screenshots clean
+.PHONY: demo test coverage lint format install mini mini-open audit docs docs-cli docs-sessions docs-serve screenshots clean
 
 install: $(VENV)/.installed
 
@@ -45,6 +45,11 @@ format: install
 mini: install
 	PATH="$(CURDIR)/$(BIN):$$PATH" DATA="$(DATA)" TEACHER="$(TEACHER)" \
 		sh finsent_batch/models/mini/make.sh
+
+# The one that may be used commercially.
+mini-open: install
+	PATH="$(CURDIR)/$(BIN):$$PATH" DATA="$(DATA)" TEACHER="$(TEACHER)" \
+		sh finsent_batch/models/mini_open/make.sh
 
 # The documentation site, in site/; fails on a broken link.
 docs: docs-cli
