@@ -127,7 +127,7 @@ def run_process(tmp_path: Path) -> Callable[..., Result]:
 
     def call(*arguments: object, env: dict[str, str] | None = None) -> Result:
         command, given = [forks.COMMAND, *arguments], {**os.environ, **(env or {})}
-        if all(name.startswith("FINSENT_") for name in env or {}):
+        if all(name.startswith(forks.READ_LATE) for name in env or {}):
             done = forks.run(command, cwd=tmp_path, env=given, text=True)
         else:  # what libraries look at when they are imported
             done = subprocess.run(

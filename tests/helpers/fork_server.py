@@ -80,6 +80,8 @@ def be(request: dict, streams: list[int]) -> None:
         os.environ.clear()
         os.environ.update(request["environment"])
         sys.argv[:] = request["arguments"]
+        if sys.argv[0] == "-c":
+            sys.path.insert(0, "")
         sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
         sys.stderr = open(2, "w", 1, "utf-8", "backslashreplace", closefd=False)  # noqa: SIM115
         from finsent_batch import failpoints
@@ -87,6 +89,7 @@ def be(request: dict, streams: list[int]) -> None:
         asked = os.environ.get(failpoints.VARIABLE, "")
         failpoints.armed[:] = [failpoints.Failpoint(text) for text in asked.split(",") if text]
         exec(request["program"], {"__name__": "__main__"})
+        code = 0
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else int(error.code is not None)
     except BaseException:  # noqa: BLE001 - as Python shows it at the end of a process

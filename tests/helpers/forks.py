@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 COMMAND = Path(sys.executable).parent / "finsent-batch"
+READ_LATE = ("FINSENT_", "RANK", "LOCAL_", "WORLD_SIZE", "MASTER_")
+"""How the names of variables begin that nothing looks at when it is imported."""
 PROGRAM = "from finsent_batch.jobs.start import main; main()"
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -57,7 +59,7 @@ def _fork(request: Mapping[str, object], streams: list[int]) -> int:
 
 
 class Popen(subprocess.Popen[Any]):
-    """`subprocess.Popen` of `COMMAND` or `python -c`; of the environment it may set FINSENT_*."""
+    """`subprocess.Popen` of `COMMAND` or `python -c`; it may set variables of `READ_LATE`."""
 
     def _execute_child(  # type: ignore[override]
         self, args: list[object], executable: Any, preexec_fn: Any, close_fds: Any, pass_fds: Any,
@@ -72,7 +74,7 @@ class Popen(subprocess.Popen[Any]):
             assert command[:2] == [sys.executable, "-c"], command
             program, command = command[2], command[2:]
         assert preexec_fn is None, "start the real process"
-        assert all(k.startswith("FINSENT_") for k in changed), changed
+        assert all(k.startswith(READ_LATE) for k in changed), changed
         streams = [n if n != -1 else i for i, n in enumerate((p2cread, c2pwrite, errwrite))]
         folder = str(Path(cwd or ".").absolute())
         request = {"program": program, "arguments": command, "folder": folder}

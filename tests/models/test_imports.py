@@ -10,6 +10,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from ..helpers import forks
 from ..helpers.causal_models import save_adapter
 
 SONGBIRD = "open('song', 'a').write(__name__)\n"
@@ -90,11 +91,17 @@ def canaries(folder):
 
 
 def script(folder, text, *arguments):
+    """Run a program in a folder, from which it may import."""
     (folder / "script.py").write_text(text)
     return subprocess.run(
         [sys.executable, "script.py", *map(str, arguments)],
         cwd=folder, capture_output=True, text=True, check=False,
     )  # fmt: skip
+
+
+def forked(folder, text, *arguments):
+    """Run a program in a folder, where torch and transformers are imported already."""
+    return forks.run([sys.executable, "-c", text, *arguments], cwd=folder, text=True)
 
 
 def mini(folder):
@@ -140,10 +147,10 @@ def test_no_field_of_any_file_is_looked_up_as_a_module(tmp_path, tiny_model, cau
         check += "\nfrom finsent_batch.models.weight_files import FileHashes"
         check += "\nconfig = fb.ModelConfig(model='model', device='cpu', weights='fp32')"
         check += "\nload_scorer(open_model('model').resolve(config, FileHashes()))"
-        assert script(tmp_path, check).returncode == 0
+        assert forked(tmp_path, check).returncode == 0
     else:
         save_adapter(tmp_path / "model", causal_base())
-    done = script(tmp_path, SCRIPT, "model", 2 if kind == "plain" else 1)
+    done = forked(tmp_path, SCRIPT, "model", 2 if kind == "plain" else 1)
     assert done.returncode == 0, done.stdout + done.stderr[-2000:]
     assert int(done.stdout.splitlines()[-1]) > 60
     assert not (tmp_path / "song").exists()

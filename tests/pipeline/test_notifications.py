@@ -219,7 +219,7 @@ def shipped_command(kind, which):
 
 @pytest.mark.parametrize(("which", "rows"), [("folder", 24), ("yesterday", 12)])
 @pytest.mark.parametrize("kind", ["systemd", "cron"])
-def test_the_scheduled_command_as_shipped(tmp_path, feed, tiny_model, kind, which, rows):
+def test_the_scheduled_command_as_shipped(tmp_path, feed, kind, which, rows):
     import subprocess
 
     (tmp_path / "srv").mkdir()
@@ -235,7 +235,6 @@ def test_the_scheduled_command_as_shipped(tmp_path, feed, tiny_model, kind, whic
     done = subprocess.run(
         ["/bin/sh", "-c", in_place(line, tmp_path)],
         cwd=tmp_path / "srv",
-        env={**os.environ, "FINSENT_SCORE_MODEL": str(tiny_model)},
         capture_output=True,
         text=True,
         check=False,

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from datetime import datetime
@@ -61,11 +62,19 @@ VALUES = {
 }
 
 
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory):
+    """The folder of an empty store."""
+    folder = tmp_path_factory.mktemp("empty")
+    with Store.open(StoreConfig(path=folder / "finsent.duckdb")):
+        return folder
+
+
 @pytest.fixture(autouse=True)
-def store(tmp_path):
+def store(empty, tmp_path):
     """An empty store in the working folder."""
-    with Store.open(StoreConfig(path=tmp_path / "finsent.duckdb")):
-        pass
+    for file in empty.iterdir():
+        shutil.copy2(file, tmp_path)
 
 
 def strict(text):

@@ -61,7 +61,7 @@ def published(file):
 
 
 @pytest.fixture
-def sweep(run, tiny_model, wordy, monkeypatch):
+def sweep(run, tiny_model, wordy, monkeypatch, tmp_path_factory):
     """Run over an earlier output with ever more room, each time from the same start."""
     draw = random.Random(0)
     pad = [draw.randbytes(150).hex() for _ in range(ROWS)]
@@ -74,14 +74,16 @@ def sweep(run, tiny_model, wordy, monkeypatch):
             "score", source, "-o", output, "--model", tiny_model, "--weights", "fp32",
             "--max-batch-tokens", "4096", "--commit-seconds", "0",
         )  # fmt: skip
+        write = pl.DataFrame.write_csv if source == "feed.csv" else pl.DataFrame.write_parquet
+        write(whole.head(2), folder / source)
+        assert run("--store", "old.duckdb", *command, "--overwrite").code == 0
+        earlier = published(folder / output)
+        start = shutil.copytree(folder, tmp_path_factory.mktemp("start") / "start")
         codes = []
         for kilobytes in KILOBYTES:
             for file in folder.iterdir():
                 file.unlink()
-            write = pl.DataFrame.write_csv if source == "feed.csv" else pl.DataFrame.write_parquet
-            write(whole.head(2), folder / source)
-            assert run("--store", "old.duckdb", *command, "--overwrite").code == 0
-            earlier = published(folder / output)
+            shutil.copytree(start, folder, dirs_exist_ok=True)
             write(whole, folder / source)
             with full(folder, kilobytes):
                 done = run(*command, "--overwrite")

@@ -270,7 +270,7 @@ def test_the_last_evaluation_is_last_by_any_clock(run, tmp_path, tiny_model, mon
     assert int(shown.json[0]["n"]) == 6
 
 
-def test_locale_c(tmp_path, tiny_model):
+def test_locale_c(tmp_path):
     (tmp_path / "Börse.csv").write_text("headline\nDAX fällt – 3 €\n", "utf-8")
     plain = {k: v for k, v in os.environ.items() if not k.startswith(("LC_", "LANG"))}
     environment = {**plain, "LC_ALL": "C"}
@@ -280,7 +280,7 @@ def test_locale_c(tmp_path, tiny_model):
             [COMMAND, *arguments], cwd=tmp_path, env=environment, capture_output=True, check=False
         )
 
-    done = call("score", "Börse.csv", "-o", "out.csv", "--model", tiny_model, "--weights", "fp32")
+    done = call("score", "Börse.csv", "-o", "out.csv")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "out.csv").read_text("utf-8").splitlines()[1].startswith("DAX fällt – 3 €,")
     shown = call("query", "most_positive", "--from", "out.csv")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -9,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-import psutil
 import pytest
 from safetensors.numpy import load_file
 
@@ -17,8 +17,9 @@ from finsent_batch.errors import UsageError
 from finsent_batch.train_config import TrainConfig
 from finsent_batch.training.micro_batch import micro_batch
 
+from ..helpers.forks import COMMAND, Popen
+
 BIN = Path(sys.executable).parent
-TRAIN = BIN / "finsent-batch"
 
 
 @pytest.fixture(scope="module")
@@ -53,19 +54,35 @@ def arguments(folder, causal_base):
 @pytest.fixture(scope="module")
 def two(folder, arguments):
     """What two processes print that train the adapter in `folder / "two"`."""
-    started = processes(folder, 2, [*arguments, "-o", "two"])
+    started = torchrun(folder, [*arguments, "-o", "two"])
     out, err = started.communicate()
     assert started.returncode == 0, err
     return out
 
 
-def processes(folder, count, arguments):
-    torchrun = [BIN / "torchrun", "--standalone", f"--nproc-per-node={count}"]
+def torchrun(folder, arguments):
+    command = [BIN / "torchrun", "--standalone", "--nproc-per-node=2", BIN / "finsent-batch"]
     return subprocess.Popen(
-        [*torchrun, TRAIN, *arguments], cwd=folder, text=True,
+        [*command, *arguments], cwd=folder, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
+
+
+def ranks(folder, command):
+    """Start two processes that train together, as torchrun does; the first is rank 0."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        together = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+    return [
+        Popen(
+            [COMMAND, *command], cwd=folder, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            env={**os.environ, **together, "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2",
+                 "RANK": str(i), "LOCAL_RANK": str(i)},
+        )
+        for i in range(2)
+    ]  # fmt: skip
 
 
 def adapter_of(folder):
@@ -92,24 +109,20 @@ def test_two_processes_train_the_adapter_of_one(run, folder, arguments, two, mon
 
 def test_two_killed_processes_resume_to_the_same_adapter(folder, arguments, two):
     command = [*arguments, "-o", "killed", "--save-steps", "3"]
-    started = processes(folder, 2, command)
+    started = ranks(folder, command)
     saved = folder / "killed" / "checkpoints" / "checkpoint-3" / "trainer_state.json"
     deadline = time.monotonic() + 300
     while not saved.exists():
-        assert started.poll() is None, started.communicate()[1]
+        assert started[0].poll() is None, started[0].communicate()[1]
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    # torchrun's processes outlive it when it is killed.
-    everyone = [*psutil.Process(started.pid).children(recursive=True), started]
-    for process in everyone:
+    for process in started:
         process.kill()
-    psutil.wait_procs(everyone[:-1])
-    started.communicate()
+        process.communicate()
     assert not adapter_of(folder / "killed").exists()
-    resumed = processes(folder, 2, [*command, "--resume"])
-    out, err = resumed.communicate()
-    assert resumed.returncode == 0, err
-    assert out.count("wrote killed") == 1
+    said = [(p.communicate(), p.returncode) for p in ranks(folder, [*command, "--resume"])]
+    assert [code for _, code in said] == [0, 0], said
+    assert ["wrote killed" in out for (out, _), _ in said] == [True, False]
     assert adapter_of(folder / "killed").read_bytes() == adapter_of(folder / "two").read_bytes()
     log = json.loads((folder / "killed" / "training_log.json").read_text())
     assert log[-1]["step"] == 10
