@@ -6,7 +6,7 @@ TORCH := torch==2.13.0
 TEACHER ?= all-mpnet-base-v2
 DATA ?= $(or $(FINSENT_DATA),../shared/data)
 
-.PHONY: demo test coverage lint format install mini mini-open audit docs docs-cli docs-sessions docs-serve screenshots clean
+.PHONY: demo test fuzz coverage lint format install mini mini-open audit docs docs-cli docs-sessions docs-serve screenshots clean
 
 install: $(VENV)/.installed
 
@@ -25,6 +25,11 @@ demo: install
 TESTS = pytest --numprocesses 4 --dist worksteal
 test: install lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m $(TESTS)
+
+# The property tests with other cases each time, and so many times as many.
+FUZZ ?= 20
+fuzz: install
+	FUZZ=$(FUZZ) OMP_NUM_THREADS=1 $(BIN)/python -m $(TESTS) -m hypothesis
 
 # slipcover, because the tracer of coverage.py is slow on Python 3.11; a sixth slower than `make test`.
 coverage: install

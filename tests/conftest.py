@@ -17,14 +17,17 @@ import pytest
 from hypothesis import settings
 
 from .helpers import forks
+from .helpers.fuzzing import TIMES, examples
 from .helpers.tiny_bert import WORDS, save_classifier
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 
-# A busy machine is no failure.
-settings.register_profile("finsent", deadline=None)
+# A busy machine is no failure; the same cases each time, so that a failure means the change.
+settings.register_profile(
+    "finsent", deadline=None, derandomize=not TIMES, max_examples=examples(100), print_blob=True
+)
 settings.load_profile("finsent")
 
 REPOSITORY = Path(__file__).parent.parent

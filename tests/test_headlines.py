@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from finsent_batch.headlines import headline_key, normalize
 
+from .helpers.fuzzing import examples
+
 BIDI_CLASSES = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
 BIDI_MARKS = "\u061c\u200e\u200f"
 BYTE_ORDER_MARK = "\ufeff"
@@ -33,7 +35,7 @@ def oracle(text: str) -> str:
     return unicodedata.normalize("NFC", " ".join(kept.split()))
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(st.lists(texts, min_size=1, max_size=20))
 def test_the_normal_form_agrees_with_the_oracle(batch: list[str]) -> None:
     assert normalize(batch) == [oracle(text) for text in batch]
@@ -51,14 +53,14 @@ def test_every_assigned_character_agrees_with_the_oracle() -> None:
     assert wrong == []
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.lists(texts, min_size=1, max_size=20))
 def test_normalizing_twice_changes_nothing_more(batch: list[str]) -> None:
     once = normalize(batch)
     assert normalize(once) == once
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(st.text(characters, max_size=20), st.text(characters, max_size=20), noise)
 def test_keys_are_equal_exactly_when_normal_forms_are(left: str, right: str, between: str) -> None:
     forms = normalize([left, f"{between}{left}{between}", right])
@@ -68,7 +70,7 @@ def test_keys_are_equal_exactly_when_normal_forms_are(left: str, right: str, bet
             assert (keys[i] == keys[j]) == (forms[i] == forms[j])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(texts)
 def test_the_key_is_the_first_128_bits_of_sha256(text: str) -> None:
     digest = hashlib.sha256(oracle(text).encode()).digest()

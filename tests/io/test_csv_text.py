@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from finsent_batch.errors import BadDataError
 from finsent_batch.io.csv_reader import stage_csv
 
+from ..helpers.fuzzing import examples
+
 
 @pytest.fixture
 def stage(tmp_path):
@@ -155,7 +157,7 @@ def test_quotes_within_a_line_are_taken_as_they_are(stage):
 values = st.text(st.characters(exclude_categories=("Cs",)), max_size=12)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(
     rows=st.lists(st.tuples(values, values, values), max_size=6),
     end=st.sampled_from(["\n", "\r\n", "\r"]),

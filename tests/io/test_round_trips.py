@@ -27,8 +27,12 @@ from finsent_batch.io.text.sink import TextSink
 from finsent_batch.store.publications import Publication
 from finsent_batch.store.published_tables import describe, relation_sql
 
+from ..helpers.fuzzing import examples
+
 drawn = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(60),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 PACK = {
     "": bytes,

@@ -14,6 +14,8 @@ from finsent_batch.io.times.parts import ORDERS
 from finsent_batch.io.times.reading import TimeReading, check_time_reading, with_time_sql
 from finsent_batch.io.times.settle import count_times, settle_order
 
+from ..helpers.fuzzing import examples
+
 
 def read_all(values, kind="VARCHAR", **how):
     """Return (time, fault) of each value."""
@@ -193,7 +195,7 @@ MOMENTS = st.datetimes(datetime(1970, 1, 2), datetime(2068, 12, 30)).map(
 PLACES = st.sampled_from(["America/New_York", "Europe/London", "Asia/Kolkata", "Australia/Sydney"])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(st.lists(st.tuples(MOMENTS, PLACES, st.sampled_from(WRITTEN)), min_size=1, max_size=40))
 def test_whatever_the_form_the_moment_is_the_same(drawn):
     written, expected = [], []
@@ -238,7 +240,7 @@ def test_a_column_settles_the_order_if_only_one_fits(values, order, dated):
     assert (found, counts.dated, counts.undated) == (order, dated, len(values) - dated)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(
     st.lists(st.dates(datetime(1970, 1, 1).date(), datetime(2068, 12, 31).date()), min_size=1),
     st.sampled_from(ORDERS[:2]),

@@ -13,6 +13,8 @@ from finsent_batch.labelled.formats import read_labelled
 from finsent_batch.labelled.splits import clean_split, tutorial_split
 from finsent_batch.labels import LABELS
 
+from ..helpers.fuzzing import examples
+
 PARTS = ("train", "valid", "test")
 
 
@@ -125,7 +127,7 @@ SOUND = [row for label in LABELS for row in numbered(9, label)]
 
 
 @given(noise, st.sets(st.integers(0, 26)), st.integers(0, 5))
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 def test_clean_split_never_leaks(noise, left_out, seed):
     frame = labelled(*SOUND, *noise).sample(fraction=1, shuffle=True, seed=seed)
     excluded = {duplicate_key(SOUND[i][0]) for i in left_out if i % 9 < 4} | {"oil"}

@@ -87,7 +87,7 @@ def test_an_id_with_pickled_weights_is_converted_and_scored(run_process, hub, tm
     assert f"finsent-batch models convert {ID} -o DIR" in done.err
     done = run_process("models", "convert", ID, "-o", "converted", env=hub)
     assert done.code == 0, done.err
-    assert run_process(*score, "converted", env=hub).code == 0
+    assert run_process(*score, "converted").code == 0
     assert ours(tmp_path / "converted") == pytest.approx(ours(tiny_model), abs=1e-6)
 
 

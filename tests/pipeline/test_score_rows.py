@@ -16,6 +16,8 @@ from finsent_batch.config import ModelConfig, ScoreConfig, StoreConfig
 from finsent_batch.headlines import normalize
 from finsent_batch.pipeline.score import score
 
+from ..helpers.fuzzing import examples
+
 ODD = [
     None, "", "   ", "\u00a0\u3000\t", "\x00\x07", "\u202e\u2069\ufeff", "\u200b",
     "Oil falls", "  Oil\tfalls ", "Oil\u202e falls", "\U0001f4c8\U0001f4c9 \U0001f1eb\U0001f1ee",
@@ -73,7 +75,7 @@ def check(summary, frame, texts, length):
     assert rows["reused"] == sum(labelled) - rows["unique_scored"]
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(texts=st.lists(headlines, max_size=12))
 def test_no_row_is_lost_doubled_or_moved(tiny_model, length, texts):
     with tempfile.TemporaryDirectory() as folder:

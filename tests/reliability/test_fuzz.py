@@ -17,9 +17,11 @@ from finsent_batch.io.columns import choose_text_column
 from finsent_batch.io.csv_reader import stage_csv
 from finsent_batch.io.parquet import ParquetSource
 
+from ..helpers.fuzzing import examples
+
 CODES = {0, 2, 65, 66, 69, 73, 74, 75, 78}
 same_folder = settings(
-    max_examples=150,
+    max_examples=examples(150),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
@@ -136,7 +138,7 @@ def test_columns_of_different_length_are_damage_not_lost_rows(
 anything = st.text(st.characters(exclude_categories=("Cs",)), max_size=40)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.lists(anything, min_size=1, max_size=10))
 def test_a_normal_form_is_one_line_and_its_own_normal_form(batch):
     forms = normalize(batch)
@@ -147,7 +149,7 @@ def test_a_normal_form_is_one_line_and_its_own_normal_form(batch):
         assert len(form.splitlines()) <= 1
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(anything, st.sampled_from([" ", "\t", "\n", "\u2003", "\x00", "\u200e", "\ufeff"]))
 def test_noise_around_a_headline_leaves_its_key(text, noise):
     assert headline_key(noise + text + noise) == headline_key(text)
@@ -178,7 +180,7 @@ top = st.lists(
 
 
 @settings(
-    max_examples=200,
+    max_examples=examples(200),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from ..conftest import Result
+from ..helpers.commands import run_in
 from ..helpers.limits import limited_files
 from ..helpers.qlora import arguments, kill, save_split, signalled, weights
 
@@ -28,13 +29,19 @@ def steps(folder: Path) -> set[int]:
     return {int(state.parent.name.rpartition("-")[2]) for state in states}
 
 
+@pytest.fixture(scope="module")
+def trained(causal_base: Base, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a training that nothing interrupted."""
+    folder = tmp_path_factory.mktemp("trained")
+    run_in(folder, *arguments(save_split(folder / "split"), causal_base(), folder / "whole"))
+    assert not (folder / "whole" / "checkpoints").exists()
+    return folder / "whole"
+
+
 @pytest.fixture
-def whole(run: Run, split: Path, causal_base: Base, tmp_path: Path) -> bytes:
+def whole(trained: Path) -> bytes:
     """The adapter of a training that nothing interrupted."""
-    done = run(*arguments(split, causal_base(), tmp_path / "whole"))
-    assert done.code == 0, done.err
-    assert not (tmp_path / "whole" / "checkpoints").exists()
-    return weights(tmp_path / "whole")
+    return weights(trained)
 
 
 @pytest.mark.parametrize("step", [2, 5, 8])
@@ -193,9 +200,9 @@ def test_a_full_disk_is_said_and_the_training_goes_on_where_it_was(
 
 
 def test_a_model_that_is_overwritten_stays_until_the_new_one_is_on_disk(
-    run: Run, split: Path, causal_base: Base, whole: bytes, tmp_path: Path
+    run: Run, split: Path, causal_base: Base, trained: Path, whole: bytes, tmp_path: Path
 ) -> None:
-    output = tmp_path / "whole"
+    output = shutil.copytree(trained, tmp_path / "whole")
     card = (output / "finsent.json").read_bytes()
     command = arguments(split, causal_base(), output, "--seed", 5, "--overwrite")
     with limited_files(70):

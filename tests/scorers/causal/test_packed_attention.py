@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from finsent_batch.scorers.causal.packed_attention import Packing, attend, flash_usable
 
+from ...helpers.fuzzing import examples
+
 SIZE = 8
 
 
@@ -54,7 +56,7 @@ def packed(lengths, before, query, key, value, scale, kept=None):
 @example(lengths=list(range(1, 25)), prefix=0, heads=(4, 2), seed=0)
 @example(lengths=list(range(24, 0, -1)), prefix=7, heads=(4, 2), seed=1)
 @example(lengths=[1], prefix=3, heads=(2, 2), seed=2)
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 def test_packed_attention_is_what_the_definition_gives(lengths, prefix, heads, seed):
     draw = np.random.default_rng(seed)
     tokens, (queries, keys) = sum(lengths), heads
@@ -82,7 +84,7 @@ def test_packing_says_where_each_token_is(lengths, prefix):
     heads=st.sampled_from([(2, 2), (4, 2)]),
     seed=st.integers(0, 2**32 - 1),
 )
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 def test_a_prefix_computed_with_the_batch_is_the_same_prefix(lengths, inline, heads, seed):
     """As training runs it: the prefix's tokens first, then the texts that see them."""
     draw = np.random.default_rng(seed)

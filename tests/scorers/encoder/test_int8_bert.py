@@ -11,6 +11,8 @@ from transformers import AutoModelForSequenceClassification
 
 from finsent_batch.scorers.encoder.int8_bert import Int8Bert, Int8Linear, _Buffers
 
+from ...helpers.fuzzing import examples
+
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
@@ -23,7 +25,7 @@ def reference(layer: torch.nn.Linear, x: torch.Tensor) -> torch.Tensor:
     return product * rows * scale.t() + layer.bias.detach().double()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(
     st.integers(1, 40), st.integers(1, 6).map(lambda n: 16 * n), st.floats(1e-3, 1e3), st.integers()
 )
