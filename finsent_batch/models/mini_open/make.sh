@@ -42,11 +42,15 @@ once "$work/sentences/split.json" finsent-batch prepare "$work/sentences.csv" \
 
 [ "${ONLY:-}" != data ] || exit 0
 base=${TEACHER:?set TEACHER to a folder with all-mpnet-base-v2 as safetensors}
-# The first folder is the one that the model is meant for: its opposites are added, its classes
-# weigh the same.
+# The first folder is the one that the model is meant for: its classes weigh the same. The grammar
+# writes both directions itself, so that no opposites are added, and the folder comes once.
 folders="--data $work/sentences --data $work/sentfin --data $work/tfns"
+folders="$folders --no-opposites --repeat-first 1"
 
-# What the teachers answer: the training rows and their variations.
+# What the teachers answer: the training rows and their variations, and other sentences of the
+# grammar, without the labels that it gives them.
+once "$work/more.csv" python -m finsent_batch.models.mini_open.sentences --seed 1 --times 3 \
+    -o "$work/more.csv"
 once "$work/transfer.parquet" python - "$work" <<'EOP'
 import sys
 from pathlib import Path
@@ -54,6 +58,7 @@ import polars as pl
 work = Path(sys.argv[1])
 frames = [pl.read_parquet(work / name / f"{kind}.parquet", columns=["headline"])
           for kind in ("train", "variations") for name in ("sentences", "sentfin", "tfns")]
+frames.append(pl.read_csv(work / "more.csv").select(headline="text"))
 pl.concat(frames).unique(maintain_order=True).write_parquet(work / "transfer.parquet")
 EOP
 

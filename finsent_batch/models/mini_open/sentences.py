@@ -21,7 +21,7 @@ from .figures import Figures
 from .names import company, person
 
 GRAMMAR: Final = Path(__file__).parent
-PER_LABEL: Final = {"negative": 12_000, "neutral": 18_000, "positive": 12_000}
+PER_LABEL: Final = {"negative": 8_000, "neutral": 12_000, "positive": 8_000}
 _LONGEST: Final = 45
 # How often a template that does not say so itself has who says it before or behind.
 _LED: Final = 0.3
@@ -129,8 +129,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--times", type=int, default=1, help="so many times as many sentences")
     given = parser.parse_args()
-    write_sentences(given.output, seed=given.seed)
+    many = {label: count * given.times for label, count in PER_LABEL.items()}
+    write_sentences(given.output, many, seed=given.seed)
 
 
 if __name__ == "__main__":
