@@ -9,7 +9,7 @@ from typing import Any
 
 from faulty_commands import STORE, Command
 
-_VARYING = ("run_id", "scored_at")
+_VARYING = ("run_id", "scored_at", "reviewed_at")
 
 
 def look(folder: Path, command: Command) -> dict[str, str]:
@@ -85,7 +85,9 @@ def _file(file: Path, table: str = "") -> Any:
     if file.name == "finsent.json":
         return {k: v for k, v in json.loads(text).items() if k != "metrics"}
     if file.suffix == ".json":
-        return sorted(json.loads(text))
+        found = json.loads(text)
+        # The names alone: the values are times, too.
+        return [sorted(part) for part in (found if isinstance(found, list) else [found])]
     return text if file.suffix in (".txt", ".jinja") else hashlib.sha256(text.encode()).hexdigest()
 
 

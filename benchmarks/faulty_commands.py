@@ -1,7 +1,6 @@
 """Every command that writes, and what it starts from."""
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from importlib.util import find_spec
@@ -9,10 +8,17 @@ from pathlib import Path
 
 MODEL = ("--model", "model", "--weights", "fp32", "--max-batch-tokens", "256")
 STORE = "finsent.duckdb"
+SAMPLE = ("review", "export", "-o", "sample.csv", "--rows", "9", "--overwrite")
 _TRAIN = (
-    "train", "--base", "model", "--lora-r", "2", "--num-train-epochs", "1", "--threads", "1",
-    "--report-to", "none", "--no-opposites", "--per-device-train-batch-size", "16",
+    "train", "--num-train-epochs", "1", "--threads", "1", "--report-to", "none", "--no-opposites",
+    "--per-device-train-batch-size", "16", "--data", "split", "-o", "trained",
 )  # fmt: skip
+_TRAININGS = {
+    "train": ("--base", "model", "--lora-r", "2"),
+    "train encoder": ("--preset", "encoder", "--base", "model"),
+    "train causal": ("--preset", "llama2-7b", "--base", "base", "--quantisation", "none",
+                     "--lora-r", "2"),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -38,11 +44,8 @@ def _commands() -> list[Command]:
     found = [
         Command("query -o", ("query", "label_mix", "-o", "mix.csv"), "mix.csv"),
         Command("report", ("report", "-o", "report.html"), "report.html"),
-        Command(
-            "review export",
-            ("review", "export", "-o", "sample.csv", "--rows", "9", "--overwrite"),
-            "sample.csv",
-        ),
+        Command("review export", SAMPLE, "sample.csv"),
+        Command("review import", ("review", "import", "filled.csv"), f"{STORE}::reviews"),
         Command("store compact", ("store", "compact"), ""),
         Command("store import", ("store", "import", "other"), "", ("--version",)),
         Command("store export", ("store", "export", "-o", "export"), "export", ("--version",)),
@@ -70,8 +73,8 @@ def _commands() -> list[Command]:
         Command("evaluate", ("evaluate", *MODEL, "--data", "labelled.csv", "-o", "eval"), "eval"),
         Command("merge", ("merge", "adapter", "-o", "merged", "--overwrite"), "merged",
                 ("merge", "adapter0", "-o", "merged")),
-        Command("train", (*_TRAIN, "--data", "split", "-o", "trained", "--overwrite"), "trained",
-                (*_TRAIN, "--data", "split", "-o", "trained", "--seed", "7")),
+        *(Command(name, (*_TRAIN, *kind, "--overwrite"), "trained", (*_TRAIN, *kind, "--seed", "7"))
+          for name, kind in _TRAININGS.items()),
     ]  # fmt: skip
 
 
@@ -96,8 +99,13 @@ def write_inputs(folder: Path, rows: int) -> None:
     )
 
 
-Run = Callable[..., None]
-"""Runs a command line in a folder, in a process of its own, and raises if it fails."""
+def fill_sample(folder: Path, label: str) -> None:
+    """Write what was drawn for review, with one answer to all of it."""
+    import polars as pl
+
+    sample = pl.read_csv(folder / "sample.csv", infer_schema=False)
+    answers = {"label": pl.lit(label), "reviewer": pl.lit("Anna")}
+    sample.with_columns(**answers).write_csv(folder / "filled.csv")
 
 
 def make_models(folder: Path) -> None:

@@ -6,7 +6,8 @@ Half of the kills come at a random moment of the run, half at a named place of i
 (`finsent_batch/failpoints.py`) where it passes any; the run after a kill is often killed too, up
 to three times in a row, before it may end. After each kill every result must be the earlier or
 the new one, whole, and no committed score may be gone or there twice; at the end the result must
-be that of a run that was never disturbed, and no file may be left. Exit code 1 if not.
+be that of a run that was never disturbed, and no file may be left. Exit code 1 if not. Ctrl-C or
+SIGTERM ends it early, with the table of what was killed until then.
 
 The processes and kills are real, but forked from one that has imported everything, so that a
 kill costs a second and not ten (see `trials.py`); the models are tiny and have random weights,
@@ -16,12 +17,15 @@ the inputs 40 rows. The start of Python and of torch is therefore not under the 
 import argparse
 import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
@@ -73,6 +77,12 @@ def disturb(trial, draw: random.Random, kills: int) -> int:
     return hit
 
 
+def show(line: str) -> None:
+    """Show on a terminal how far it is."""
+    if sys.stderr.isatty():
+        print(f"\r\033[K{line}", end="\r", file=sys.stderr, flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=1_000)
@@ -90,18 +100,20 @@ def main() -> None:
     from trials import FINDINGS, Trial, load_all, made_models, make_start
 
     load_all()
-    chosen, draw = commands(arguments.commands), random.Random(arguments.seed)
-    rows = []
-    with tempfile.TemporaryDirectory(prefix="kills-") as scratch:
-        models, work = made_models(Path(scratch)), Path(scratch) / "work"
-        for i, command in enumerate(chosen):
-            start = make_start(models, command, work)
-            trial = Trial(command, start, work, arm=trace, told=lambda: _passed)
-            n = len(chosen)
-            wanted, done = arguments.kills * (i + 1) // n - arguments.kills * i // n, 0
-            while done < wanted:
-                done += disturb(trial, draw, min(wanted - done, draw.randint(1, IN_A_ROW)))
-            rows.append([command.name, done, *(trial.found[name] for name in FINDINGS)])
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    rows: list[list[Any]] = []
+    with suppress(KeyboardInterrupt), tempfile.TemporaryDirectory(prefix="kills-") as scratch:
+        draw, models = random.Random(arguments.seed), made_models(Path(scratch))
+        chosen = commands(arguments.commands)
+        shares = [arguments.kills * i // len(chosen) for i in range(len(chosen) + 1)]
+        for command, begin, end in zip(chosen, shares, shares[1:], strict=False):
+            start = make_start(models, command, Path(scratch) / "work")
+            trial = Trial(command, start, Path(scratch) / "work", arm=trace, told=lambda: _passed)
+            rows.append([command.name, 0, *(0 for _ in FINDINGS)])
+            while (left := end - begin - rows[-1][1]) > 0:
+                rows[-1][1] += disturb(trial, draw, min(left, draw.randint(1, IN_A_ROW)))
+                rows[-1][2:] = (trial.found[name] for name in FINDINGS)
+                show(f"{command.name}: {rows[-1][1]} of {end - begin} kills")
             print(rows[-1], *trial.notes, sep="\n", file=sys.stderr, flush=True)
     sums = [sum(row[i] for row in rows) for i in range(1, len(FINDINGS) + 2)]
     emit("kill_recovery", ["command", "kills", *FINDINGS], [*rows, ["all", *sums]],

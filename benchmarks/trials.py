@@ -5,6 +5,7 @@ run. A child is a process like any other: it opens its own files and threads, an
 it at once. What it does not repeat is the start of Python, which writes nothing.
 """
 
+import gc
 import importlib
 import json
 import os
@@ -18,7 +19,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from command_results import look, scores
-from faulty_commands import MODEL, STORE, Command, make_models, write_inputs
+from faulty_commands import (
+    MODEL,
+    SAMPLE,
+    STORE,
+    Command,
+    fill_sample,
+    make_models,
+    write_inputs,
+)  # fmt: skip
 
 FINDINGS = ("lost", "doubled", "torn", "stale", "tracebacks", "failed after", "left")
 _MODULES = (
@@ -44,6 +53,8 @@ def load_all() -> None:
     """Import what commands import, lest each forked process does."""
     for name in _MODULES:
         importlib.import_module(name)
+    gc.collect()
+    gc.freeze()  # a collection in a child would copy every page
 
 
 def forked(function: Callable[[], Any]) -> Any:
@@ -226,16 +237,24 @@ def make_start(models: Path, command: Command, work: Path) -> Path:
     forked(lambda: write_inputs(work, 24))
     if command.name == "store import":
         steps = [SCORE, ("store", "export", "-o", "other")]
-    if command.name == "train":
+    if command.name.startswith("train"):
         steps.insert(0, ("prepare", "labelled.csv", "-o", "split"))
+    if command.name == "review import":
+        steps = [SCORE, SAMPLE]
     for step in steps:
         _must(work, step)
+    if command.name == "review import":
+        forked(lambda: fill_sample(work, "neutral"))
+        _must(work, command.arguments)
     if command.name == "store import":
         for name in (STORE, f"{STORE}.working"):
             (work / name).unlink()
     forked(lambda: write_inputs(work, 40))
     if command.name.startswith(("query", "report", "review", "store compact")):
         _must(work, SCORE)
+    if command.name == "review import":
+        _must(work, SAMPLE)
+        forked(lambda: fill_sample(work, "positive"))
     shutil.copytree(work, start, symlinks=True)
     return start
 
