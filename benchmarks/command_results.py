@@ -4,9 +4,11 @@ import hashlib
 import json
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import buckets
 from faulty_commands import STORE, Command
 
 _VARYING = ("run_id", "scored_at", "reviewed_at")
@@ -43,6 +45,8 @@ def _by_days(folder: Path, result: str) -> dict[str, str]:
 
 def look_at(folder: Path, result: str) -> str:
     """Return a digest of one result; see `look`."""
+    if result.startswith(buckets.SCHEME):
+        return _object(result)
     path, _, table = result.partition("::")
     file = folder / path
     if not file.exists():
@@ -57,6 +61,19 @@ def look_at(folder: Path, result: str) -> str:
         return _digest(_file(file, table))
     except Exception as error:  # noqa: BLE001 - whatever a half-written file gives
         return f"torn: {type(error).__name__}: {error}"[:200]
+
+
+def _object(address: str) -> str:
+    """Return a digest of an object in the bucket; see `look`."""
+    if not Path(address).suffix:
+        return _digest(_delta(address, buckets.options()))
+    content = buckets.read(address)
+    if content is None:
+        return "none"
+    with tempfile.TemporaryDirectory() as scratch:
+        file = Path(scratch) / Path(address).name
+        file.write_bytes(content)
+        return look_at(file.parent, file.name)
 
 
 def _file(file: Path, table: str = "") -> Any:
@@ -91,13 +108,13 @@ def _file(file: Path, table: str = "") -> Any:
     return text if file.suffix in (".txt", ".jinja") else hashlib.sha256(text.encode()).hexdigest()
 
 
-def _delta(folder: Path) -> str:
+def _delta(folder: Path | str, options: dict[str, str] | None = None) -> str:
     import polars as pl
     from deltalake import DeltaTable
 
-    if not DeltaTable.is_deltatable(str(folder)):
+    if not DeltaTable.is_deltatable(str(folder), options):
         return "none"
-    frame = pl.from_arrow(DeltaTable(folder).to_pyarrow_table())
+    frame = pl.from_arrow(DeltaTable(folder, storage_options=options).to_pyarrow_table())
     return frame.drop(_VARYING, strict=False).sort("place").write_csv()
 
 
@@ -136,6 +153,11 @@ def _folder(folder: Path) -> str:
 
 def _digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def without_run(keys: Sequence[str]) -> set[str]:
+    """Return the scores' keys without the run that gave them."""
+    return {key.rpartition(" ")[0] for key in keys}
 
 
 def scores(file: Path) -> list[str]:

@@ -9,6 +9,8 @@ from pathlib import Path
 MODEL = ("--model", "model", "--weights", "fp32", "--max-batch-tokens", "256")
 STORE = "finsent.duckdb"
 SAMPLE = ("review", "export", "-o", "sample.csv", "--rows", "9", "--overwrite")
+OBJECT, TABLE = "s3://kills/o.parquet", "s3://kills/table"
+"""What is written to the bucket of `buckets`."""
 _TRAIN = (
     "train", "--num-train-epochs", "1", "--threads", "1", "--report-to", "none", "--no-opposites",
     "--per-device-train-batch-size", "16", "--data", "split", "-o", "trained",
@@ -28,7 +30,7 @@ class Command:
     name: str
     arguments: tuple[str, ...]
     result: str
-    """The file, table (`file::table`) or folder that it writes; empty where that is the store."""
+    """The file, table (`file::table`), object or folder that it writes; empty for the store."""
     earlier: tuple[str, ...] = ()
     """What is run on the earlier inputs first, where that is another command line."""
 
@@ -65,6 +67,10 @@ def _commands() -> list[Command]:
         Command("score by day", (*score, *days), "lake"),
         *([Command("score to delta", (*score, "-o", "delta:table", "--append"), "table")]
           if find_spec("deltalake") else []),
+        *([Command("score to s3", (*score, "-o", OBJECT), OBJECT)]
+          if find_spec("boto3") and find_spec("moto") else []),
+        *([Command("score to delta in s3", (*score, "-o", f"delta:{TABLE}", "--append"), TABLE)]
+          if find_spec("boto3") and find_spec("moto") and find_spec("deltalake") else []),
         Command("score a table", table, "news.duckdb::news_scored"),
         Command("score a folder", folder, "outs"),
         Command("models promote", (*promote, "model"), STORE, (*promote, "model2")),

@@ -18,7 +18,8 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from command_results import look, scores
+import buckets
+from command_results import look, scores, without_run
 from faulty_commands import (
     MODEL,
     SAMPLE,
@@ -151,7 +152,8 @@ class Trial:
         self.notes: list[str] = []
 
     def reset(self) -> None:
-        """Put the folder back to where it started; nothing is committed beyond that."""
+        """Put folder and bucket back to where they started; nothing is committed beyond that."""
+        buckets.restore(self.command.result)
         shutil.rmtree(self.folder, ignore_errors=True)
         shutil.copytree(self.start, self.folder, symlinks=True)
         self.committed: Collection[str] = getattr(self, "had", ())
@@ -199,11 +201,6 @@ class Trial:
         self.judge(f"after {what}", self.run(), last=True)
 
 
-def without_run(keys: Sequence[str]) -> set[str]:
-    """Return the scores' keys without the run that gave them."""
-    return {key.rpartition(" ")[0] for key in keys}
-
-
 def names(folder: Path) -> set[str]:
     """Return what lies in a folder, logs, logs of DuckDB and files of Delta tables left aside.
 
@@ -227,6 +224,7 @@ def made_models(scratch: Path) -> Path:
 def make_start(models: Path, command: Command, work: Path) -> Path:
     """Return a folder in which the command has done its work for earlier, shorter inputs."""
     start = work.with_name("start")
+    buckets.begin(command.result)
     for folder in (start, work):
         shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(models, work)
@@ -256,6 +254,7 @@ def make_start(models: Path, command: Command, work: Path) -> Path:
         _must(work, SAMPLE)
         forked(lambda: fill_sample(work, "positive"))
     shutil.copytree(work, start, symlinks=True)
+    buckets.keep(command.result)
     return start
 
 

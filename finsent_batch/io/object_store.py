@@ -26,6 +26,7 @@ from ..errors import (
 )
 from .append.options import DELTA
 from .duckdb_errors import is_disk_full
+from .lake.delta import LOG, stage_delta
 from .lake.tables import check_no_lake_objects
 from .objects.addresses import address_of
 from .paths import COMMON_SUFFIXES, is_input, is_left_out
@@ -66,6 +67,10 @@ def fetch(
 ) -> tuple[Path, dict[Path, str]]:
     """Copy an object, or all inputs below a prefix; returns the copy, and each file's address."""
     store, path = _opened(address)
+    if _is_delta(store, path, address):
+        table = folder / f"{path.rpartition('/')[2]}.parquet"
+        stage_delta(Path(address), table)
+        return table, {table: address}
     objects = _objects(store, path, address, left_out)
     size = sum(o.size for o in objects)
     logger.info("copying %d objects, %.1f MB, from %s", len(objects), size / 1e6, address)
@@ -87,6 +92,13 @@ def fetch(
         addresses[target] = SCHEME + o.path
     single = len(objects) == 1 and objects[0].path == path
     return (next(iter(addresses)) if single else folder), addresses
+
+
+def _is_delta(store: Any, path: str, address: str) -> bool:
+    try:
+        return bool(store.get_file_info(f"{path}/{LOG}").type == fs.FileType.Directory)
+    except OSError as error:
+        raise _unreachable(address, error) from None
 
 
 def _objects(store: Any, path: str, address: str, left_out: list[str] | None) -> list[Any]:

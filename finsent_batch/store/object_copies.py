@@ -4,10 +4,15 @@ import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path, PurePath
 from typing import Final
 
+import pyarrow.compute as pc
+
 from ..errors import MissingInputError
+from ..io.duckdb_append import INPUT_COLUMN
+from ..io.lake.delta import is_delta, stage_delta
 from ..io.objects.addresses import SCHEME, divided, is_address
 from ..io.objects.bucket import bucket_of
 from ..io.paths import format_of
@@ -27,11 +32,10 @@ def copied_here(
     Raises:
         MissingInputError, StorageError: a bucket cannot be read.
     """
-    addresses = [p.path for p in publications if is_address(p.path)]
-    if not addresses:
-        return list(publications), []
-    copies = _copies(addresses, folder)
+    objects = [p.path for p in publications if is_address(p.path) and p.inputs is None]
+    copies = _copies(objects, folder) if objects else {}
     kept = [replace(p, path=copies.get(p.path, p.path)) for p in publications]
+    kept = [p if p.inputs is None else _rows_of_table(p, folder) for p in kept]
     gone = [p for p in kept if is_address(p.path)]
     if not gone:
         return kept, []
@@ -52,6 +56,8 @@ def fetched(address: str, folder: Path, suffixes: Sequence[str]) -> list[Path]:
         StorageError: nobody answers.
     """
     bucket, key = divided(address)
+    if format_of(PurePath(key)) is None and _is_delta(address):
+        return [_staged(address, folder)]
     if key and format_of(PurePath(key)) is not None:
         addresses = [address]
     else:
@@ -62,6 +68,24 @@ def fetched(address: str, folder: Path, suffixes: Sequence[str]) -> list[Path]:
     if not copies:
         raise MissingInputError(f"{address} has no {', '.join(suffixes)} object: check --from")
     return [Path(copies[address]) for address in addresses if address in copies]
+
+
+def _rows_of_table(publication: Publication, folder: Path) -> Publication:
+    """Return a copy of the rows that a publication means of a Delta table in a bucket."""
+    if not is_address(publication.path) or not is_delta(Path(publication.path)):
+        return publication
+    copy = _staged(publication.path, folder, pc.field(INPUT_COLUMN).isin(publication.inputs))
+    return replace(publication, path=str(copy), inputs=None)
+
+
+def _is_delta(address: str) -> bool:
+    return find_spec("deltalake") is not None and is_delta(Path(address))
+
+
+def _staged(address: str, folder: Path, wanted: pc.Expression | None = None) -> Path:
+    copy = Path(tempfile.mkdtemp(prefix="table-", dir=folder)) / f"{PurePath(address).name}.parquet"
+    stage_delta(Path(address), copy, wanted)
+    return copy
 
 
 def _copies(addresses: Sequence[str], folder: Path) -> dict[str, str]:

@@ -16,6 +16,7 @@ from ..io.duckdb_files import TableEntry, attached, tables_of
 from ..io.lake.delta import is_delta
 from ..io.objects.addresses import is_address
 from ..io.parquet import ParquetSink
+from ..io.paths import format_of
 from ..io.times.reading import UTC, TimeReading
 from .store import Store
 
@@ -175,6 +176,8 @@ def _publication(rows: list[dict[str, Any]]) -> Publication:
 def is_shared(connection: duckdb.DuckDBPyConnection, path: str, table: str | None) -> bool:
     """Return whether a target is a table or folder that collects inputs with `--append`."""
     if table is None:
+        if is_address(path):  # objects of rows have a suffix, a Delta table's prefix has none
+            return format_of(Path(path)) is None
         return Path(path).is_dir()
     made = AppendingSink(connection, Path(path), table).provenance()
     return made is not None and made.append

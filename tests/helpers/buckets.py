@@ -1,7 +1,9 @@
 """An S3-compatible server on this machine, and one before it that refuses its first requests."""
 
 import http.client
-import logging
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,18 +17,35 @@ KEY, SECRET = "AKIAsomeone", "a-secret-that-nobody-may-see"
 _ERROR = "<Error><Code>{}</Code><Message>no, {}</Message></Error>"
 
 
+_SERVER = """
+import os, sys, threading
+threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
+from moto.server import ThreadedMotoServer
+server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+server.start()
+print(server.get_host_and_port()[1], flush=True)
+threading.Event().wait()
+"""
+
+
 @contextmanager
 def s3_server() -> Iterator[str]:
-    """Start a server; gives its URL."""
-    server_module = pytest.importorskip("moto.server", reason="pip install 'finsent-batch[dev]'")
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = server_module.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    try:
-        yield f"http://{host}:{port}"
-    finally:
-        server.stop()
+    """Start a server; gives its URL.
+
+    It is a process of its own: whoever waits for it may hold this one's lock of the interpreter.
+    """
+    pytest.importorskip("moto", reason="pip install 'finsent-batch[dev]'")
+    environment = {**os.environ, "S3_UPLOAD_PART_MIN_SIZE": "1"}
+    with subprocess.Popen(
+        [sys.executable, "-c", _SERVER],
+        env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+    ) as process:  # fmt: skip
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            yield f"http://127.0.0.1:{int(process.stdout.readline())}"
+        finally:
+            process.stdin.close()
 
 
 def settings(endpoint: str) -> dict[str, str]:

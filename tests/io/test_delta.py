@@ -3,8 +3,8 @@
 import json
 import os
 import signal
-import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
 import duckdb
@@ -105,37 +105,22 @@ def test_a_run_that_comes_to_its_commit_twice_is_there_once(tmp_path):
     assert deltalake.DeltaTable(tmp_path / "lake").to_pyarrow_table().num_rows == 1
 
 
-MEANWHILE = """
-import sys
-import pyarrow as pa
-from pathlib import Path
-from finsent_batch.io.append.delta_sink import DeltaSink
-from finsent_batch.io.columns import RowSchema
-from finsent_batch.io.provenance import Provenance
-
-batch = pa.record_batch({"headline": ["Oil falls"]})
-made = Provenance(input="/mon.parquet", run_id=sys.argv[2])
-DeltaSink(Path(sys.argv[1])).write(RowSchema(batch.schema), iter((batch,)), made)
-"""
-
-
 def test_of_two_writers_of_one_night_the_second_is_told_to_try_again(tmp_path):
+    """Where there is a table, and where both make it."""
     batch = pa.record_batch({"headline": ["Oil falls"]})
-    runs = [f"019ac000-000{i}-7000-8000-000000000000" for i in range(3)]
-    sink = DeltaSink(tmp_path / "lake")
 
-    def write(run_id, batches):
-        made = Provenance(input="/mon.parquet", run_id=run_id)
-        sink.write(RowSchema(batch.schema), batches, made)
+    def write(run, batches):
+        made = Provenance(input="/mon.parquet", run_id=f"019ac000-000{run}-7000-8000-000000000000")
+        DeltaSink(tmp_path / "lake").write(RowSchema(batch.schema), batches, made)
 
-    def meanwhile():
-        command = [sys.executable, "-c", MEANWHILE, str(tmp_path / "lake"), runs[1]]
-        subprocess.run(command, check=True)
+    def meanwhile(run):
+        with ThreadPoolExecutor(1) as other:  # deltalake's own threads cannot wait for it
+            other.submit(write, run, iter((batch,))).result()
         yield batch
 
-    write(runs[0], iter((batch,)))
-    with pytest.raises(TryAgainError, match="another process wrote"):
-        write(runs[2], meanwhile())
+    for first, second in ((0, 1), (2, 3)):
+        with pytest.raises(TryAgainError, match="another process wrote"):
+            write(second, meanwhile(first))
     assert deltalake.DeltaTable(tmp_path / "lake").to_pyarrow_table().num_rows == 1
     assert versions(tmp_path) == 1
 

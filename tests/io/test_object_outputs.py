@@ -16,35 +16,9 @@ from finsent_batch import failpoints
 from finsent_batch.errors import StorageError
 from finsent_batch.io.objects import bucket as bucket_module
 
-from ..helpers.buckets import KEY, SECRET, front, s3_server, settings
+from ..helpers.buckets import KEY, SECRET, front
 
 BUCKET = "lake"
-
-
-@pytest.fixture(scope="module")
-def endpoint():
-    with s3_server() as url:
-        yield url
-
-
-@pytest.fixture
-def bucket(endpoint, monkeypatch, headlines, tmp_path):
-    """An empty bucket, and a feed on this machine."""
-    import boto3
-
-    for name, value in settings(endpoint).items():
-        monkeypatch.setenv(name, value)
-    bucket_module.bucket_of.cache_clear()
-    client = boto3.client("s3")
-    client.create_bucket(Bucket=BUCKET)
-    for found in client.list_objects_v2(Bucket=BUCKET).get("Contents", ()):
-        client.delete_object(Bucket=BUCKET, Key=found["Key"])
-    (tmp_path / "feeds" / "2014").mkdir(parents=True)
-    headlines.write_parquet(tmp_path / "feeds" / "2014" / "a.parquet")
-    headlines.select("id", "headline").reverse().write_csv(tmp_path / "feeds" / "b.csv")
-    headlines.write_parquet(tmp_path / "a.parquet")
-    yield client
-    bucket_module.bucket_of.cache_clear()
 
 
 def content(client, key: str) -> bytes:
@@ -134,11 +108,8 @@ sys.exit(run(sys.argv[1:]))
 """
 
 
-def test_killed_in_an_upload_it_is_absent_or_whole(
-    bucket, score, tiny_model, tmp_path, monkeypatch
-):
+def test_killed_in_an_upload_it_is_absent_or_whole(bucket, score, tiny_model, tmp_path):
     """And the next run makes it whole, once."""
-    monkeypatch.setattr("moto.s3.models.S3_UPLOAD_PART_MIN_SIZE", 1)
     address = f"s3://{BUCKET}/k/a.parquet"
     command = ("-q", "score", "a.parquet", "-o", address, "--weights", "fp32",
                "--model", tiny_model)  # fmt: skip

@@ -17,7 +17,10 @@ from ..base import Source, decodable, holds_the_whole
 from ..columns import RowSchema
 from ..duckdb_append import INPUT_COLUMN, input_name
 from ..duckdb_errors import disk_reason, is_storage_failure, storage_advice
-from ..lake.delta import LOG, is_delta, live_files, open_delta
+from ..lake.delta import LOG, is_delta, live_files, open_delta, options_of
+from ..objects.addresses import address_of, divided
+from ..objects.bucket import bucket_of
+from ..objects.failures import told_of_table
 from ..parquet import parquet_batch, parquet_schema
 from ..provenance import Provenance
 from ..result_columns import RESULT_SCHEMA
@@ -39,13 +42,14 @@ class DeltaSink:
     """What became of them, in words, once they were compared."""
 
     def __init__(self, folder: Path) -> None:
-        self.path = os.path.realpath(folder)
+        self._address = address_of(folder)
+        self.path = self._address or os.path.realpath(folder)
         self.table: str | None = None
-        self._folder = Path(self.path)
+        self._folder = folder if self._address else Path(self.path)
 
     def exists(self) -> bool:
         """Return whether there is such a table."""
-        return is_delta(self._folder)
+        return is_delta(self._folder, CannotCreateError)
 
     def provenance(self) -> Provenance | None:
         """Return what the table says of its making: that inputs share it."""
@@ -57,7 +61,7 @@ class DeltaSink:
         """Refuse what is no such table, or one with more rows of the input than `limit`."""
         load_deltalake()
         if not self.exists():
-            if self._folder.exists() and (not self._folder.is_dir() or any(self._folder.iterdir())):
+            if self._holds_others():
                 raise CannotCreateError(
                     f"{self.path} is no Delta table: name one, or an empty folder, with -o delta:"
                 )
@@ -68,6 +72,13 @@ class DeltaSink:
         own = pa.dataset.field(INPUT_COLUMN) == input_name(source.path, source.table)
         if INPUT_COLUMN in rows.schema.names and rows.count_rows(filter=own) > limit:
             raise holds_the_whole(source, limit, self.path)
+
+    def _holds_others(self) -> bool:
+        if self._address is not None:
+            bucket, prefix = divided(self._address)
+            return next(bucket_of(bucket).keys(prefix), None) is not None
+        folder = self._folder
+        return folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
 
     def check_columns(self, schema: RowSchema) -> None:
         """Refuse columns that the table has no type for, or that differ from its own."""
@@ -118,6 +129,10 @@ class DeltaSink:
 
     def check_writable(self) -> None:
         """Refuse a place that cannot be written."""
+        if self._address is not None:
+            bucket, prefix = divided(self._address)
+            bucket_of(bucket).check_writable(prefix)
+            return
         place = next(p for p in (self._folder, *self._folder.parents) if p.exists())
         if not os.access(place, os.W_OK | os.X_OK):
             raise CannotCreateError(f"cannot write {place}: check the path and its permissions")
@@ -143,7 +158,10 @@ class DeltaSink:
                 mode="error" if there is None else "overwrite",
                 predicate=None if there is None else f"{INPUT_COLUMN} = {quote_literal(name)}",
                 schema_mode="merge" if self.changes else None,
+                storage_options=options_of(self._address) if there is None else None,
                 commit_properties=deltalake.CommitProperties(
+                    # Of two runs that make the table, the second would add its rows once more.
+                    max_commit_retries=0 if there is None else None,
                     app_transactions=[deltalake.Transaction(app, version)],
                     custom_metadata={"finsent_run_id": provenance.run_id or ""},
                 ),
@@ -152,6 +170,10 @@ class DeltaSink:
             self._raise_as_expected(error, failures, deltalake)
             raise
         failpoint("table_committed")
+        if self._address is None:
+            self._force_to_disk()
+
+    def _force_to_disk(self) -> None:
         for file in live_files(self._folder):
             force_to_disk(Path(file))
         for log in (self._folder / LOG).iterdir():
@@ -191,6 +213,9 @@ class DeltaSink:
             raise TryAgainError(
                 f"another process wrote {self.path} meanwhile ({first_line(error)}): run again"
             ) from None
+        if self._address is not None and isinstance(error, OSError):
+            what = f"{self.path} cannot be written"
+            raise told_of_table(what, error, CannotCreateError) from None
         if is_storage_failure(error) or isinstance(error, OSError):
             raise StorageError(
                 f"writing {self.path} failed ({disk_reason(error)}): its rows are the earlier "

@@ -1,11 +1,12 @@
 """The options of outputs that inputs share: a DuckDB table, a folder by days, a Delta table."""
 
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Final
 
 from ...config import ScoreConfig
 from ...errors import UsageError
-from ..paths import STANDARD_STREAM, TABLES, suffix_of
+from ..objects.addresses import SCHEME, address_of, shown
+from ..paths import STANDARD_STREAM, TABLES, format_of, suffix_of
 
 DELTA: Final = "delta:"
 """What stands before the folder of a Delta table."""
@@ -42,13 +43,19 @@ def _check_partitions(config: ScoreConfig) -> None:
 
 def _check_delta(config: ScoreConfig) -> None:
     if not config.append:
-        raise UsageError(f"-o {config.output}: a Delta table is what nights share: add --append")
+        raise UsageError(f"-o {_named(config)}: a Delta table is what nights share: add --append")
+    address = address_of(_delta_folder(config.output))
+    if address and (not address.startswith(SCHEME) or format_of(PurePath(address)) is not None):
+        raise UsageError(
+            f"-o {DELTA}{address}: a Delta table is a folder of this machine, or {SCHEME} and a "
+            "bucket's prefix without a file's suffix"
+        )
     if config.output_table is not None or config.output_format or config.partition_by is not None:
         raise UsageError(
-            f"-o {config.output} is the whole table: leave out --output-table, --output-format "
+            f"-o {_named(config)} is the whole table: leave out --output-table, --output-format "
             "and --partition-by"
         )
-    _check_own_columns(config, f"-o {config.output}")
+    _check_own_columns(config, f"-o {_named(config)}")
 
 
 def _check_own_columns(config: ScoreConfig, where: str) -> None:
@@ -67,6 +74,12 @@ def _check_append(config: ScoreConfig) -> None:
             "Delta table: -o news.duckdb --output-table headlines --append, or "
             "-o lake --append --partition-by day, or -o delta:lake --append"
         )
+
+
+def _named(config: ScoreConfig) -> str:
+    """Return what `-o` names a Delta table by, as the user wrote it."""
+    folder = _delta_folder(config.output)
+    return DELTA + shown(folder) if folder else str(config.output)
 
 
 def _delta_folder(output: Path | None) -> Path | None:

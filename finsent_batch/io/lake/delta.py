@@ -4,35 +4,59 @@ from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ...errors import BadDataError, first_line
+from ...errors import BadDataError, FinsentError, MissingInputError, first_line
 from ...optional_imports import load_deltalake
+from ..objects.addresses import address_of, divided, shown
+from ..objects.bucket import bucket_of
+from ..objects.failures import told_of_table
 
 LOG: Final = "_delta_log"
 _READABLE: Final = {None, "timestampNtz", "v2Checkpoint", "vacuumProtocolCheck"}
 """Reader features under which the live files hold nothing but live rows, under their own names."""
 
 
-def is_delta(folder: Path) -> bool:
-    """Whether a folder is a Delta table."""
-    return (folder / LOG).is_dir()
+def is_delta(folder: Path, refused: type[FinsentError] = MissingInputError) -> bool:
+    """Whether a folder is a Delta table, or the prefix in a bucket for which it stands.
+
+    Raises:
+        UnavailableError: of a bucket, deltalake or boto3 is not installed.
+        FinsentError: the bucket cannot be looked at; `refused` where it lets nobody in.
+    """
+    address = address_of(folder)
+    if address is None:
+        return (folder / LOG).is_dir()
+    deltalake = load_deltalake()
+    try:
+        return bool(deltalake.DeltaTable.is_deltatable(address, options_of(address)))
+    except OSError as error:
+        raise told_of_table(f"{address} cannot be looked at", error, refused) from None
+
+
+def options_of(address: str | None) -> dict[str, str] | None:
+    """Return the options by which deltalake finds a table of a bucket."""
+    return None if address is None else bucket_of(divided(address)[0]).options()
 
 
 def open_delta(folder: Path) -> Any:
-    """Return the table as deltalake has it.
+    """Return the table as deltalake has it, of a folder or of the address for which it stands.
 
     Raises:
         UnavailableError: deltalake is not installed.
         BadDataError: its log cannot be read.
     """
     deltalake = load_deltalake()
+    address = address_of(folder)
     try:
-        return deltalake.DeltaTable(folder)
+        return deltalake.DeltaTable(address or folder, storage_options=options_of(address))
     except (deltalake.exceptions.DeltaError, OSError) as error:
+        if address is not None and isinstance(error, OSError):
+            raise told_of_table(f"{address} cannot be read", error, MissingInputError) from None
         raise BadDataError(
-            f"{folder} is a Delta table whose log cannot be read ({first_line(error)}): repair "
-            "it, or name another"
+            f"{shown(folder)} is a Delta table whose log cannot be read ({first_line(error)}): "
+            "repair it, or name another"
         ) from None
 
 
@@ -47,14 +71,14 @@ def live_files(folder: Path) -> list[str]:
     others = sorted({*(table.protocol().reader_features or ())} - _READABLE)
     if others:
         raise BadDataError(
-            f"{folder} is a Delta table with {', '.join(others)}, by which its files alone do not "
-            "say what counts: read it with DuckDB's extension delta"
+            f"{shown(folder)} is a Delta table with {', '.join(others)}, by which its files alone "
+            "do not say what counts: read it with DuckDB's extension delta"
         )
     return [uri.removeprefix("file://") for uri in table.file_uris()]
 
 
-def stage_delta(folder: Path, staged: Path) -> None:
-    """Write the rows that count as Parquet to `staged`.
+def stage_delta(folder: Path, staged: Path, wanted: pc.Expression | None = None) -> None:
+    """Write the rows that count, and are wanted, as Parquet to `staged`.
 
     Raises:
         UnavailableError: deltalake is not installed.
@@ -64,10 +88,14 @@ def stage_delta(folder: Path, staged: Path) -> None:
     try:
         rows = table.to_pyarrow_dataset()
         with pq.ParquetWriter(staged, rows.schema) as writer:
-            for batch in rows.to_batches():
+            for batch in rows.to_batches(filter=wanted):
                 writer.write_batch(batch)
+    except OSError as error:
+        if (address := address_of(folder)) is None:
+            raise
+        raise told_of_table(f"{address} cannot be read", error, MissingInputError) from None
     except (load_deltalake().exceptions.DeltaError, pa.ArrowException) as error:
         raise BadDataError(
-            f"{folder} is a Delta table that deltalake cannot read ({first_line(error)}): write "
-            "the rows that count to a Parquet file, and score that"
+            f"{shown(folder)} is a Delta table that deltalake cannot read ({first_line(error)}): "
+            "write the rows that count to a Parquet file, and score that"
         ) from None

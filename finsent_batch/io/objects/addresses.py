@@ -6,6 +6,7 @@ from typing import Final
 
 SCHEME: Final = "s3://"
 """How addresses of outputs in buckets begin."""
+_DELTA: Final = "delta:"
 _ADDRESS = re.compile(r"(s3a?|gs|gcs|abfss?|az|https?):/+(?=[^/])")
 
 
@@ -25,7 +26,8 @@ def address_of(path: PurePath | str | None) -> str | None:
 
 def shown(path: PurePath) -> str:
     """Return a path, or the address that it stands for, as the user wrote it."""
-    return address_of(path) or str(path)
+    named = str(path).removeprefix(_DELTA)
+    return str(path).removesuffix(named) + (address_of(named) or named)
 
 
 def divided(address: str) -> tuple[str, str]:

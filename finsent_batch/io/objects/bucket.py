@@ -160,6 +160,24 @@ class Bucket:
     def _abort(self, key: str, upload: str) -> None:
         self._client.abort_multipart_upload(Bucket=self.name, Key=key, UploadId=upload)
 
+    def options(self) -> dict[str, str]:
+        """Return what other clients are to be told: credentials, region and endpoint."""
+        boto3 = load_boto3()
+        with told_as(f"{SCHEME}{self.name} cannot be reached", CannotCreateError):
+            found = boto3.session.Session().get_credentials()
+            secrets = found.get_frozen_credentials() if found else (None, None, None)
+        endpoint, region = self._client.meta.endpoint_url, self._client.meta.region_name
+        options = {
+            "AWS_ACCESS_KEY_ID": secrets[0],
+            "AWS_SECRET_ACCESS_KEY": secrets[1],
+            "AWS_SESSION_TOKEN": secrets[2],
+            "AWS_REGION": region if region != "aws-global" else "us-east-1",
+            "AWS_ENDPOINT_URL": None if endpoint.endswith(".amazonaws.com") else endpoint,
+            "AWS_ALLOW_HTTP": "true" if endpoint.startswith("http:") else None,
+            "AWS_CONDITIONAL_PUT": "etag",
+        }
+        return {name: value for name, value in options.items() if value}
+
     def keys(self, prefix: str) -> Iterator[str]:
         """Yield the keys below a prefix, in the order of their bytes."""
         with told_as(f"{self._named(prefix)} cannot be listed", MissingInputError):

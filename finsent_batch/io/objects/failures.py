@@ -23,6 +23,9 @@ _ADVICE = (
     "AWS_PROFILE"
 )
 
+_BUSY = "the store is busy, run again; scores are kept"
+_NETWORK = "check AWS_ENDPOINT_URL and the network, and run again; scores are kept"
+
 
 def code_of(error: Any) -> str:
     """Return the code of a refusal, such as `AccessDenied`; requests for headers give a number."""
@@ -51,17 +54,23 @@ def told_as(what: str, refused: type[FinsentError]) -> Iterator[None]:
                 f"{what} ({code}): another process wrote it meanwhile, run again"
             ) from None
         if code in _LATER:
-            raise TryAgainError(
-                f"{what} ({code}): the store is busy, run again; scores are kept"
-            ) from None
+            raise TryAgainError(f"{what} ({code}): {_BUSY}") from None
         raise refused(f"{what} ({code}): {_ADVICE}") from None
     except (exceptions.HTTPClientError, exceptions.ConnectionError) as error:
-        raise StorageError(
-            f"{what} ({_said(error)}): check AWS_ENDPOINT_URL and the network, and run again; "
-            "scores are kept"
-        ) from None
+        raise StorageError(f"{what} ({_said(error)}): {_NETWORK}") from None
     except (exceptions.BotoCoreError, Boto3Error, ValueError) as error:
         raise refused(f"{what} ({_said(error)}): {_ADVICE}") from None
+
+
+def told_of_table(what: str, error: BaseException, refused: type[FinsentError]) -> FinsentError:
+    """Return our error for one of the object store that deltalake speaks to; see `told_as`."""
+    text = str(error)
+    found = re.search(r"<Code>(\w+)</Code>", text) or re.search(r"status code: (\d+)", text)
+    if found is None:
+        return StorageError(f"{what}: {_NETWORK}")
+    if found[1] in _LATER:
+        return TryAgainError(f"{what} ({found[1]}): {_BUSY}")
+    return refused(f"{what} ({found[1]}): {_ADVICE}")
 
 
 def _said(error: BaseException) -> str:
