@@ -4,6 +4,7 @@ pyarrow imports pandas, where it is installed, for every array or scalar that it
 or NumPy's values: a quarter of a second of each run. Buffers are exchanged without it.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -39,3 +40,12 @@ def to_numpy(array: pa.Array, null: float) -> npt.NDArray[Any]:
 def row_numbers(start: int, count: int) -> pa.Array:
     """Return the int64 numbers of `count` rows from `start` on."""
     return to_arrow(np.arange(start, start + count, dtype=np.int64))
+
+
+def to_strings(values: Sequence[str]) -> pa.Array:
+    """Return strings as an Arrow array."""
+    encoded = [value.encode() for value in values]
+    ends = np.cumsum([0, *map(len, encoded)]).astype(np.int32)
+    return pa.StringArray.from_buffers(
+        len(values), pa.py_buffer(ends), pa.py_buffer(b"".join(encoded))
+    )

@@ -14,6 +14,9 @@ from typing import Final
 from uuid import UUID
 
 import duckdb
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
 
 # White space as Unicode sees it (RE2's \s is ASCII only), the information
 # separators included because Python's str.split treats them so.
@@ -28,18 +31,49 @@ _CONTROL = (
 _NEEDS_WORK = r"[^\x20-\x7e]|  |^ | $"
 
 
-def normalize_sql(column: str) -> str:
+def normalize_sql(column: str, odd: str | None = None) -> str:
     """Return the SQL expression of a VARCHAR expression's normal form (NULL stays NULL).
+
+    `odd` is a BOOLEAN expression, where it is known already, of which texts may be no normal form;
+    see `may_be_odd`.
 
     Controls go first and NFC comes last: a control between a letter and its
     accent would otherwise leave text that a second pass changes again.
     """
     cleaned = f"regexp_replace({column}, '{_CONTROL}', '', 'g')"
     spaced = f"trim(regexp_replace({cleaned}, '{_SPACE}', ' ', 'g'))"
-    return (
-        f"CASE WHEN regexp_matches({column}, '{_NEEDS_WORK}') "
-        f"THEN nfc_normalize({spaced}) ELSE {column} END"
-    )
+    odd = odd or f"regexp_matches({column}, '{_NEEDS_WORK}')"
+    return f"CASE WHEN {odd} THEN nfc_normalize({spaced}) ELSE {column} END"
+
+
+def may_be_odd(text: pa.Array) -> npt.NDArray[np.bool_]:
+    """Return which texts `_NEEDS_WORK` matches, of a large_string array, shape (n,); of nulls any.
+
+    A few passes over the bytes cost a quarter of a regular expression a row.
+    """
+    _, offsets, content = text.buffers()
+    odd = np.zeros(len(text), np.bool_)
+    if content is not None:
+        ends = np.frombuffer(offsets, np.int64)[text.offset : text.offset + len(text) + 1]
+        for row in range(0, len(text), _SLICE):
+            _mark_odd(ends[row : row + _SLICE + 1], content, odd[row : row + _SLICE])
+    return odd
+
+
+_SLICE: Final = 4_096
+"""Texts looked at together: whose bytes stay in the cache."""
+
+
+def _mark_odd(ends: npt.NDArray[np.int64], content: pa.Buffer, odd: npt.NDArray[np.bool_]) -> None:
+    filled = np.flatnonzero(np.diff(ends))
+    if not len(filled):
+        return
+    letters = np.frombuffer(content, np.uint8)[ends[0] : ends[-1]]
+    first, last = ends[filled] - ends[0], ends[filled + 1] - ends[0] - 1
+    space = letters == 0x20
+    found = (letters - np.uint8(0x20)) > 0x7E - 0x20  # below 0x20 it wraps around
+    found[1:] |= space[1:] & space[:-1]
+    odd[filled] = np.logical_or.reduceat(found, first) | space[first] | space[last]
 
 
 def key_sql(normal_form: str) -> str:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finsent_batch.arrays import row_numbers, to_arrow, to_numpy
+from finsent_batch.arrays import row_numbers, to_arrow, to_numpy, to_strings
 
 
 @given(st.lists(st.integers(-(2**63), 2**63 - 1)), st.integers(0, 5))
@@ -42,3 +42,10 @@ def test_columns_of_a_matrix_are_copied_in_order():
 def test_row_numbers():
     assert row_numbers(5, 3).to_pylist() == [5, 6, 7]
     assert row_numbers(5, 0).to_pylist() == []
+
+
+@given(st.lists(st.text()))
+def test_strings_are_arrows(values):
+    array = to_strings(values)
+    array.validate(full=True)
+    assert (array.type, array.to_pylist()) == (pa.string(), values)

@@ -4,10 +4,13 @@ import hashlib
 import unicodedata
 from uuid import UUID
 
+import duckdb
+import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from finsent_batch.headlines import headline_key, normalize
+from finsent_batch import headlines
+from finsent_batch.headlines import headline_key, may_be_odd, normalize, normalize_sql
 
 from .helpers.fuzzing import examples
 
@@ -98,3 +101,25 @@ def test_what_carries_meaning_stays() -> None:
 def test_order_and_length_of_a_batch_are_kept() -> None:
     batch = [f"{i}  " if i % 3 else None for i in range(5_000)]
     assert normalize(batch) == [str(i) if i % 3 else "" for i in range(5_000)]
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    st.lists(st.none() | texts | st.text(" aZ~", max_size=4), max_size=20),
+    st.integers(0, 3),
+    st.integers(1, 5),
+)
+def test_bytes_say_which_texts_need_work_as_the_regular_expression_does(batch, start, size):
+    text = pa.array(batch, pa.large_string()).slice(start)
+    usual, headlines._SLICE = headlines._SLICE, size
+    try:
+        odd = may_be_odd(text)
+    finally:
+        headlines._SLICE = usual
+    given_rows = pa.table({"t": text, "odd": pa.array(odd.tolist(), pa.bool_())})  # noqa: F841
+    rows = duckdb.sql(
+        f"""SELECT odd, regexp_matches(t, '{headlines._NEEDS_WORK}'), {normalize_sql("t")},
+        {normalize_sql("t", "odd")} FROM given_rows WHERE t IS NOT NULL"""
+    ).fetchall()
+    assert [row[0] for row in rows] == [row[1] for row in rows]
+    assert [row[2] for row in rows] == [row[3] for row in rows]

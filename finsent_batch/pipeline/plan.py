@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from ..arrays import row_numbers
+from ..arrays import row_numbers, to_arrow
 from ..failpoints import failpoint
-from ..headlines import key_sql, normalize_sql
+from ..headlines import key_sql, may_be_odd, normalize_sql
 from ..io.arrow import registered
-from ..io.base import Source, text_batches
+from ..io.base import Source, decoded
 from ..progress import Progress
 from ..store.store import Store
 from .text_digest import TextDigest
@@ -27,8 +27,14 @@ logger = logging.getLogger(__name__)
 HAS_TEXT, IS_EMPTY, IS_UNDECODABLE = range(3)
 
 _PLAN_SCHEMA = pa.schema(
-    [("row_number", pa.int64()), ("text", pa.large_string()), ("undecodable", pa.bool_())]
+    [
+        ("row_number", pa.int64()),
+        ("text", pa.large_string()),
+        ("undecodable", pa.bool_()),
+        ("odd", pa.bool_()),
+    ]
 )
+_NORMAL_FORM = normalize_sql("text", "odd")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,8 +67,12 @@ def make_plan(
     sources: Sequence[tuple[Source, str]],
     fingerprint: str,
     progress: Progress,
+    origins: Sequence[str | None] = (),
 ) -> Plan:
     """Key every row, then collect the distinct headlines that `fingerprint` has not scored.
+
+    `sources` are given with their columns of headlines; `origins` are the columns that say where
+    a headline is from, which `plan_rows` keeps as `source`.
 
     The text is read again for those alone, so that a plan in which everything
     is already scored never holds a headline.
@@ -70,14 +80,16 @@ def make_plan(
     connection = store.connection
     connection.execute(f"""
         CREATE OR REPLACE TABLE plan.plan_rows
-            (file INTEGER, row_number BIGINT, headline_key UUID, state UTINYINT, {COLUMNS});
+            (file INTEGER, row_number BIGINT, headline_key UUID, state UTINYINT, source VARCHAR,
+            {COLUMNS});
         CREATE OR REPLACE TABLE plan.invalid (headline_key UUID, reason VARCHAR);""")
     planned = []
     total = 0
     for file, (source, column) in enumerate(sources):
         signature = source.signature()
         digest = TextDigest()
-        rows = _key_rows(store, file, source, column, progress, total, digest)
+        origin = origins[file] if origins else None
+        rows = _key_rows(store, file, source, (column, origin), progress, total, digest)
         total += rows
         logger.debug("planned %s: %d rows, headlines in %r", source.path, rows, column)
         planned.append(
@@ -90,19 +102,7 @@ def make_plan(
             )
         )
     failpoint("plan")
-    connection.execute(
-        f"""
-        CREATE OR REPLACE TABLE plan.keys AS
-            SELECT headline_key, count(*) AS rows FROM plan.plan_rows
-            WHERE state = {HAS_TEXT} GROUP BY headline_key"""
-    )
-    connection.execute(
-        """
-        CREATE OR REPLACE TABLE plan.pending_keys AS
-            SELECT headline_key FROM plan.keys WHERE headline_key NOT IN
-                (SELECT headline_key FROM scores WHERE model_fingerprint = ?)""",
-        [fingerprint],
-    )
+    _collect_keys(store, fingerprint)
     _collect_pending(store, planned)
     distinct, texts = store.query("SELECT count(*), coalesce(sum(rows), 0) FROM plan.keys")[0]
     pending = store.query("SELECT count(*), coalesce(sum(length(headline)), 0) FROM plan.pending")
@@ -116,11 +116,25 @@ def make_plan(
     )
 
 
+def _collect_keys(store: Store, fingerprint: str) -> None:
+    store.connection.execute(f"""
+        CREATE OR REPLACE TABLE plan.keys AS
+        SELECT headline_key, count(*) AS rows FROM plan.plan_rows
+        WHERE state = {HAS_TEXT} GROUP BY headline_key""")
+    store.connection.execute(
+        """
+        CREATE OR REPLACE TABLE plan.pending_keys AS
+        SELECT headline_key FROM plan.keys WHERE headline_key NOT IN
+            (SELECT headline_key FROM scores WHERE model_fingerprint = ?)""",
+        [fingerprint],
+    )
+
+
 def _key_rows(
     store: Store,
     file: int,
     source: Source,
-    column: str,
+    columns: tuple[str, str | None],
     progress: Progress,
     done: int,
     digest: TextDigest,
@@ -129,33 +143,45 @@ def _key_rows(
 
     def counted() -> Iterator[pa.RecordBatch]:
         nonlocal rows
-        for batch in _numbered(source, column):
+        for batch in _numbered(source, *columns):
             rows += batch.num_rows
             digest.add(batch.column("text"), batch.column("undecodable"))
             progress("plan", done + rows, None)
             yield batch
 
-    with registered(store.connection, "source_rows", _PLAN_SCHEMA, counted()):
+    origin = "coalesce(CAST(origin AS VARCHAR), '')" if columns[1] else "NULL"
+    with registered(store.connection, "source_rows", _schema(source, columns[1]), counted()):
         store.connection.execute(f"""
             INSERT INTO plan.plan_rows
             SELECT {file}, row_number,
                 CASE WHEN headline <> '' THEN {key_sql("headline")} END,
                 CASE WHEN undecodable THEN {IS_UNDECODABLE}
                      WHEN coalesce(headline, '') = '' THEN {IS_EMPTY} ELSE {HAS_TEXT} END,
-                {traits_sql()}
-            FROM (SELECT row_number, undecodable, {normalize_sql("text")} AS headline
+                origin, {traits_sql()}
+            FROM (SELECT row_number, undecodable, {_NORMAL_FORM} AS headline, {origin} AS origin
                   FROM source_rows)""")
     return rows
 
 
-def _numbered(source: Source, column: str) -> Iterator[pa.RecordBatch]:
-    start = 0
-    for text, undecodable in text_batches(source, column):
+def _schema(source: Source, origin: str | None) -> pa.Schema:
+    if origin is None:
+        return _PLAN_SCHEMA
+    return _PLAN_SCHEMA.append(pa.field("origin", source.schema.arrow.field(origin).type))
+
+
+def _numbered(source: Source, column: str, origin: str | None = None) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of a source as `_schema` has them."""
+    start, schema = 0, _schema(source, origin)
+    for batch in source.batches([column] if origin in (None, column) else [column, origin]):
+        text, undecodable = decoded(batch.column(column))
         numbers = row_numbers(start, len(text))
         start += len(text)
         if isinstance(undecodable, pa.ChunkedArray):
             undecodable = undecodable.combine_chunks()
-        yield pa.RecordBatch.from_arrays([numbers, text, undecodable], schema=_PLAN_SCHEMA)
+        columns = [numbers, text, undecodable, to_arrow(may_be_odd(text))]
+        if origin is not None:
+            columns.append(batch.column(origin))
+        yield pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
 def _collect_pending(store: Store, planned: Sequence[PlannedSource]) -> None:
@@ -171,7 +197,7 @@ def _collect_pending(store: Store, planned: Sequence[PlannedSource]) -> None:
                     INSERT INTO plan.pending_text
                     SELECT headline_key, any_value(headline) FROM
                         (SELECT headline, {key_sql("headline")} AS headline_key FROM
-                            (SELECT {normalize_sql("text")} AS headline FROM source_rows)
+                            (SELECT {_NORMAL_FORM} AS headline FROM source_rows)
                          WHERE headline <> '')
                     SEMI JOIN plan.pending_keys USING (headline_key) GROUP BY headline_key""")
     store.connection.execute("""

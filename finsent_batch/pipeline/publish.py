@@ -4,14 +4,15 @@ Original columns never pass through a conversion: they are the Arrow columns
 that were read, with nine more after them.
 """
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 
 import pyarrow as pa
 
 from ..errors import BadDataError, TryAgainError
 from ..failpoints import failpoint
-from ..io.base import Sink, decoded
+from ..io.base import FileSink, Sink, decoded
 from ..io.columns import RowSchema
 from ..io.provenance import Provenance
 from ..io.result_columns import CONFIDENT_COLUMN, output_schema
@@ -44,9 +45,34 @@ def publish(
         confident=CONFIDENT_COLUMN in results.schema.names,
     )
     # Else a source that a failing sink leaves half read would let go of its file too late.
-    with closing(_labelled(planned, schema, results, counts, report)) as labelled:
-        sink.write(schema, labelled, provenance)
+    with closing(_labelled(planned, schema, results, counts)) as labelled:
+        # DuckDB, which writes tables, reads the rows with its own threads.
+        rows = _ahead(labelled) if isinstance(sink, FileSink) else labelled
+        with closing(rows), closing(_reported(rows, report)) as reported:
+            sink.write(schema, reported, provenance)
     return counts
+
+
+def _reported(
+    batches: Iterator[pa.RecordBatch], report: Callable[[int], None]
+) -> Generator[pa.RecordBatch]:
+    rows = 0
+    for batch in batches:
+        yield batch
+        rows += batch.num_rows
+        report(rows)
+
+
+def _ahead(batches: Iterator[pa.RecordBatch]) -> Generator[pa.RecordBatch]:
+    """Yield the batches, each made in another thread while the one before it is written."""
+    with ThreadPoolExecutor(1, thread_name_prefix="publish") as background:
+        coming: Future[pa.RecordBatch | None] = background.submit(next, batches, None)
+        try:
+            while (batch := coming.result()) is not None:
+                coming = background.submit(next, batches, None)
+                yield batch
+        finally:
+            del coming  # its error would keep this frame and the batches until collected
 
 
 def _labelled(
@@ -54,7 +80,6 @@ def _labelled(
     schema: RowSchema,
     results: Results,
     counts: Counts,
-    report: Callable[[int], None],
 ) -> Generator[pa.RecordBatch]:
     kept = schema.names[: -len(results.schema)]
     digest = TextDigest()
@@ -67,7 +92,6 @@ def _labelled(
         failpoint("publish")
         columns = [batch.column(name) for name in kept] + scores.columns
         yield pa.RecordBatch.from_arrays(columns, schema=schema.arrow)
-        report(counts.rows)
     _check_unchanged(planned)
     if counts.rows != planned.rows:
         raise BadDataError(

@@ -190,6 +190,7 @@ def _run_stages(run: ScoreRun) -> None:
             [(j.source, j.text_column) for j in run.tasks],
             run.model.fingerprint,
             progress,
+            [j.source_column for j in run.tasks],
         )
         settle_tasks(run)
     run.log("plan", "planned", rows=plan.rows, to_score=plan.pending)

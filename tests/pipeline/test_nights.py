@@ -1,7 +1,9 @@
 """A night beside those before it: figures without labels, bands, sources and columns."""
 
+import json
 from datetime import datetime, timedelta
 
+import duckdb
 import polars as pl
 import pytest
 
@@ -143,6 +145,35 @@ def test_the_source_column_can_be_named(score, run, write):
     done = run("score", name, "--source-column", "nope")
     assert done.code == 65
     assert "has no column 'nope', named with --source-column" in done.err
+
+
+def test_sources_are_counted_as_sql_counts_them(score, write, tmp_path):
+    """Of several types, without a name, of several inputs and of none."""
+    texts = pl.read_parquet(tmp_path / write(0))["headline"].to_list()
+    texts = [*texts[:30], *texts[:5], None, "", " ", *texts[:2]]
+    names = [
+        write(0, headline=texts, source=["wire", None, "", "7"] * 10),
+        write(1, source=[7 + i % 3 for i in range(40)]),
+    ]
+    pl.read_parquet(tmp_path / write(2, name="c.parquet")).drop("source").write_parquet(
+        tmp_path / "c.parquet"
+    )
+    score(*names, "c.parquet")
+    outputs = ", ".join(
+        f"(SELECT CAST(source AS VARCHAR) AS source, sentiment, sentiment_score FROM "
+        f"'{tmp_path / name.replace('.parquet', '.scored.parquet')}')"
+        for name in names
+    ).replace("), (", " UNION ALL ")
+    wanted = duckdb.sql(
+        f"""SELECT coalesce(source, '') AS source, count(*), count(sentiment),
+        round(avg(sentiment_score), 6) FROM {outputs} GROUP BY 1 ORDER BY 2 DESC, 1"""
+    ).fetchall()
+    with duckdb.connect(tmp_path / "finsent.duckdb", read_only=True) as store:
+        [(found,)] = store.sql("SELECT details FROM nights").fetchall()
+    sources = json.loads(found)["sources"]
+    assert [(name, *source.values()) for name, source in sources.items()] == [
+        (*row[:3], pytest.approx(row[3], abs=2e-6)) for row in wanted
+    ]
 
 
 def test_changed_columns_are_told(score, run, write):

@@ -13,8 +13,8 @@ from ...metrics.figures import FIGURES
 from ...store.nights import Night, feed_of, nights_before, record_night
 from ..run import ScoreRun
 from .comparison import NIGHTS_COMPARED, compare
-from .figures import AuditCounts
-from .sources import compare_sources, sources_of
+from .counts import AuditCounts
+from .sources import compare_sources
 
 _EPOCH: Final = date(1970, 1, 1)
 
@@ -28,7 +28,7 @@ def add_night(run: ScoreRun, counts: AuditCounts) -> Night:
         "labels": [counts.labels[label] for label in LABELS],
         "confidence": counts.histograms["confidence"],
         "columns": {f.name: str(f.type) for f in first.source.schema.arrow},
-        "sources": sources_of(run),
+        "sources": counts.sources,
     }
     figures = counts.figures | _accuracy(run) | _traits(run)
     figures["unseen_share"] = _unseen(run, counts.distinct)

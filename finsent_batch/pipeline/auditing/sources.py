@@ -1,73 +1,16 @@
 """The sources of a night: each one's volume and mood, and which moved most."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import date
 from statistics import median
 from typing import Any, Final
 
-import pyarrow as pa
-
-from ...arrays import row_numbers
-from ...io.arrow import registered
 from ...metrics.bands import FEWEST_NIGHTS, comparable
 from ...store.nights import Night
-from ..result_stream import LABELLED_ROWS
-from ..run import ScoreRun, ScoreTask
 
-KEPT: Final = 100
-"""The most sources that are kept of a night: those with the most rows."""
 _MOVERS: Final = 5
 _ALWAYS: Final = 0.9
 """Who was there on this share of the comparable nights is missed."""
-
-
-def sources_of(run: ScoreRun) -> dict[str, dict[str, float | None]] | None:
-    """Return rows, labelled rows and mean score of each source; None without such a column."""
-    if not any(task.source_column for task in run.tasks):
-        return None
-    run.store.connection.execute(
-        "CREATE OR REPLACE TABLE plan.source_counts (source VARCHAR, "
-        "rows BIGINT, labelled BIGINT, score DOUBLE)"
-    )
-    for number, task in enumerate(run.tasks):
-        if task.source_column is not None:
-            _count(run, number, task, task.source_column)
-    rows = run.store.query(
-        f"""SELECT source, sum(rows), sum(labelled), sum(score) FROM plan.source_counts
-        GROUP BY source ORDER BY 2 DESC, 1 LIMIT {KEPT}"""
-    )
-    run.store.connection.execute("DROP TABLE plan.source_counts")
-    return {
-        source: {
-            "rows": int(count),
-            "labelled": int(labelled),
-            "mean_score": round(score / labelled, 6) if labelled else None,
-        }
-        for source, count, labelled, score in rows
-    }
-
-
-def _count(run: ScoreRun, number: int, task: ScoreTask, column: str) -> None:
-    kind = task.source.schema.arrow.field(column).type
-    schema = pa.schema([("row_number", pa.int64()), pa.field("value", kind)])
-
-    def values() -> Iterator[pa.RecordBatch]:
-        start = 0
-        for batch in task.source.batches([column]):
-            numbers = row_numbers(start, batch.num_rows)
-            start += batch.num_rows
-            yield pa.RecordBatch.from_arrays([numbers, batch.column(0)], schema=schema)
-
-    with registered(run.store.connection, "source_names", schema, values()):
-        run.store.connection.execute(
-            f"""INSERT INTO plan.source_counts
-            SELECT coalesce(CAST(value AS VARCHAR), ''), count(*), count(sentiment),
-                coalesce(sum(sentiment_score), 0)
-            FROM source_names JOIN ({LABELLED_ROWS}) AS labelled
-                ON labelled.row_number = source_names.row_number AND file = {number}
-            GROUP BY 1""",
-            [run.model.fingerprint],
-        )
 
 
 def compare_sources(
