@@ -5,8 +5,9 @@
 Prints a Markdown table a model: the tutorial's 900 rows of FinancialPhraseBank as a whole, by the
 least share of annotators who agreed on a sentence, and by label; the test rows of SEntFiN and of
 Twitter Financial News Sentiment. The splits are those of `make mini`, so that they are unseen for
-the embedded model; for another model it is up to you to know. Intervals are the middle 95 % of
-bootstrap samples of the rows.
+the embedded model; for another model it is up to you to know. PhraseBank's labels at their natural
+mix are those of FinGPT's test rows: all of them, for models trained without, and those that `make
+mini` does not train on. Intervals are the middle 95 % of bootstrap samples of the rows.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from datasets import Dataset
 from report import emit
 
 import finsent_batch as fb
@@ -33,7 +35,8 @@ _AGREED = {1.0: "all", 0.75: "75 to 99 %", 0.66: "66 to 74 %", 0.5: "50 to 65 %"
 PUBLISHED = """
 Published by others, not measured here:
   the tutorial's Llama 2 7B, fine-tuned, on the same 900 rows: accuracy 0.853
-  TFNS validation set (not these rows), weighted F1: FinGPT's Llama 2 7B 0.894, FinBERT 0.733
+  FinGPT's test rows of PhraseBank, weighted F1: FinGPT v3.2, a Llama 2 7B, 0.850 (its README)
+  TFNS validation set (not these rows), weighted F1: FinGPT v3.2 0.894, FinBERT 0.733
 """
 
 
@@ -64,8 +67,24 @@ def parts(data: Path, work: Path) -> Iterator[tuple[str, pl.DataFrame]]:
         yield f"  annotators who agreed: {said}", tutorial.filter(known == least)
     for label in LABELS:
         yield f"  {label}", tutorial.filter(pl.col("label") == label)
+    yield from natural_mix(data, work)
     for name, title in (("sentfin", "SEntFiN, test"), ("tfns", "TFNS, test")):
         yield title, normalized(pl.read_parquet(work / name / "test.parquet"))
+
+
+def natural_mix(data: Path, work: Path) -> Iterator[tuple[str, pl.DataFrame]]:
+    """Yield FinGPT's test rows of PhraseBank, and those of them that `make mini` leaves out.
+
+    FinGPT splits the rows of at least half agreement by `train_test_split(seed=42)` of datasets.
+    """
+    file = data / "phrasebank" / "Sentences_50Agree.txt"
+    rows = Dataset.from_dict(read_labelled(file, LabelledFormat()).to_dict(as_series=False))
+    test = normalized(pl.DataFrame(rows.train_test_split(seed=42)["test"].to_dict()))
+    yield "PhraseBank, FinGPT's test rows", test
+    learned = pl.read_parquet(work / "phrasebank" / "train.parquet")["headline"]
+    known = {duplicate_key(headline) for headline in learned}
+    new = pl.Series([duplicate_key(headline) not in known for headline in test["headline"]])
+    yield "  not in make mini's training rows", test.filter(new)
 
 
 def row(title: str, frame: pl.DataFrame, model: str, draws: int, store: Path) -> list[object]:
