@@ -4,7 +4,6 @@ import io
 import json
 import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from finsent_batch import failpoints
 from finsent_batch.errors import StorageError
 from finsent_batch.io.objects import bucket as bucket_module
 
+from ..helpers import forks
 from ..helpers.buckets import KEY, SECRET, front
 
 BUCKET = "lake"
@@ -116,7 +116,7 @@ def test_killed_in_an_upload_it_is_absent_or_whole(bucket, score, tiny_model, tm
     for place in ("before_complete", "uploaded"):
         env = {**os.environ, "FINSENT_FAILPOINT": f"{place}:kill"}
         killed = [sys.executable, "-c", _IN_PARTS, *map(str, command)]
-        done = subprocess.run(killed, env=env, cwd=tmp_path, check=False)
+        done = forks.run(killed, env=env, cwd=tmp_path)
         assert done.returncode == -signal.SIGKILL
         assert keys(bucket) == (["k/a.parquet"] if place == "uploaded" else [])
     assert pl.read_parquet(content(bucket, "k/a.parquet")).height == 12

@@ -5,24 +5,22 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from ..helpers.buckets import s3_server, settings
+from ..helpers.buckets import settings
 
 BUCKET = "news"
 
 
 @pytest.fixture
-def bucket(monkeypatch, headlines, tmp_path):
+def bucket(endpoint, monkeypatch, headlines, tmp_path):
     """A bucket with two feeds below `feeds/`, and a folder of this machine with the same."""
     import boto3
 
-    with s3_server() as endpoint:
-        for name, value in settings(endpoint).items():
-            monkeypatch.setenv(name, value)
-        yield _filled(boto3.client("s3"), headlines, tmp_path)
-
-
-def _filled(client, headlines, tmp_path):
+    for name, value in settings(endpoint).items():
+        monkeypatch.setenv(name, value)
+    client = boto3.client("s3")
     client.create_bucket(Bucket=BUCKET)
+    for found in client.list_objects_v2(Bucket=BUCKET).get("Contents", ()):
+        client.delete_object(Bucket=BUCKET, Key=found["Key"])
     here = tmp_path / "here"
     (here / "2014").mkdir(parents=True)
     headlines.write_parquet(here / "2014" / "a.parquet")
