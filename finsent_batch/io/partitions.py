@@ -1,12 +1,14 @@
 """Folders called `key=value`: columns that only the path of a file holds."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from datetime import date
 from urllib.parse import unquote
 
 import pyarrow as pa
 
 from .base import Source
-from .columns import RowSchema
+from .columns import DATE_COLUMNS, RowSchema, usual_columns
 from .duckdb_append import INPUT_COLUMN
 from .result_columns import CONFIDENT_COLUMN, RESULT_SCHEMA
 
@@ -25,8 +27,21 @@ def partition_values(folders: Iterable[str]) -> dict[str, str | None]:
     return values
 
 
+def _day_of(values: dict[str, str | None]) -> dict[str, str | None]:
+    """Return the column `date` that `year=…/month=…/day=…` makes; nothing without the three."""
+    named = {name.casefold(): value for name, value in values.items()}
+    if not named.keys() >= {"year", "month", "day"}:
+        return {}
+    with suppress(TypeError, ValueError):  # a folder of rows without a value, or no such day
+        return {"date": str(date(*(int(named[part] or "") for part in ("year", "month", "day"))))}
+    return {"date": None}
+
+
 class PartitionedSource:
-    """A source with the columns that only its folders name, as text, after its own."""
+    """A source with the columns that only its folders name, as text, after its own.
+
+    Where neither has a column that says when the news was, `year`, `month` and `day` also make one.
+    """
 
     def __init__(self, source: Source, values: dict[str, str | None]) -> None:
         own = {name.casefold() for name in source.schema.names}
@@ -39,6 +54,8 @@ class PartitionedSource:
             name for name in values if name.casefold() in _TAKEN and name.casefold() not in own
         )
         """Keys that are called as columns of the output are."""
+        if not usual_columns([*source.schema.names, *self.values], DATE_COLUMNS):
+            self.values |= _day_of(self.values)
         fields = [pa.field(name, pa.string()) for name in self.values]
         own_columns = source.schema.arrow
         self.schema = RowSchema(
