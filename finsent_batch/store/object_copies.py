@@ -65,6 +65,8 @@ def fetched(address: str, folder: Path, suffixes: Sequence[str]) -> list[Path]:
         names = [f for f in below if f.name.lower().endswith(tuple(suffixes))]
         addresses = [f"{SCHEME}{bucket}/{name}" for name in names]
     copies = _copies(addresses, folder)
+    if not copies and addresses == [address]:
+        raise MissingInputError(f"{address} does not exist: check --from")
     if not copies:
         raise MissingInputError(f"{address} has no {', '.join(suffixes)} object: check --from")
     return [Path(copies[address]) for address in addresses if address in copies]

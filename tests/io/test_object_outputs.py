@@ -145,6 +145,9 @@ def test_queries_and_reports_read_what_is_in_a_bucket(bucket, score, run, headli
     assert sum(row["headlines"] for row in json.loads(days.out)) > 0
     named = run(*query, "--from", f"s3://{BUCKET}/q/")
     assert json.loads(named.out) == [{"n": 24}], named.err
+    absent = run(*query, "--from", f"s3://{BUCKET}/q/c.csv")
+    assert absent.code == 66
+    assert f"s3://{BUCKET}/q/c.csv does not exist: check --from" in absent.err
     assert run("report", "-o", "r.html", "--all").code == 0
     assert run("report", "-o", "r.html").code == 0
     with (
