@@ -78,7 +78,8 @@ def _mark_odd(ends: npt.NDArray[np.int64], content: pa.Buffer, odd: npt.NDArray[
 
 def key_sql(normal_form: str) -> str:
     """Return the SQL expression of the 128-bit key of a normal form, type UUID."""
-    return f"CAST(left(sha256({normal_form}), 32) AS UUID)"
+    # By way of 16 bytes: reading a UUID from digits takes longer than both steps.
+    return f"CAST(unhex(left(sha256({normal_form}), 32)) AS UUID)"
 
 
 def key_halves_sql(normal_form: str) -> tuple[str, str]:
