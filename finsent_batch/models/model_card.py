@@ -9,6 +9,11 @@ from .license import PHRASEBANK
 from .manifest import MANIFEST_FILE, write_manifest
 from .spec import ModelSpec
 
+_PHRASEBANK_TOLD = (
+    ": FinancialPhraseBank is CC BY-NC-SA 3.0 (non-commercial), SEntFiN 1.0 and Twitter "
+    "Financial News Sentiment are MIT.\n"
+)
+
 
 def write_card(folder: Path, card: dict[str, Any]) -> None:
     """Write `README.md` from what `finsent.json` says; nothing for one that was written by hand."""
@@ -72,9 +77,8 @@ def render_card(card: dict[str, Any]) -> str:
             [[d["folder"], _sources(d), _rows(d), _removed(d)] for d in training["data"]],
         ),
         f"\nSHA-256 of all rows: `{training['data_sha256']}`. The rows themselves are not part of "
-        "this directory. Licences of the data apply to what is derived from it: "
-        "FinancialPhraseBank is CC BY-NC-SA 3.0 (non-commercial), SEntFiN 1.0 and Twitter "
-        "Financial News Sentiment are MIT.\n",
+        "this directory. Licences of the data apply to what is derived from it"
+        + (_PHRASEBANK_TOLD if _has_phrasebank(card) else ".\n"),
         _soft_labels(training.get("soft_labels")),
         "## Settings\n",
         _table(["name", "value"], [[k, str(v)] for k, v in training["hyperparameters"].items()]),
@@ -91,15 +95,19 @@ def _front(card: dict[str, Any]) -> str:
     lines = []
     if card["base"]["id"].startswith("package:") and not card.get("merged"):
         lines = ["base_model: sentence-transformers/all-MiniLM-L6-v2", "library_name: peft"]
-    files = [
-        source["file"] for data in card["training"]["data"] for source in data.get("sources", [])
-    ]
-    if any(name.startswith("Sentences_") for name in files):
+    if _has_phrasebank(card):
         lines.append(f"license: {PHRASEBANK}")
     if not lines:
         return ""
     lines += ["pipeline_tag: text-classification", "tags: [finance, sentiment, lora]"]
     return "\n".join(["---", *lines, "---\n"])
+
+
+def _has_phrasebank(card: dict[str, Any]) -> bool:
+    """Return whether a source is called as FinancialPhraseBank's files are, or Kaggle's copy."""
+    data = card["training"]["data"]
+    files = [source["file"] for part in data for source in part.get("sources", [])]
+    return any(name.startswith("Sentences_") or name == "all-data.csv" for name in files)
 
 
 def _kind(card: dict[str, Any]) -> str:

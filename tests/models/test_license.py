@@ -49,6 +49,10 @@ def test_what_learned_from_phrasebank_says_so() -> None:
     for data in card["training"]["data"]:
         data["sources"] = [{"file": "SEntFiN-v1.1.csv"}]
     assert "license" not in render_card(card).split("---")[1]
+    assert "PhraseBank" not in render_card(card)
+    card["training"]["data"][0]["sources"] = [{"file": "all-data.csv"}]  # as Kaggle spreads it
+    assert "\nlicense: cc-by-nc-sa-3.0\n" in render_card(card)
+    assert "FinancialPhraseBank is CC BY-NC-SA 3.0" in render_card(card)
 
 
 def test_summary_list_and_description_name_it(
