@@ -18,6 +18,8 @@ from ..train_config import TrainConfig
 from .distributed import ProcessGroup
 
 CHECKPOINTS: Final = "checkpoints"
+TRANSFER: Final = "transfer"
+"""The folder beside them of the rows that are trained on."""
 _IDENTITY: Final = "training.json"
 _STATE: Final = "trainer_state.json"
 # What of a model's settings decides how training goes on; versions and figures do not.
@@ -49,7 +51,9 @@ def start_checkpoints(config: TrainConfig, card: dict[str, Any]) -> None:
             f"{config.output} holds an unfinished training ({last.name}): --resume continues "
             "it, --overwrite starts again"
         )
-    shutil.rmtree(folder, ignore_errors=True)
+    for other in folder.glob("*"):
+        if other.name != TRANSFER:
+            shutil.rmtree(other, ignore_errors=True)
     with replacing(folder / _IDENTITY, parents=True) as temporary:
         temporary.write_text(json.dumps(_identity(card), indent=2) + "\n", "utf-8")
 

@@ -12,8 +12,12 @@ from ..errors import DISK_FULL, InterruptedRunError, NoRoomError, StorageError, 
 from ..io.duckdb_errors import is_disk_full
 from .checkpoints import how_to_go_on
 
-# safetensors passes on the system's message, torch's archive writer says where in its code.
-_SIGNS_OF_WRITERS = (*map(os.strerror, DISK_FULL), "inline_container", "PytorchStreamWriter")
+# safetensors passes on the system's message, torch's archive writer says where in its code, and
+# what it writes with does not say why it failed.
+_NO_REASON = "iostream error"
+_SIGNS_OF_WRITERS = (
+    *map(os.strerror, DISK_FULL), "inline_container", "PytorchStreamWriter", _NO_REASON,
+)  # fmt: skip
 
 
 @contextmanager
@@ -22,7 +26,7 @@ def expected_faults(output: Path) -> Iterator[None]:
 
     Raises:
         InterruptedRunError: a stop was asked for.
-        StorageError: the disk is full.
+        StorageError: the disk is full, or fails.
         UnavailableError: the GPU's memory is full.
     """
     try:
@@ -42,8 +46,9 @@ def expected_faults(output: Path) -> Iterator[None]:
     except (StorageError, OSError, RuntimeError, SafetensorError) as error:
         if not isinstance(error, StorageError) and not full_disk(error):
             raise
+        reason = "the disk is full or fails" if _NO_REASON in str(error) else "the disk is full"
         raise StorageError(
-            f"the disk is full while {output} was written: make room; {how_to_go_on(output)}"
+            f"{reason} while {output} was written: make room; {how_to_go_on(output)}"
         ) from None
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,11 +20,10 @@ from ..labelled.near_duplicates import HeldOut
 from ..labelled.soft_labels import SoftLabels, open_soft_labels, soft_rows
 from ..labelled.split_folders import Labelled, held_out
 from ..train_config import TrainConfig
+from .checkpoints import CHECKPOINTS, TRANSFER
 from .token_rows import TokenRows, TokenRowWriter
 
 logger = logging.getLogger(__name__)
-
-_FOLDER: Final = "transfer.tmp"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +36,7 @@ class TrainingRows:
 
 @contextmanager
 def training_rows(config: TrainConfig, data: Labelled, tokenizer: Any) -> Iterator[TrainingRows]:
-    """Write an epoch's rows to a working folder in the output, which goes when training ends.
+    """Write an epoch's rows to a folder among the checkpoints, which goes when training ends.
 
     An epoch has each labelled row `repeat_labelled` times, those of the first folder
     `repeat_first` times as often, and each headline of the soft labels once.
@@ -45,7 +44,7 @@ def training_rows(config: TrainConfig, data: Labelled, tokenizer: Any) -> Iterat
     Raises:
         FinsentError: the soft labels cannot be used; see `open_soft_labels` and `soft_rows`.
     """
-    folder = config.output / _FOLDER
+    folder = config.output / CHECKPOINTS / TRANSFER
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     try:

@@ -214,6 +214,15 @@ def test_a_model_that_is_overwritten_stays_until_the_new_one_is_on_disk(
     assert weights(output) != whole
 
 
+def test_a_disk_that_fails_without_a_word_of_why_is_said(tmp_path: Path) -> None:
+    """As torch's writer ends when the system lets one write fail."""
+    from finsent_batch.errors import StorageError
+    from finsent_batch.training.failures import expected_faults
+
+    with pytest.raises(StorageError, match="full or fails while"), expected_faults(tmp_path):
+        raise RuntimeError("basic_ios::clear: iostream error")
+
+
 def test_a_gpu_that_is_full_is_said_with_what_to_give(tmp_path: Path) -> None:
     import torch
 

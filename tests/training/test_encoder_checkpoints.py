@@ -44,6 +44,7 @@ def test_a_killed_training_resumes_to_the_model_of_an_uninterrupted_one(
     command = arguments(kind, split, tiny_model, output, "--save-steps", 2)
     kill(command, tmp_path, lambda: max(steps(output), default=0) >= 4)
     assert not (output / "finsent.json").exists()
+    assert {entry.name for entry in output.iterdir()} <= {"checkpoints", "logs"}
     refused = run(*command)
     assert refused.code == 73
     assert "--resume continues it" in refused.err

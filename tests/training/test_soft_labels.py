@@ -81,7 +81,7 @@ def test_what_a_teacher_scored_trains_a_student(
     card = (tmp_path / "model" / "README.md").read_text()
     assert "a.parquet" in card
     assert "50 headlines" in card
-    assert not (tmp_path / "model" / "transfer.tmp").exists()
+    assert not (tmp_path / "model" / "checkpoints").exists()
     done = run("score", "feed.parquet", "--model", "model", "-o", "out.parquet")
     assert done.code == 0, done.err
 
