@@ -1,7 +1,7 @@
 """A store as a folder of Parquet files, and back: for backup, and to join two stores."""
 
 import json
-import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,12 @@ from ..errors import (
     StorageError,
     first_line,
 )
-from ..io.atomic import force_to_disk, sha256_file
+from ..io.atomic import force_to_disk, make_folder, sha256_file, temporary_of
 from ..io.duckdb_errors import Kind, classify
 from ..io.paths import check_inside
 from ..io.sql import quote_literal
 from ..io.text.parsing import parse_json
+from ..io.whole.folders import locked_folder
 from .schema import SCHEMA_VERSION
 from .store import Store, utc_now
 from .verify import inconsistencies
@@ -52,35 +53,33 @@ def export_store(store: Store, folder: Path) -> dict[str, int]:
 
     Raises:
         CannotCreateError: the folder exists or cannot be made.
+        TryAgainError: another process is exporting to it.
         StorageError: writing failed.
     """
     if folder.exists():
         raise CannotCreateError(f"{folder} exists: name a new folder with -o")
     check_inside(folder, folder.parent)
-    temporary = folder.with_name(f".{folder.name}.finsent-tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
     try:
-        temporary.mkdir(parents=True)
-        tables = {name: _write(store, name, temporary / f"{name}.parquet") for name in _KEYS}
-        manifest = {
-            "format_version": FORMAT_VERSION,
-            "schema_version": SCHEMA_VERSION,
-            "exported_at": utc_now().isoformat(timespec="seconds") + "Z",
-            "tables": tables,
-        }
-        (temporary / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", "utf-8")
-        force_to_disk(temporary / MANIFEST)
-        force_to_disk(temporary)
-        temporary.rename(folder)
-        force_to_disk(folder.parent)
+        make_folder(folder.parent)
+        with locked_folder(temporary_of(folder)) as temporary:
+            tables = {name: _write(store, name, temporary / f"{name}.parquet") for name in _KEYS}
+            manifest = {
+                "format_version": FORMAT_VERSION,
+                "schema_version": SCHEMA_VERSION,
+                "exported_at": utc_now().isoformat(timespec="seconds") + "Z",
+                "tables": tables,
+            }
+            (temporary / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", "utf-8")
+            force_to_disk(temporary / MANIFEST)
+            force_to_disk(temporary)
+            temporary.rename(folder)
+            force_to_disk(folder.parent)
     except PermissionError as error:
         raise CannotCreateError(f"cannot write {folder} ({error.strerror})") from None
     except (OSError, duckdb.IOException) as error:
         if classify(error) is Kind.DAMAGED:
             raise  # of the store, which says so itself
         raise StorageError(f"writing {folder} failed ({first_line(error)}): try again") from None
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return {name: entry["rows"] for name, entry in tables.items()}
 
 
@@ -130,10 +129,45 @@ def _add(
     rows = f"read_parquet({quote_literal(str(file))})"
     given = {row[0] for row in connection.execute(f"DESCRIBE FROM {rows}").fetchall()}
     names = [row[0] for row in connection.execute(f"DESCRIBE {table}").fetchall()]
-    columns = ", ".join(name for name in names if name in given or not older)
+    listed = [name for name in names if name in given or not older]
+    columns = ", ".join(listed)
+    if table == "run_files":
+        return _add_publications(connection, rows, listed)
     known = f"ANTI JOIN {table} USING ({key})" if key else f"EXCEPT SELECT {columns} FROM {table}"
     sql = f"INSERT INTO {table} BY NAME SELECT {columns} FROM {rows} {known}"
     added: int = connection.execute(sql).fetchall()[0][0]
+    return added
+
+
+def _add_publications(
+    connection: duckdb.DuckDBPyConnection, rows: str, columns: Sequence[str]
+) -> int:
+    """Add publications and number all anew: each store's in its order, by their times among them.
+
+    Their numbers, which count on in each store for itself, say which of them is the last.
+    """
+    number = "number" if "number" in columns else "NULL::BIGINT AS number"
+    others = [name for name in columns if name != "number"]
+    same = " AND ".join(f"known.{name} IS NOT DISTINCT FROM given.{name}" for name in others)
+    connection.execute(f"""CREATE OR REPLACE TEMP TABLE given AS
+        SELECT DISTINCT {", ".join(others)}, {number} FROM {rows} AS given
+        WHERE NOT EXISTS (FROM run_files AS known WHERE {same})""")
+    connection.execute("""CREATE OR REPLACE TEMP TABLE renumbered AS
+        WITH publications AS (
+            SELECT rowid AS place, false AS is_given, number, published_at FROM run_files
+            UNION ALL SELECT rowid, true, number, published_at FROM given
+        ), timed AS (
+            SELECT *, max(published_at) OVER (PARTITION BY is_given
+                ORDER BY number NULLS FIRST, published_at NULLS FIRST, place) AS latest
+            FROM publications
+        ) SELECT place, is_given, row_number() OVER (ORDER BY latest NULLS FIRST, is_given DESC,
+            number NULLS FIRST, published_at NULLS FIRST, place) AS number FROM timed""")
+    if connection.execute("SELECT bool_or(is_given) AND NOT bool_and(is_given) FROM renumbered"
+                          ).fetchall() == [(True,)]:  # fmt: skip
+        for table, which in (("run_files", "NOT is_given"), ("given", "is_given")):
+            connection.execute(f"""UPDATE {table} SET number = renumbered.number FROM renumbered
+                WHERE {table}.rowid = place AND {which}""")
+    added: int = connection.execute("INSERT INTO run_files BY NAME FROM given").fetchall()[0][0]
     return added
 
 

@@ -8,6 +8,7 @@ nobody else opens it.
 import errno
 import logging
 import os
+import stat
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -52,11 +53,28 @@ class WritingSession:
         self._held: list[int] = []
         self._found = Record.of(connection) or Record("")
         self._now = Record(new_state(connection), self._found.published, self._found.file)
+        self.keep_log_private()
         self._now.write(connection)
         self._begun = self._written()
 
     def _written(self) -> tuple[Identity | None, Identity | None]:
         return identity_of(self._working), identity_of(log_of(self._working))
+
+    def keep_log_private(self) -> None:
+        """Let the log of a store that not everybody may read have the store's permissions.
+
+        DuckDB makes it anew after each checkpoint, with those of any new file.
+        """
+        mode = self._working.stat().st_mode & 0o777
+        if mode & stat.S_IROTH:
+            return
+        with suppress(OSError):  # which DuckDB then meets itself
+            how = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+            descriptor = os.open(log_of(self._working), how, mode)
+            try:
+                os.fchmod(descriptor, mode)
+            finally:
+                os.close(descriptor)
 
     def end(self) -> None:
         """Publish what was committed, in this session or in one that was killed, if anything was.

@@ -167,6 +167,8 @@ class Store:
     @contextmanager
     def transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """Commit what the block does to the store, or nothing of it."""
+        if self.session is not None:
+            self.session.keep_log_private()
         self.connection.begin()
         try:
             yield self.connection

@@ -19,6 +19,7 @@ from finsent_batch.errors import (
 )
 from finsent_batch.failpoints import SNAPSHOT_PLACES
 from finsent_batch.io.paths import working_of
+from finsent_batch.store.states import log_of
 from finsent_batch.store.store import Store
 
 from ..helpers.store_rows import fill, score_row
@@ -158,6 +159,22 @@ def test_a_private_store_stays_private(filled):
         add(filled, number)
         modes = [stat.S_IMODE(f.stat().st_mode) for f in filled.path.parent.iterdir()]
         assert modes == [0o600, 0o600]
+
+
+def test_the_log_of_a_private_store_is_private(filled):
+    filled.path.chmod(0o640)
+    log = log_of(working_of(filled.path))
+    with Store.open(filled) as store:
+        for _ in range(2):
+            with store.transaction() as connection:
+                connection.execute("INSERT INTO store_info SELECT * FROM store_info LIMIT 0")
+                connection.execute("CREATE OR REPLACE TABLE more AS SELECT 1 AS i")
+            assert log.stat().st_size > 0
+            assert stat.S_IMODE(log.stat().st_mode) == 0o640
+            store.connection.execute("CHECKPOINT store")
+            assert not log.exists()
+        store.connection.execute("DROP TABLE more")
+    assert not log.exists()
 
 
 # ---- which of the two counts

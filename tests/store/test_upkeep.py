@@ -9,7 +9,13 @@ import polars as pl
 import pytest
 
 from finsent_batch.config import StoreConfig
-from finsent_batch.errors import BadDataError, ConfigError, StorageError, TryAgainError
+from finsent_batch.errors import (
+    BadDataError,
+    CannotCreateError,
+    ConfigError,
+    StorageError,
+    TryAgainError,
+)
 from finsent_batch.store import compact as store_compact
 from finsent_batch.store import takeover
 from finsent_batch.store.export import MANIFEST, export_store, import_store
@@ -213,6 +219,40 @@ def test_an_import_joins_two_stores_and_nothing_is_scored_again(run, score, nigh
     (tmp_path / "finsent.duckdb").unlink()
     (tmp_path / "other.duckdb").rename(tmp_path / "finsent.duckdb")
     assert score("thu.csv")["rows"]["unique_scored"] == 1
+
+
+def test_of_two_joined_stores_the_last_publication_of_each_and_of_both_is_the_last(tmp_path):
+    """By each store's own numbers, though its clock was set back, and by time between the two."""
+    days = {
+        "one": [("2014-01-01", "a"), ("2014-01-05", "b"), ("2014-01-02", "c")],
+        "two": [("2014-01-03", "d"), ("2014-01-06", "e")],
+    }
+    for name, published in days.items():
+        with Store.open(StoreConfig(path=tmp_path / f"{name}.duckdb")) as store:
+            for number, (day, output) in enumerate(published, 1):
+                store.insert("runs", {"run_id": output, "status": "done", "started_at": day})
+                row = {"run_id": output, "input": "x.csv", "output": output}
+                store.insert("run_files", row | {"published_at": day, "number": number})
+            if name == "two":
+                export_store(store, tmp_path / "backup")
+    for added in (2, 0):
+        with Store.open(StoreConfig(path=tmp_path / "one.duckdb")) as store:
+            assert import_store(store, tmp_path / "backup")["run_files"] == added
+            found = store.query("SELECT output FROM run_files ORDER BY number")
+            assert [output for (output,) in found] == ["a", "d", "b", "c", "e"]
+
+
+def test_an_export_fills_no_folder_of_somebody_else(nights, tmp_path, monkeypatch):
+    staged = tmp_path / ".backup.finsent-tmp"
+    staged.mkdir()
+    (staged / "theirs").write_text("kept")
+    monkeypatch.setattr("os.geteuid", lambda: 12345)
+    with (
+        Store.open(StoreConfig(path=nights), read_only=True) as store,
+        pytest.raises(CannotCreateError, match="is not ours and in the way: remove it"),
+    ):
+        export_store(store, tmp_path / "backup")
+    assert (staged / "theirs").read_text() == "kept"
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ def replacing_folder(
     real = Path(os.path.realpath(folder))
     try:
         make_folder(real.parent)
-        with _locked_folder(_staging_place(real)) as staged:
+        with locked_folder(_staging_place(real)) as staged:
             yield staged
             _force_tree(staged, real)
             failpoint("before_rename")
@@ -66,8 +66,16 @@ def _staging_place(folder: Path) -> Path:
 
 
 @contextmanager
-def _locked_folder(staged: Path) -> Iterator[Path]:
-    """Make a folder, or empty the one that a killed run left, locked for the block's length."""
+def locked_folder(staged: Path) -> Iterator[Path]:
+    """Make a folder, or empty the one that a killed run left, locked for the block's length.
+
+    It is removed at the end, unless it has another name by then.
+
+    Raises:
+        CannotCreateError: what lies there is no folder, or somebody else's.
+        TryAgainError: another process fills it.
+        OSError: it cannot be made.
+    """
     while True:
         with suppress(FileExistsError):
             staged.mkdir()
