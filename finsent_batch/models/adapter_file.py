@@ -44,8 +44,9 @@ def _patterns(config: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for field in (*_PATTERNS, *_BY_PATTERN):
         value = config.get(field)
         # A list of names for target_modules is compared, not searched with.
-        listed = value if isinstance(value, dict) or field == "layers_pattern" else None
-        for text in [value] if isinstance(value, str) else listed or ():
+        searched = (dict, list) if field == "layers_pattern" else dict
+        listed = value if isinstance(value, searched) else ()
+        for text in [value] if isinstance(value, str) else listed:
             yield field, str(text)
 
 

@@ -4,8 +4,10 @@ from pathlib import Path
 from typing import Final
 
 from ..errors import ConfigError, MissingInputError
+from .config_file import FILE as CONFIG_FILE
 from .contents import check_contents, index_names
-from .weight_files import check_safetensors
+from .reading import read_json
+from .weight_files import check_safetensors, integer_weights
 
 FROM_DISK: Final = {"local_files_only": True, "trust_remote_code": False}
 """Given to every `from_pretrained`: files that are here, and no code that lies among them."""
@@ -21,7 +23,8 @@ def weight_files(folder: Path) -> list[Path]:
 
     Raises:
         BadDataError: one is not what its name says.
-        ConfigError: the folder has weights in another format only, or its files name others.
+        ConfigError: the folder has weights in another format only, or as integers of which
+            `config.json` does not say what they stand for, or its files name others.
         MissingInputError: it has none, or not all that its index names.
     """
     check_contents(folder)
@@ -29,6 +32,7 @@ def weight_files(folder: Path) -> list[Path]:
     files = sorted({*folder.glob("model*.safetensors"), *(f for f in named if f.exists())})
     for file in files:
         check_safetensors(file)
+        _check_numbers(folder, file)
     if files or named:
         absent = absent_files(folder)
         if absent:
@@ -46,6 +50,17 @@ def weight_files(folder: Path) -> list[Path]:
             "directory"
         )
     raise MissingInputError(f"{folder} holds no model.safetensors: name the directory that does")
+
+
+def _check_numbers(folder: Path, file: Path) -> None:
+    """Refuse integers without a word of their scale: taken as they are they make no sense."""
+    named = integer_weights(file)
+    if named and not (read_json(folder / CONFIG_FILE)).get("quantization_config"):
+        raise ConfigError(
+            f"{folder}: {listed(named)} in {file.name} are stored as integers, and its "
+            f"{CONFIG_FILE} has no quantization_config that says what they stand for: get the "
+            "original checkpoint"
+        )
 
 
 def pickled_files(folder: Path) -> list[Path]:

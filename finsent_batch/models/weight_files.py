@@ -36,6 +36,18 @@ def check_safetensors(file: Path) -> None:
         ) from None
 
 
+def integer_weights(file: Path) -> list[str]:
+    """Return the names of a file's weights that are stored as integers, sorted; read its header."""
+    from safetensors import safe_open
+
+    with safe_open(file, framework="np") as opened:
+        return sorted(
+            name
+            for name in opened.keys()  # noqa: SIM118
+            if name.endswith("weight") and opened.get_slice(name).get_dtype()[0] in "IU"
+        )
+
+
 def share_weights(config: Path) -> None:
     """Give the weight files beside `config` its mode: safetensors lets their owner alone read them.
 

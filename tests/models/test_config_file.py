@@ -2,7 +2,9 @@
 
 import json
 
+import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from finsent_batch.errors import BadDataError, ConfigError, FinsentError
 from finsent_batch.models.config_file import ConfigFile, tokenizer_limit
@@ -82,6 +84,17 @@ def test_quantisations_that_are_not_read_are_named(causal_base, tmp_path, method
     edited(folder, quantization_config={"quant_method": method})
     with pytest.raises(ConfigError, match=f"stored in {method}.*name the model that it was made"):
         open_model(str(folder))
+
+
+def test_weights_stored_as_integers_need_a_word_of_what_they_stand_for(model):
+    file = model / "model.safetensors"
+    tensors = load_file(file)
+    scale = np.abs(tensors["classifier.weight"]).max() / 127
+    tensors["classifier.weight"] = np.rint(tensors["classifier.weight"] / scale).astype(np.int8)
+    save_file(tensors, file, metadata={"format": "pt"})
+    with pytest.raises(ConfigError, match=r"classifier\.weight in model\.safetensors are stored as "
+                                          "integers.*get the original"):  # fmt: skip
+        ours(model)
 
 
 @pytest.mark.parametrize("field", ["max_position_embeddings", "n_positions", "n_ctx"])
