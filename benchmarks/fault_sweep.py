@@ -1,6 +1,11 @@
 """The N-th file operation is the last, or fails, for every N and every command that writes.
 
-    python benchmarks/fault_sweep.py            # every operation, killed and failing
+    python benchmarks/fault_sweep.py            # minutes a command
+    python benchmarks/fault_sweep.py --every 1  # every operation of every command: hours
+
+Each operation is tried, as the last and as one that fails, of commands with up to 60 of them; of
+the others every second, third and so on from a random first one, which makes 30 to 60. `tried`
+beside `operations` says how many.
 
 A library in front of the C library counts the operations on the files of one folder, and ends
 the process just before the N-th or lets it fail. After each fault every result is the earlier or
@@ -13,6 +18,7 @@ needed. Runs are forked, see `trials.py`.
 import argparse
 import ctypes
 import errno
+import math
 import os
 import random
 import shutil
@@ -24,6 +30,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
+TRIED = 60
+"""How many operations of a command are tried at most, unless told otherwise."""
 COUNT, KILL, FAIL, FAIL_ON = range(4)
 NUMBERS = (errno.EIO, errno.ENOSPC)
 SCRATCH = "FINSENT_SWEEP"
@@ -54,14 +62,15 @@ def counted() -> int:
     return int(ctypes.CDLL(None).faults_count())
 
 
-def sweep(command, models: Path, work: Path, every: int, draw: random.Random) -> tuple:
-    """Go through the operations of a command; the trial and the number of faults."""
+def sweep(command, models: Path, work: Path, every: int | None, draw: random.Random) -> tuple:
+    """Go through the operations of a command; the trial, how many were tried, and the faults."""
     from trials import Trial, make_start
 
     start = make_start(models, command, work)
     trial = Trial(command, start, work, arm=arming(work, COUNT), told=counted)
-    faults = 0
-    for i, n in enumerate(range(draw.randint(1, every), trial.whole.told + 1, every)):
+    faults, every = 0, every or math.ceil(trial.whole.told / TRIED)
+    tried = range(draw.randint(1, every), trial.whole.told + 1, every)
+    for i, n in enumerate(tried):
         failing = FAIL_ON if i % 4 > 1 else FAIL
         for mode, number in ((KILL, 0), (failing, NUMBERS[i % 2])):
             what = f"operation {n} " + (f"failed ({mode}, {number})" if number else "was the last")
@@ -72,12 +81,12 @@ def sweep(command, models: Path, work: Path, every: int, draw: random.Random) ->
             faults += 1
             trial.judge(what, ended, last=False)
             trial.end(what)
-    return trial, faults
+    return trial, len(tried), faults
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--every", type=int, default=1, help="only every so manieth operation")
+    parser.add_argument("--every", type=int, help="only every so manieth operation; 1 is each")
     parser.add_argument("--commands", default="", help="only those whose names begin so, by commas")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--results", type=Path, default=None, help="folder of the JSON")
@@ -93,14 +102,15 @@ def main() -> None:
     models = made_models(scratch)
     rows = []
     for command in commands(arguments.commands):
-        trial, faults = sweep(command, models, scratch / "work", arguments.every, draw)
+        trial, tried, faults = sweep(command, models, scratch / "work", arguments.every, draw)
         counts = (trial.found[name] for name in FINDINGS)
-        rows.append([command.name, trial.whole.told, faults, *counts])
+        rows.append([command.name, trial.whole.told, tried, faults, *counts])
         print(rows[-1], *trial.notes, sep="\n", file=sys.stderr, flush=True)
-    sums = [sum(row[i] for row in rows) for i in range(1, len(FINDINGS) + 3)]
-    emit("fault_sweep", ["command", "operations", "faults", *FINDINGS], [*rows, ["all", *sums]],
+    sums = [sum(row[i] for row in rows) for i in range(1, len(FINDINGS) + 4)]
+    columns = ["command", "operations", "tried", "faults", *FINDINGS]
+    emit("fault_sweep", columns, [*rows, ["all", *sums]],
          results=arguments.results or RESULTS, seed=arguments.seed)  # fmt: skip
-    sys.exit(bool(any(sums[2:])))
+    sys.exit(bool(any(sums[3:])))
 
 
 if __name__ == "__main__":
