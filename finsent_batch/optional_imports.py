@@ -3,6 +3,7 @@
 import contextlib
 import gc
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Iterator
@@ -77,6 +78,21 @@ def quiet_bitsandbytes() -> None:
     """Load bitsandbytes, if it is here, before another library does."""
     with contextlib.suppress(UnavailableError):  # not here: nothing to keep quiet
         load_bitsandbytes()
+
+
+def numpy_without_threads() -> None:
+    """Import NumPy without the threads of its OpenBLAS, one a core, for a process of our own.
+
+    Nothing that `score` computes uses them, and starting them takes a third of that import.
+    """
+    name = "OPENBLAS_NUM_THREADS"
+    if name in os.environ or "numpy" in sys.modules:
+        return
+    os.environ[name] = "1"
+    try:
+        import numpy  # noqa: F401
+    finally:
+        del os.environ[name]  # programs that we start have their own threads
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """How the console script ends: at once, with everything done that a normal end does for others."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -52,3 +53,18 @@ def test_output_that_cannot_be_flushed_is_told():
         done = ended("atexit.register(print, 'handler')", stdout=full)
     assert done.returncode != 0
     assert "No space left on device" in done.stderr
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="counts threads as Linux does")
+def test_numpy_is_imported_without_threads_that_others_keep():
+    script = (
+        "import os; from finsent_batch.optional_imports import numpy_without_threads; "
+        "numpy_without_threads(); import numpy; "
+        "print(len(os.listdir('/proc/self/task')), os.environ.get('OPENBLAS_NUM_THREADS'))"
+    )
+    command, unset = [sys.executable, "-c", script], dict(os.environ)
+    unset.pop("OPENBLAS_NUM_THREADS", None)
+    assert (
+        subprocess.run(command, env=unset, capture_output=True, text=True, check=True).stdout
+        == "1 None\n"
+    )
