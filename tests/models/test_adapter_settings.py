@@ -42,7 +42,12 @@ def adapter(tmp_path_factory, causal_base):
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @example("layers_pattern", True)
-@example("layers_pattern", 3)
+@example("target_modules", 1)
+@example("exclude_modules", "(")
+@example("lora_alpha", 1e39)
+@example("lora_alpha", float("nan"))
+@example("r", float("inf"))
+@example("layers_to_transform", "x" * 3_000)
 @given(st.sampled_from(FIELDS), values)
 def test_any_value_of_any_setting_loads_or_is_refused_in_one_line(adapter, tmp_path, field, value):
     folder = shutil.copytree(adapter, tmp_path / "adapter", dirs_exist_ok=True)

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -20,6 +20,7 @@ _UNKNOWN = (
 )  # fmt: skip
 # Beginnings that leave the base's weights as they are; others, such as PiSSA, change them.
 _PLAIN_STARTS = (True, False, "gaussian", "orthogonal", "eva")
+_LARGEST_ALPHA: Final = 1e6
 _PREFIX = "base_model.model."
 _FOLD = (
     "fold it into its base with peft (merge_and_unload, save_pretrained) and name that directory"
@@ -54,6 +55,8 @@ def read_adapter(folder: Path, linears: dict[str, Any], base: str) -> dict[str, 
     """
     config = read_json(folder / "adapter_config.json")
     rank, scale = _rank_and_scale(folder, config)
+    for field in ("target_modules", "exclude_modules"):
+        _check_names(folder, field, config.get(field))
     tensors = _tensors(folder / "adapter_model.safetensors")
     excluded = set(_named(config.get("exclude_modules"), linears))
     targets = [n for n in _targets(config.get("target_modules"), linears) if n not in excluded]
@@ -84,11 +87,11 @@ def read_adapter(folder: Path, linears: dict[str, Any], base: str) -> dict[str, 
 
 def _rank_and_scale(folder: Path, config: dict[str, Any]) -> tuple[int, float]:
     """Return the adapter's rank and what B @ A is multiplied with, if it is plain LoRA."""
-    other = [f"{name} {config[name]}" for name in _UNKNOWN if config.get(name)]
+    other = [f"{name} {str(config[name])[:60]}" for name in _UNKNOWN if config.get(name)]
     for name, plain in (("peft_type", ("LORA",)), ("bias", ("none",)),
                         ("init_lora_weights", _PLAIN_STARTS)):  # fmt: skip
         if config.get(name, plain[0]) not in plain:
-            other.append(f"{name} {config[name]}")
+            other.append(f"{name} {str(config[name])[:60]}")
     if other:
         raise ConfigError(
             f"{folder}: the adapter is not a plain LoRA adapter ({', '.join(other)}): {_FOLD}, or "
@@ -96,9 +99,12 @@ def _rank_and_scale(folder: Path, config: dict[str, Any]) -> tuple[int, float]:
         )
     try:
         rank, alpha = int(config["r"]), float(config["lora_alpha"])
-    except (KeyError, TypeError, ValueError):
+        if not abs(alpha) < _LARGEST_ALPHA:
+            raise ValueError  # it, or what it is multiplied with, is no fp32
+    except (KeyError, TypeError, ValueError, OverflowError):
         raise ConfigError(
-            f"{folder}/adapter_config.json has no rank r and lora_alpha: restore it"
+            f"{folder}/adapter_config.json has no rank r and lora_alpha, or none that adapters "
+            "have: restore it"
         ) from None
     return rank, alpha / (rank**0.5 if config.get("use_rslora") else rank)
 
@@ -109,6 +115,20 @@ def _targets(wanted: Any, linears: dict[str, Any]) -> list[str]:
     As in peft: a list names layers by their last parts, a string is a regular expression.
     """
     return list(linears) if wanted == "all-linear" else _named(wanted, linears)
+
+
+def _check_names(folder: Path, field: str, value: Any) -> None:
+    """Refuse what is neither a list, as which names are given, nor a regular expression."""
+    try:
+        if isinstance(value, str):
+            re.compile(value)
+        elif value is not None and not isinstance(value, list):
+            raise TypeError
+    except (TypeError, re.error):
+        raise ConfigError(
+            f"{folder}: {field} in adapter_config.json is {str(value)[:60]}, which names no "
+            "layers: restore it"
+        ) from None
 
 
 def _named(wanted: Any, linears: dict[str, Any]) -> list[str]:
