@@ -175,10 +175,6 @@ ODD: dict[str, Callable[[Path], object]] = {
     "a tensor more": lambda f: change_tensors(
         f / "model.safetensors", **{"bert.encoder.layer.0.output.dense.weight_scale": torch.ones(1)}
     ),
-    "integers": lambda f: change_tensors(
-        f / "model.safetensors",
-        **{"classifier.weight": torch.ones(3, 32, dtype=torch.int8)},
-    ),
     "a missing tensor": lambda f: save_file(
         {n: t for n, t in load_file(f / "model.safetensors").items() if n != "classifier.bias"},
         f / "model.safetensors",
