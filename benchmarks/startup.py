@@ -110,7 +110,8 @@ def stages(way: str, night: Path, scratch: str) -> Stages:
     """Run one way in a process of its own."""
     begun = time.time()
     command = [sys.executable, __file__, "--child", way, str(night), scratch]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    quiet = {"TRANSFORMERS_VERBOSITY": "error", "PYTHONWARNINGS": "ignore"}
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env={**os.environ, **quiet})
     _, status, usage = os.wait4(process.pid, 0)
     ended, cpu = time.time(), usage.ru_utime + usage.ru_stime
     process.returncode = os.waitstatus_to_exitcode(status)
