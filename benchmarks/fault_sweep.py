@@ -64,7 +64,8 @@ def counted() -> int:
 
 def sweep(command, models: Path, work: Path, every: int | None, draw: random.Random) -> tuple:
     """Go through the operations of a command; the trial, how many were tried, and the faults."""
-    from trials import Trial, make_start
+    from trial_starts import make_start
+    from trials import Trial
 
     start = make_start(models, command, work)
     trial = Trial(command, start, work, arm=arming(work, COUNT), told=counted)
@@ -95,7 +96,8 @@ def main() -> None:
         with_library(Path(tempfile.mkdtemp(prefix="fault-sweep-")))
     from faulty_commands import commands
     from report import RESULTS, emit
-    from trials import FINDINGS, load_all, made_models
+    from trial_starts import made_models
+    from trials import FINDINGS, load_all
 
     load_all()
     scratch, draw = Path(os.environ[SCRATCH]), random.Random(arguments.seed)

@@ -97,7 +97,8 @@ def main() -> None:
         sys.exit(subprocess.run(command, env={**os.environ, **SETTINGS}, check=False).returncode)
     from faulty_commands import commands
     from report import RESULTS, emit
-    from trials import FINDINGS, Trial, load_all, made_models, make_start
+    from trial_starts import made_models, make_start
+    from trials import FINDINGS, Trial, load_all
 
     load_all()
     signal.signal(signal.SIGTERM, signal.default_int_handler)

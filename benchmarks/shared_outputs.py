@@ -115,7 +115,8 @@ def main() -> None:
     parser.add_argument("--outputs", default=",".join(OUTPUTS))
     parser.add_argument("--results", type=Path, default=None, help="folder of the JSON")
     arguments = parser.parse_args()
-    from trials import SETTINGS, load_all, made_models
+    from trial_starts import made_models
+    from trials import SETTINGS, load_all
 
     if any(os.environ.get(name) != value for name, value in SETTINGS.items()):
         command = [sys.executable, *sys.argv]
