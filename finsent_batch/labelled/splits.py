@@ -1,6 +1,7 @@
 """Splits: the tutorial's, reproduced row by row, and a clean one."""
 
 import json
+import logging
 from dataclasses import replace
 from typing import Final
 
@@ -18,6 +19,8 @@ from .duplicates import duplicate_key, normalized
 from .formats import AGREEMENT, SPLITS, LabelledRows, read_labelled, read_labelled_rows
 from .near_duplicates import HeldOut
 from .variations import variations
+
+logger = logging.getLogger(__name__)
 
 _TUTORIAL_ORDER: Final = ("positive", "neutral", "negative")
 _TUTORIAL_ROWS: Final = 300
@@ -212,13 +215,20 @@ def clean_split(
     missing = [label for label in LABELS if label not in set(clean["label"])]
     if missing:
         raise BadDataError(f"no {missing[0]} rows are left: the three labels are all needed")
-    rest, test = _take(clean, test_size, seed)
-    train, valid = _take(rest, valid_size / (1 - test_size), seed)
+    rest, test = _take(clean, test_size, seed, "test")
+    train, valid = _take(rest, valid_size / (1 - test_size), seed, "valid")
     return {"train": train, "valid": valid, "test": test}, notes
 
 
-def _take(frame: pl.DataFrame, share: float, seed: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _take(
+    frame: pl.DataFrame, share: float, seed: int, part: str
+) -> tuple[pl.DataFrame, pl.DataFrame]:
     if round(frame.height * share) < len(LABELS):
+        if share:
+            logger.warning(
+                "no rows for %s.parquet: its share of %d rows is less than one of each label; "
+                "add rows, or name a larger --%s-size", part, frame.height, part,
+            )  # fmt: skip
         return frame, frame.clear()
     try:
         kept, taken = train_test_split(

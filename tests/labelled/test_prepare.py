@@ -91,3 +91,17 @@ def test_prepare_says_what_is_wrong(run, source, tmp_path, arguments, code, mess
     assert done.code == code
     assert message in done.err
     assert not (tmp_path / "a" / "split.json").exists()
+
+
+def test_parts_that_stay_empty_are_said(run, tmp_path):
+    labels = ("negative", "neutral", "positive")
+    rows = "".join(f"Headline number {i},{labels[i % 3]}\n" for i in range(24))
+    (tmp_path / "few.csv").write_text(f"headline,label\n{rows}")
+    done = run("prepare", "few.csv", "-o", "a")
+    assert done.code == 0
+    for part in ("valid", "test"):
+        assert f"warning: no rows for {part}.parquet: its share of 24 rows" in done.err
+        assert f"name a larger --{part}-size" in done.err
+    asked = run("prepare", "few.csv", "-o", "b", "--valid-size", "0.2", "--test-size", "0.2")
+    none = run("prepare", "few.csv", "-o", "c", "--valid-size", "0", "--test-size", "0")
+    assert "warning" not in asked.err + none.err
