@@ -200,6 +200,31 @@ def test_what_is_refused_leaves_the_table(run, night, tmp_path, options, code, s
     assert deltalake.DeltaTable(tmp_path / "plain").version() == 0
 
 
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [(28, "No space left on device): its rows are the earlier ones, and scores are kept; make"),
+     (5, "Input/output error): its rows are the earlier ones, and scores are kept; check the")],
+)  # fmt: skip
+def test_a_disk_that_fails_while_deltalake_writes_is_one_line(
+    score, run, night, tmp_path, tiny_model, monkeypatch, number, said
+):
+    night("mon", ["Oil falls"])
+    score("mon.parquet", *TO)
+
+    def failing(*_, **__):  # as deltalake 1 tells of a write in the middle of a file
+        raise deltalake.exceptions.DeltaError(
+            "Failed to parse parquet: External: Generic LocalFileSystem error: Unable to copy data "
+            f"to file: {os.strerror(number)} (os error {number})"
+        )
+
+    before = rows(tmp_path)
+    night("mon", ["Oil rises"])
+    monkeypatch.setattr(deltalake, "write_deltalake", failing)
+    done = run("score", "mon.parquet", "--model", tiny_model, *TO)
+    assert (done.code, said in done.err, len(done.err.splitlines())) == (74, True, 1), done.err
+    assert rows(tmp_path) == before
+
+
 def test_a_table_whose_files_do_not_say_what_counts_is_refused(run, score, night, tmp_path):
     night("mon", ["Oil falls"])
     score("mon.parquet", *TO)

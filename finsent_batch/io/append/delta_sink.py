@@ -17,7 +17,7 @@ from ..base import Source, decodable, holds_the_whole
 from ..columns import RowSchema
 from ..duckdb_append import INPUT_COLUMN, input_name
 from ..duckdb_errors import disk_reason, is_storage_failure, storage_advice
-from ..lake.delta import LOG, is_delta, live_files, open_delta, options_of
+from ..lake.delta import LOG, is_delta, live_files, open_delta, options_of, unwrapped
 from ..objects.addresses import address_of, divided
 from ..objects.bucket import bucket_of
 from ..objects.failures import told_of_table
@@ -213,7 +213,9 @@ class DeltaSink:
             raise TryAgainError(
                 f"another process wrote {self.path} meanwhile ({first_line(error)}): run again"
             ) from None
-        if self._address is not None and isinstance(error, OSError):
+        error = unwrapped(error)
+        of_store = isinstance(error, OSError) or "Generic S3 error" in str(error)
+        if self._address is not None and of_store:
             what = f"{self.path} cannot be written"
             raise told_of_table(what, error, CannotCreateError) from None
         if is_storage_failure(error) or isinstance(error, OSError):

@@ -1,5 +1,7 @@
 """Delta tables through the package deltalake, which the extra `delta` installs."""
 
+import os
+import re
 from pathlib import Path
 from typing import Any, Final
 
@@ -58,6 +60,14 @@ def open_delta(folder: Path) -> Any:
             f"{shown(folder)} is a Delta table whose log cannot be read ({first_line(error)}): "
             "repair it, or name another"
         ) from None
+
+
+def unwrapped(error: BaseException) -> BaseException:
+    """Return the system's error that deltalake gave a form of its own, or the error as it is."""
+    found = re.search(r"\(os error (\d+)\)", str(error))
+    if found is None or (isinstance(error, OSError) and error.errno):
+        return error
+    return OSError(int(found[1]), os.strerror(int(found[1])))
 
 
 def live_files(folder: Path) -> list[str]:
