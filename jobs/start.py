@@ -3,6 +3,11 @@
 import os
 import signal
 import sys
+import threading
+from collections.abc import Callable
+from types import FrameType
+
+_Handler = Callable[[int, FrameType | None], None]
 
 
 def main() -> None:
@@ -10,13 +15,40 @@ def main() -> None:
     signal.signal(signal.SIGINT, _interrupted)
     from .cli import main as run
 
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGINT, between_imports(signal.default_int_handler))
     try:
         run()
     except SystemExit as ended:
         if ended.code == 0:
             leave()
         raise
+
+
+def between_imports(handler: Callable[[int, FrameType | None], object]) -> _Handler:
+    """Return a signal handler that calls `handler`, once no module is being imported.
+
+    A compiled module that meets an exception while it sets itself up may abort the process, with
+    words of its own; one of Python's is left half made, which nobody expects who handles the
+    exception.
+    """
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if _importing(frame):
+            again = threading.Timer(0.02, os.kill, (os.getpid(), number))
+            again.daemon = True
+            again.start()
+        else:
+            handler(number, frame)
+
+    return handle
+
+
+def _importing(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def leave() -> None:
@@ -26,7 +58,6 @@ def leave() -> None:
     What others rely on is done here as well: exit handlers are called and streams are flushed.
     """
     import atexit
-    import threading
 
     others = [t for t in threading.enumerate() if t is not threading.main_thread()]
     if not all(thread.daemon for thread in others) or _watched():

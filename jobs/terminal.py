@@ -11,11 +11,14 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from finsent_batch.visible import visible, visible_json, visible_line
+
+from .start import between_imports
 
 if TYPE_CHECKING:
     from finsent_batch.progress import StopRequest
@@ -105,13 +108,17 @@ def set_up_logging(log_format: str, verbose: int, *, quiet: bool) -> None:
 def stop_on_signals(stop: "StopRequest") -> "StopRequest":
     """Finish and keep what is in hand on the first SIGINT or SIGTERM, stop on the second."""
 
-    def ask(number: int, _: object) -> None:
-        if stop.signal is None:
-            stop.signal = number
-            return
+    @between_imports
+    def end(number: int, _: object) -> None:
         for again in (signal.SIGTERM, signal.SIGINT):  # a third would end what ends the run
             signal.signal(again, signal.SIG_IGN)
         raise stop.error()
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if stop.signal is None:
+            stop.signal = number
+        else:
+            end(number, frame)
 
     signal.signal(signal.SIGTERM, ask)
     signal.signal(signal.SIGINT, ask)

@@ -1,11 +1,15 @@
 """How the console script ends: at once, with everything done that a normal end does for others."""
 
+import importlib
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+from finsent_batch.jobs.start import between_imports
 
 from finsent_batch.version import __version__
 
@@ -68,3 +72,26 @@ def test_numpy_is_imported_without_threads_that_others_keep():
         subprocess.run(command, env=unset, capture_output=True, text=True, check=True).stdout
         == "1 None\n"
     )
+
+
+def test_ctrl_c_waits_for_the_end_of_an_import(tmp_path, monkeypatch):
+    """A compiled module that meets it while it sets itself up may abort the process."""
+    (tmp_path / "takes_a_while.py").write_text(
+        "import os, signal, time\n"
+        "os.kill(os.getpid(), signal.SIGINT)\n"
+        "time.sleep(0.1)\n"
+        "whole = True\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def import_and_go_on():
+        importlib.import_module("takes_a_while")
+        time.sleep(60)
+
+    kept = signal.signal(signal.SIGINT, between_imports(signal.default_int_handler))
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            import_and_go_on()
+    finally:
+        signal.signal(signal.SIGINT, kept)
+    assert sys.modules.pop("takes_a_while").whole

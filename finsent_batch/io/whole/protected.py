@@ -1,11 +1,13 @@
 """The one list of files that no result may take the place of."""
 
+import errno
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
 from ...errors import CannotCreateError, UsageError
+from ..atomic import cannot_write
 from ..paths import check_folder, store_files
 
 _MODEL_SUFFIXES: Final = (".json", ".safetensors", ".txt", ".model", ".jinja", ".md")
@@ -55,7 +57,8 @@ def check_free_folder(folder: Path, files: Iterable[str], others: Mapping[Path, 
 
     Raises:
         FileTakenError: one would be.
-        CannotCreateError: it is, or something in it leads out of it; see `check_inside`.
+        CannotCreateError: it is, or something in it leads out of it (see `check_inside`), or
+            something on its path is a file.
     """
     if found := _taken(folder, others):
         raise CannotCreateError(f"{folder} is {found}: use another -o")
@@ -66,10 +69,13 @@ def check_free_folder(folder: Path, files: Iterable[str], others: Mapping[Path, 
                 "a folder of its own"
             )
     try:
-        if folder.is_dir():
+        there = next(place for place in (folder, *folder.parents) if place.exists())
+        if not there.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        if there == folder:
             check_folder(folder)
     except OSError as error:
-        raise CannotCreateError(f"cannot create {folder} ({error.strerror})") from None
+        raise cannot_write(folder, error) from None
 
 
 def _taken(path: Path, others: Mapping[Path, str]) -> str:
