@@ -103,6 +103,19 @@ def trains_in_steps() -> bool:
     return names == ["self", "model", "inputs", "num_items_in_batch"]
 
 
+def leaves_the_model_bare() -> bool:
+    from accelerate import Accelerator
+    from transformers import Trainer
+
+    text = source("transformers.trainer")
+    before = text.index("gradient_state._set_sync_gradients(do_sync_step)")
+    return (
+        "self.create_accelerator_and_postprocess()" in inspect.getsource(Trainer.__init__)
+        and "evaluation_mode" in inspect.signature(Accelerator.prepare_model).parameters
+        and before < text.index("self.training_step(model, inputs, num_items_in_batch)")
+    )
+
+
 def averages_metrics_by_mode() -> bool:
     text = source("trl.trainer.sft_trainer")
     return 'self._metrics = {"train": defaultdict(list), "eval": defaultdict(list)}' in text
@@ -206,6 +219,8 @@ USED: list[tuple[str, str, Check]] = [
     ("TrainingArguments._n_gpu", "training/arguments.py", keeps_the_number_of_gpus),
     ("trainer_state.json", "training/callbacks.py", keeps_callbacks_in_trainer_state),
     ("Trainer.training_step", "training/cuda_graphs.py", trains_in_steps),
+    ("Trainer: what DistributedDataParallel is left out by", "training/cuda_graphs.py",
+     leaves_the_model_bare),
     ("SFTTrainer._metrics", "training/cuda_graphs.py", averages_metrics_by_mode),
     ("RMSNorm.variance_epsilon", "training/lora_layers.py", names_the_norms_epsilon),
     ("Attention.layer_idx", "scorers/causal/packed_attention.py", numbers_the_layers),

@@ -150,7 +150,7 @@ def _fit(
     failpoint("load_model")
     model = adapted(config, model, compute)
     packed = config.loss == "label" and packable(model.config, spec.max_length)
-    recorded = packed and ranks.world == 1 and graphable(config)
+    recorded = packed and graphable(config)
     batch = micro_batch(
         config,
         model,

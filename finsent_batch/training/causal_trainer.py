@@ -1,6 +1,8 @@
 """Fit a causal adapter: TRL's SFTTrainer with peft's LoRA, on a base in 4 bits or not (QLoRA)."""
 
 import logging
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +34,7 @@ from .callbacks import (
 )
 from .causal_dataset import PackedCollator
 from .checkpoints import CHECKPOINTS, last_checkpoint, state_of
-from .cuda_graphs import GraphedTrainer
+from .cuda_graphs import GraphedTrainer, flat_shareable
 from .distributed import ProcessGroup
 from .lora_layers import arrange_for_training, check_layers
 from .micro_batch import MicroBatch
@@ -136,8 +138,7 @@ def fit_causal(
     state = None if last is None else state_of(last)
     if state is not None and (done := _epochs_if_over(config, state)) is not None:
         arguments.num_train_epochs = done
-    kind = GraphedTrainer if collator is not None and collator.multiple else SFTTrainer
-    trainer = kind(
+    trainer = _trainer_for(config, collator, ranks)(
         model=model,
         args=arguments,
         processing_class=tokenizer,
@@ -162,6 +163,15 @@ def fit_causal(
     with sdpa_kernel([SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]):
         trainer.train(resume_from_checkpoint=None if last is None else str(last))
     return _history(trainer) if ranks.first else []
+
+
+def _trainer_for(
+    config: TrainConfig, collator: PackedCollator | None, ranks: ProcessGroup
+) -> Callable[..., SFTTrainer]:
+    """Return what makes the trainer: TRL's own, where steps are neither recorded nor shared."""
+    recorded = collator is not None and collator.multiple is not None
+    shared = collator is not None and ranks.world > 1 and flat_shareable(config)
+    return partial(GraphedTrainer, recorded=recorded) if recorded or shared else SFTTrainer
 
 
 def _history(trainer: Any) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""A Trainer whose steps on a GPU are CUDA graphs: recorded once a shape, then replayed.
+"""A Trainer whose steps on a GPU are CUDA graphs, and whose processes share gradients at once.
 
 A micro-batch of a few hundred tokens is some 8,000 kernels of a few microseconds each on a 7B
 model. Launched one by one from Python, the GPU is idle four fifths of the time. A CUDA graph
@@ -7,8 +7,11 @@ records the launches of one forward and backward pass and replays them all with 
 
 1. The first micro-batch of a shape runs as ever, which warms up what a recording needs.
 2. The second is recorded: inputs, activations and gradients have fixed places in memory.
-3. From then on inputs are copied to their place and the graph is replayed. Gradients add up in the
-   same tensors, which are zeroed instead of dropped after a step of the optimizer.
+3. From then on inputs are copied to their place and the graph is replayed. Gradients add up in one
+   flat buffer, which is zeroed instead of dropped after a step of the optimizer.
+4. Of several processes each records its own share of the batch. PyTorch's DistributedDataParallel,
+   which shares gradients piece by piece within the backward pass, is left out: the buffer is
+   summed over all processes once a step, by one collective behind the last micro-batch.
 
 It replaces `training_step` of TRL's SFTTrainer and nothing else; loss and optimizer are the same.
 The price: texts are padded to a multiple of 16 tokens so that few shapes come up, a recording
@@ -18,6 +21,7 @@ the GPU for a number. What cannot be recorded runs as ever, with a warning.
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -44,43 +48,67 @@ def graphable(config: TrainConfig) -> bool:
         torch.cuda.is_available()
         and torch.cuda.is_bf16_supported(including_emulation=False)
         and config.label_smoothing_factor == 0
-        # torchrun's processes share their gradients in the backward pass, even one of them.
-        and not torch.distributed.is_torchelastic_launched()
     )
+
+
+def flat_shareable(config: TrainConfig) -> bool:
+    """Return whether several processes can sum their gradients as `GraphedTrainer` does."""
+    return graphable(config) or not (torch.cuda.is_available() or config.label_smoothing_factor)
 
 
 class GraphedTrainer(SFTTrainer):
     """Replays forward and backward pass where a micro-batch's shape has come up before.
 
-    Takes batches of `PackedCollator` with texts of one length. The loss is TRL's
-    own, without its metrics of each step. What cannot be recorded, such as a model
-    that asks the GPU for a number in its forward pass, runs as ever.
+    Takes batches of `PackedCollator`, with texts of one length where steps are to be
+    recorded. The loss is TRL's own, without its metrics of each step. What cannot be
+    recorded, such as a model that asks the GPU for a number in its forward pass, runs
+    as ever.
     """
 
-    def __init__(self, *args: Any, **options: Any) -> None:
+    def __init__(self, *args: Any, recorded: bool = True, **options: Any) -> None:
         super().__init__(*args, **options)
+        # Steps are given the number of labels that they divide by.
+        self.model_accepts_loss_kwargs: bool = True
         self._seen: set[tuple[int, ...]] = set()
         self._steps: dict[tuple[int, ...], RecordedStep] = {}
-        self._recordable = True
+        self._recordable = recorded
         # One for all recordings: one runs at a time.
         self.pool = torch.cuda.graph_pool_handle() if torch.cuda.is_available() else None
         self._trained = [p for p in self.model.parameters() if p.requires_grad]
+        self._flat = torch.empty(0)
         self._gradients: list[torch.Tensor] = []
 
+    def create_accelerator_and_postprocess(self) -> None:
+        """Let the model as it is, where DistributedDataParallel would be put around it."""
+        super().create_accelerator_and_postprocess()
+        prepare = self.accelerator.prepare_model
+        self.accelerator.prepare_model = partial(prepare, evaluation_mode=True)
+
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Any:
-        """Compute a micro-batch's loss and add its gradients; returns the loss, fp32."""
+        """Compute a micro-batch's loss and add its gradients; returns the loss, fp32.
+
+        `num_items_in_batch` labels count in the step, in all processes. Behind a step's last
+        micro-batch the gradients are summed over all processes.
+        """
         packing = inputs["packing"]
         shape = (packing.inline, len(packing.lengths), *inputs["input_ids"].shape)
+        model.train()
+        self._attach_gradients()
         # The first of a shape runs as ever, and so warms up what a recording needs.
-        if shape in self._seen and num_items_in_batch is not None:
-            self._attach_gradients()
-            if shape in self._steps or self._record(shape, model, inputs):
-                return self._steps[shape].replay(inputs, num_items_in_batch)
-        self._seen.add(shape)
-        return super().training_step(model, inputs, num_items_in_batch)  # type: ignore[no-untyped-call]
+        if shape in self._seen and (shape in self._steps or self._record(shape, model, inputs)):
+            loss = self._steps[shape].replay(inputs, num_items_in_batch)
+        else:
+            self._seen.add(shape)
+            with self.compute_loss_context_manager():
+                loss = forward_and_backward(model, packing, inputs, num_items_in_batch)
+        if not torch.distributed.is_initialized():
+            return loss
+        if self.accelerator.sync_gradients:
+            torch.distributed.all_reduce(self._flat)
+        return loss * self.accelerator.num_processes  # of which the Trainer logs the mean
 
     def log(self, logs: dict[str, float], *args: Any, **options: Any) -> None:
-        """Log without TRL's averages over training steps, which replayed ones have no part in."""
+        """Log without TRL's averages over training steps, which these have no part in."""
         self._metrics["train"].clear()
         self._metrics["eval"].pop("num_tokens", None)
         super().log(logs, *args, **options)
@@ -100,20 +128,48 @@ class GraphedTrainer(SFTTrainer):
         return self._recordable
 
     def _attach_gradients(self) -> None:
-        """Let gradients add up where the graphs put them, from zero after a step of the optimizer.
+        """Let gradients add up in the flat buffer, from zero after a step of the optimizer.
 
         The Trainer takes them off its parameters instead of zeroing them.
         """
         if not self._gradients:
-            self._gradients = [torch.zeros_like(p) for p in self._trained]
-        found = [p.grad for p in self._trained]
-        if found[0] is self._gradients[0]:
+            self._make_buffer()
+        if self._trained[0].grad is self._gradients[0]:
             return
-        torch._foreach_zero_(self._gradients)
-        if found[0] is not None:  # of a micro-batch that ran as ever
-            torch._foreach_add_(self._gradients, found)
+        self._flat.zero_()
         for parameter, gradient in zip(self._trained, self._gradients, strict=True):
             parameter.grad = gradient
+
+    def _make_buffer(self) -> None:
+        first = self._trained[0]
+        sizes = [p.numel() for p in self._trained]
+        self._flat = torch.zeros(sum(sizes), dtype=first.dtype, device=first.device)
+        parts = torch.split(self._flat, sizes)
+        self._gradients = [g.view_as(p) for g, p in zip(parts, self._trained, strict=True)]
+        if torch.distributed.is_initialized():  # what DistributedDataParallel begins with
+            for parameter in self._trained:
+                torch.distributed.broadcast(parameter.data, 0)
+
+
+def forward_and_backward(model: Any, packing: Any, inputs: Any, items: Any) -> torch.Tensor:
+    """Return the loss of a micro-batch, (), fp32, and add its gradients to the parameters'.
+
+    `inputs` are its `input_ids`, `position_ids` and `labels`, (1, tokens), int64; `items`, a
+    number, how many labels count in the whole step.
+    """
+    labels = inputs["labels"][0, 1:]
+    # A mask of four dimensions is taken as it is: making one would wait for the GPU.
+    mask = torch.zeros(1, 1, 1, 1, device=labels.device)
+    logits = model(
+        input_ids=inputs["input_ids"], position_ids=inputs["position_ids"],
+        packing=packing, attention_mask=mask,
+    ).logits[0, :-1]  # fmt: skip
+    total = functional.cross_entropy(logits.float(), labels, ignore_index=IGNORED, reduction="sum")
+    loss = total / items
+    loss.backward()
+    # Detached: its graph would keep nodes that belong to a recording's stream.
+    done: torch.Tensor = loss.detach()
+    return done
 
 
 class RecordedStep:
@@ -131,7 +187,6 @@ class RecordedStep:
         self._items = torch.ones((), device=self._packing.device)
         # What the packing computes on demand is computed before the recording.
         _ = self._packing.padded, self._packing.tokens
-        model.train()
         self._launch = self._recording(trainer, model)
 
     def _recording(self, trainer: GraphedTrainer, model: Any) -> Callable[[], Any]:
@@ -141,8 +196,12 @@ class RecordedStep:
         random = torch.cuda.default_generators[torch.cuda.current_device()]
         before = random.clone_state()
         try:
-            with torch.cuda.graph(graph, pool=trainer.pool), trainer.compute_loss_context_manager():
-                self._loss = self.forward_and_backward(model)
+            with (
+                # Other threads may ask the GPU meanwhile: the one that watches collectives does.
+                torch.cuda.graph(graph, pool=trainer.pool, capture_error_mode="thread_local"),
+                trainer.compute_loss_context_manager(),
+            ):
+                self._loss = self.run(model)
         except RuntimeError:
             # PyTorch leaves both as in a recording, and the next dropout would raise.
             torch.cuda.set_stream(stream)
@@ -150,20 +209,9 @@ class RecordedStep:
             raise
         return graph.replay
 
-    def forward_and_backward(self, model: Any) -> torch.Tensor:
-        """Return the loss of the inputs, (), fp32, and add its gradients to the parameters'."""
-        given = dict(self._inputs)
-        labels = given.pop("labels")[0, 1:]
-        # A mask of four dimensions is taken as it is: making one would wait for the GPU.
-        mask = torch.zeros(1, 1, 1, 1, device=labels.device)
-        logits = model(**given, packing=self._packing, attention_mask=mask).logits[0, :-1]
-        total = functional.cross_entropy(
-            logits.float(), labels, ignore_index=IGNORED, reduction="sum"
-        )
-        loss = total / self._items
-        loss.backward()  # type: ignore[no-untyped-call]
-        # Detached: its graph would keep nodes that belong to the recording's stream.
-        return loss.detach()
+    def run(self, model: Any) -> torch.Tensor:
+        """Run it on the inputs in their place; see `forward_and_backward`."""
+        return forward_and_backward(model, self._packing, self._inputs, self._items)
 
     def replay(self, inputs: Any, items: Any) -> torch.Tensor:
         """Run it on inputs of the shape it was recorded with; `items` labels count in the step."""

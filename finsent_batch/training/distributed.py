@@ -2,12 +2,16 @@
 
 import os
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Self
 
 import torch
 
-from ..errors import UsageError
+from ..errors import UnavailableError, UsageError, first_line
 from ..hardware import available_cores
+
+_PATIENCE = timedelta(minutes=10)
+"""How long a process waits for the others, at the start and in each step, before it gives up."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,21 +36,43 @@ class ProcessGroup:
         found = {name: os.environ[key] for name, key in names.items() if key in os.environ}
         if not all(value.isdecimal() for value in found.values()):
             raise UsageError("WORLD_SIZE, RANK and LOCAL_RANK must be numbers: use torchrun")
-        return cls(**{name: int(value) for name, value in found.items()})
+        ranks = cls(**{name: int(value) for name, value in found.items()})
+        if not (ranks.rank < ranks.world and ranks.local < ranks.local_world):
+            raise UsageError(
+                f"RANK {ranks.rank} is not below WORLD_SIZE {ranks.world}, or LOCAL_RANK "
+                f"{ranks.local} not below LOCAL_WORLD_SIZE {ranks.local_world}: use torchrun"
+            )
+        return ranks
 
     @classmethod
     def join(cls) -> Self:
         """Return this process's ranks, and wait until all processes have started.
 
         Raises:
-            UsageError: as `from_environment`.
+            UsageError: as `from_environment`; or there are more processes here than GPUs.
+            UnavailableError: they cannot reach each other.
         """
         ranks = cls.from_environment()
         if ranks.world > 1:
-            from accelerate import PartialState
-
-            PartialState(cpu=not torch.cuda.is_available())  # takes the GPU of its number
+            ranks._start()
         return ranks
+
+    def _start(self) -> None:
+        from accelerate import PartialState
+
+        cuda = torch.cuda.is_available()
+        if cuda and self.local_world > (gpus := torch.cuda.device_count()):
+            raise UsageError(
+                f"{self.local_world} processes, but {gpus} GPUs here: start one a GPU with "
+                f"torchrun --nproc-per-node={gpus}"
+            )
+        try:
+            PartialState(cpu=not cuda, timeout=_PATIENCE)  # takes the GPU of its number
+        except (torch.distributed.DistError, RuntimeError, ValueError) as error:
+            raise UnavailableError(
+                f"the training's processes cannot start together ({first_line(error)}): check "
+                "MASTER_ADDR and MASTER_PORT, or start them with torchrun"
+            ) from None
 
     @property
     def first(self) -> bool:
@@ -89,3 +115,8 @@ class ProcessGroup:
         """Leave the process group."""
         if self.world > 1:
             torch.distributed.destroy_process_group()
+
+
+def lost_another(error: Exception) -> bool:
+    """Return whether an error says that another process of the training is gone."""
+    return isinstance(error, torch.distributed.DistError) or "gloo" in str(error)

@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 from ..errors import DISK_FULL, InterruptedRunError, NoRoomError, StorageError, UnavailableError
 from ..io.duckdb_errors import is_disk_full
 from .checkpoints import how_to_go_on
+from .distributed import lost_another
 
 # safetensors passes on the system's message, torch's archive writer says where in its code, and
 # what it writes with does not say why it failed.
@@ -27,7 +28,7 @@ def expected_faults(output: Path) -> Iterator[None]:
     Raises:
         InterruptedRunError: a stop was asked for.
         StorageError: the disk is full, or fails.
-        UnavailableError: the GPU's memory is full.
+        UnavailableError: the GPU's memory is full, or another process of the training is gone.
     """
     try:
         yield
@@ -44,6 +45,11 @@ def expected_faults(output: Path) -> Iterator[None]:
     except NoRoomError:
         raise
     except (StorageError, OSError, RuntimeError, SafetensorError) as error:
+        if lost_another(error):
+            raise UnavailableError(
+                "a process of this training ended, or was not heard of for ten minutes: what it "
+                f"said itself tells why; {how_to_go_on(output)}"
+            ) from None
         if not isinstance(error, StorageError) and not full_disk(error):
             raise
         reason = "the disk is full or fails" if _NO_REASON in str(error) else "the disk is full"

@@ -11,10 +11,12 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+import torch
 from safetensors.numpy import load_file
 
 from finsent_batch.errors import UsageError
 from finsent_batch.train_config import TrainConfig
+from finsent_batch.training.distributed import ProcessGroup
 from finsent_batch.training.micro_batch import micro_batch
 
 from ..helpers.forks import COMMAND, Popen
@@ -29,7 +31,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def arguments(folder, causal_base):
-    """Of a training without dropout whose epochs are five whole batches of eight."""
+    """Of a training without dropout whose epochs are five batches of eight, in micro-batches."""
     verbs = {"positive": "rises", "negative": "falls", "neutral": "posts"}
     rows = [
         (f"{who} {verb} {amount}", label)
@@ -47,7 +49,8 @@ def arguments(folder, causal_base):
         "train", "--preset", "llama2-7b", "--data", "split", "--base", str(causal_base()),
         "--quantisation", "none", "--num-train-epochs", "2", "--learning-rate", "5e-3",
         "--lora-r", "4", "--lora-dropout", "0", "--threads", "1",
-        "--per-device-train-batch-size", "8", "--gradient-accumulation-steps", "1",
+        "--per-device-train-batch-size", "2", "--gradient-accumulation-steps", "4",
+        "--no-auto-batch",
     ]  # fmt: skip
 
 
@@ -85,6 +88,52 @@ def ranks(folder, command):
     ]  # fmt: skip
 
 
+def test_one_that_is_killed_ends_the_others_in_one_line(folder, arguments, two):
+    started = ranks(folder, [*arguments, "-o", "lost", "--save-steps", "3"])
+    wait_for(folder / "lost" / "checkpoints" / "checkpoint-3" / "trainer_state.json", started[0])
+    started[1].kill()
+    started[1].communicate()
+    said = started[0].communicate(timeout=300)[1].splitlines()
+    assert started[0].returncode == 69, said
+    assert "a process of this training ended" in said[-1]
+    assert "--resume" in said[-1]
+    assert "Traceback" not in "".join(said)
+
+
+def test_processes_that_cannot_start_together_end_in_one_line(folder, arguments, monkeypatch):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+        monkeypatch.setenv("MASTER_PORT", str(taken.getsockname()[1]))
+        for rank, code, said in (("0", 69, "cannot start together"), ("2", 2, "RANK 2 is not")):
+            for name, value in (("RANK", rank), ("WORLD_SIZE", "2")):
+                monkeypatch.setenv(name, value)
+                monkeypatch.setenv(f"LOCAL_{name}", value)
+            command = [COMMAND, *arguments, "-o", "nowhere"]
+            done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+            assert done.returncode == code, done.stderr
+            assert said in done.stderr
+            assert "Traceback" not in done.stderr
+
+
+def test_more_processes_than_gpus_are_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    for name, value in (("RANK", 2), ("LOCAL_RANK", 2), ("WORLD_SIZE", 3), ("LOCAL_WORLD_SIZE", 3)):
+        monkeypatch.setenv(name, str(value))
+    with pytest.raises(UsageError, match="3 processes, but 2 GPUs here: start one a GPU"):
+        ProcessGroup.join()
+
+
+def wait_for(file, process):
+    deadline = time.monotonic() + 300
+    while not file.exists():
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def adapter_of(folder):
     return folder / "adapter_model.safetensors"
 
@@ -110,12 +159,7 @@ def test_two_processes_train_the_adapter_of_one(run, folder, arguments, two, mon
 def test_two_killed_processes_resume_to_the_same_adapter(folder, arguments, two):
     command = [*arguments, "-o", "killed", "--save-steps", "3"]
     started = ranks(folder, command)
-    saved = folder / "killed" / "checkpoints" / "checkpoint-3" / "trainer_state.json"
-    deadline = time.monotonic() + 300
-    while not saved.exists():
-        assert started[0].poll() is None, started[0].communicate()[1]
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_for(folder / "killed" / "checkpoints" / "checkpoint-3" / "trainer_state.json", started[0])
     for process in started:
         process.kill()
         process.communicate()
