@@ -126,14 +126,14 @@ def test_recorded_steps_train_what_ordinary_ones_do(
 
 def test_what_cannot_be_recorded_trains_all_the_same(run, tmp_path, causal_base, monkeypatch):
     """The forward pass asks for a number, which no recording can hold."""
-    forward = graphed_training.RecordedStep.forward_and_backward
+    forward = graphed_training.RecordedStep.run
 
     def asking(self, model):
         loss = forward(self, model)
         loss.item()
         return loss
 
-    monkeypatch.setattr(graphed_training.RecordedStep, "forward_and_backward", asking)
+    monkeypatch.setattr(graphed_training.RecordedStep, "run", asking)
     adapter, said = trained(run, tmp_path, causal_base, "asking", "--lora-dropout", "0.1")
     assert said.count("training steps are not captured") == 1
     assert all(weight.isfinite().all() for weight in adapter.values())

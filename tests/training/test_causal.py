@@ -146,14 +146,11 @@ def _recorded(model: Any, batch: dict[str, Any]) -> tuple[float, Any]:
     """Loss and gradients of a step that a GPU records, computed here without one."""
     import torch
 
-    from finsent_batch.training.cuda_graphs import RecordedStep
+    from finsent_batch.training.cuda_graphs import forward_and_backward
 
-    step = RecordedStep.__new__(RecordedStep)
-    step._packing = batch["packing"]
-    step._inputs = {name: batch[name] for name in ("input_ids", "position_ids", "labels")}
-    step._items = (batch["labels"] != -100).sum().float()
+    items = (batch["labels"] != -100).sum().float()
     model.zero_grad()
-    loss = step.forward_and_backward(model)
+    loss = forward_and_backward(model, batch["packing"], batch, items)
     return loss.item(), torch.cat([p.grad.flatten() for p in model.parameters()])
 
 
