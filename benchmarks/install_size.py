@@ -28,7 +28,7 @@ IMPORTED = {
     "ray": "ray.data",
     "tensorboard": "tensorboard.summary",
     "delta": "deltalake",
-    "buckets": "boto3",
+    "buckets": "boto3, obstore",
 }
 """What of each extra is imported where it is used."""
 

@@ -57,7 +57,7 @@ class ScoreConfig(Settings):
     """One `score` run."""
 
     input: str | tuple[str, ...]
-    """One input or several: files, folders, globs, `s3://` addresses; `-` is standard input."""
+    """One input or several: files, folders, globs, addresses in buckets; `-` is standard input."""
     output: Path | None = None
     """A file, or a folder for several inputs; `-` is standard output."""
     input_format: str | None = None

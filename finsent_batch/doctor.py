@@ -34,7 +34,7 @@ _LIBRARIES = (
 )  # fmt: skip
 _OPTIONAL = {
     "tensorboard": "tensorboard", "bitsandbytes": "llm", "trl": "llm", "deltalake": "delta",
-    "boto3": "buckets",
+    "boto3": "buckets", "obstore": "buckets",
 }  # fmt: skip
 """Libraries that an extra brings, and which."""
 _TELLING_RUN = 256

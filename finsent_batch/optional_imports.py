@@ -74,6 +74,24 @@ def load_boto3() -> Any:
     return boto3
 
 
+def load_obstore() -> Any:
+    """Import obstore, with what is used of it, and return it.
+
+    Raises:
+        UnavailableError: it is not installed.
+    """
+    try:
+        import obstore
+        import obstore.exceptions
+        import obstore.store
+    except ImportError as error:
+        raise UnavailableError(
+            f"outputs in gs:// and abfs:// need obstore ({error}): "
+            "pip install 'finsent-batch[buckets]'"
+        ) from None
+    return obstore
+
+
 def quiet_bitsandbytes() -> None:
     """Load bitsandbytes, if it is here, before another library does."""
     with contextlib.suppress(UnavailableError):  # not here: nothing to keep quiet

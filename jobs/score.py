@@ -35,8 +35,8 @@ def score(
     """Label the headlines of each INPUT: positive, neutral or negative, with probabilities.
 
     INPUT is a .csv, .tsv, .jsonl (also compressed) or .parquet file, a folder or
-    quoted glob of them, an s3:// address, a .duckdb file with --table, or - for
-    standard input. The output has the same rows and columns in the same order,
+    quoted glob of them, an s3://, gs:// or abfs:// address, a .duckdb file with
+    --table, or - for standard input. The output has the same rows and columns in the same order,
     with the labels after them. A headline that was scored before is not scored
     again. What fails a gate is scored and not published.
 

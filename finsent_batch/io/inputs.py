@@ -13,8 +13,8 @@ from ..errors import FinsentError, MissingInputError, UsageError
 from .append.options import check_options
 from .duckdb_files import table_names
 from .lake.tables import check_no_lake_table, lake_table
-from .object_store import SCHEME, Copied, fetch
-from .objects.addresses import address_of
+from .object_store import Copied, fetch
+from .objects.addresses import ADDRESSES, address_of, is_address
 from .objects.waiting import check_output, waiting_outputs
 from .pairs import (
     FilePair,
@@ -93,7 +93,7 @@ def _inputs_here(
     config: ScoreConfig, copied: Copied, left_out: list[str] | None
 ) -> Iterator[list[FilePair]]:
     """Pair a run's inputs with outputs on this machine; see `resolve_inputs`."""
-    elsewhere = [n for n in config.inputs if n == STANDARD_STREAM or n.startswith(SCHEME)]
+    elsewhere = [n for n in config.inputs if n == STANDARD_STREAM or is_address(n)]
     if not elsewhere and not to_standard_output(config):
         yield _resolve_pairs(config, _Copies(), left_out)
         return
@@ -113,13 +113,13 @@ def _check_names(config: ScoreConfig) -> None:
     if not all(name.strip() for name in names) or not names:
         raise UsageError("the input's name is empty: name a file, a folder or a quoted glob")
     for name in names:
-        if "://" in name and not name.startswith(SCHEME):
+        if "://" in name and not is_address(name):
             raise UsageError(
-                f"{name}: inputs are files and folders of this machine, or s3:// addresses"
+                f"{name}: inputs are files and folders of this machine, or {ADDRESSES} addresses"
             )
     if config.output is None:
         for name in names:
-            if name.startswith(SCHEME) or (name == STANDARD_STREAM and len(names) > 1):
+            if is_address(name) or (name == STANDARD_STREAM and len(names) > 1):
                 raise UsageError(f"{name}: name an output with -o, a file, a folder or an address")
     piped = names.count(STANDARD_STREAM)
     if piped > 1:

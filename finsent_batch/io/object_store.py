@@ -1,16 +1,17 @@
 """Inputs in an object store: copied here for the run, and recorded by their address.
 
-pyarrow's S3 client reads them; credentials, region and endpoint come from where
-every AWS tool looks for them (AWS_ACCESS_KEY_ID, AWS_PROFILE, AWS_ENDPOINT_URL …).
-Outputs in buckets are `objects/`.
+pyarrow's clients of S3, Google's and Azure's stores read them; credentials, region and endpoint
+come from where every tool of these looks for them (AWS_PROFILE, AWS_ENDPOINT_URL,
+GOOGLE_APPLICATION_CREDENTIALS, AZURE_STORAGE_ACCOUNT_NAME …). Outputs in buckets are `objects/`.
 """
 
 import logging
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import pyarrow as pa
 from pyarrow import fs
@@ -28,16 +29,41 @@ from .append.options import DELTA
 from .duckdb_errors import is_disk_full
 from .lake.delta import LOG, stage_delta
 from .lake.tables import check_no_lake_objects
-from .objects.addresses import address_of
+from .objects import azure, google
+from .objects.addresses import (
+    address_of,
+    container_of,
+    divided,
+    store_of,
+    without_credentials,
+)
+from .objects.failures import CHECK
 from .paths import COMMON_SUFFIXES, is_input, is_left_out
 
 logger = logging.getLogger(__name__)
 
-SCHEME: Final = "s3://"
 _CHUNK = 8 * 2**20
 _LONGEST_NAME = 230
 """Bytes; what is written beside an output has a longer name than it."""
+_FAILED = (OSError, pa.ArrowException)
+"""What pyarrow raises where a store does not do what is asked."""
+_NO_TOKEN = ("OAuth2 access token", "Failed to get token")
+"""How Google's and Azure's clients say that they found no credentials."""
 Copied = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class _Place:
+    """What an address names, as pyarrow reads it."""
+
+    store: Any
+    path: str
+    bucket: str
+    """The bucket's own address."""
+
+    def address_of(self, path: str) -> str:
+        """Return the address of an object there."""
+        return f"{self.bucket}/{path.partition('/')[2]}"
 
 
 def check_addresses(config: ScoreConfig) -> None:
@@ -51,27 +77,21 @@ def check_addresses(config: ScoreConfig) -> None:
     if any(without_credentials(address) != address for address in addresses):
         raise UsageError(
             "the address holds credentials, which would be recorded with the run: leave them out "
-            "and set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+            "and set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or those of the "
+            "other stores"
         )
-
-
-def without_credentials(address: str) -> str:
-    """Return an address without what stands before `@` in its host."""
-    scheme, mark, rest = address.partition("://")
-    host, slash, path = rest.partition("/")
-    return f"{scheme}{mark}{host.rpartition('@')[2]}{slash}{path}" if mark else address
 
 
 def fetch(
     address: str, folder: Path, copied: Copied, left_out: list[str] | None = None
 ) -> tuple[Path, dict[Path, str]]:
     """Copy an object, or all inputs below a prefix; returns the copy, and each file's address."""
-    store, path = _opened(address)
-    if _is_delta(store, path, address):
-        table = folder / f"{path.rpartition('/')[2]}.parquet"
+    place = _opened(address)
+    if _is_delta(place, address):
+        table = folder / f"{place.path.rpartition('/')[2]}.parquet"
         stage_delta(Path(address), table)
         return table, {table: address}
-    objects = _objects(store, path, address, left_out)
+    objects = _objects(place, address, left_out)
     size = sum(o.size for o in objects)
     logger.info("copying %d objects, %.1f MB, from %s", len(objects), size / 1e6, address)
     if size > shutil.disk_usage(folder).free:
@@ -85,24 +105,26 @@ def fetch(
         copied(done // 10**6, size // 10**6)
 
     for o in objects:
-        inside = o.path.removeprefix(path).lstrip("/") or o.base_name
+        inside = o.path.removeprefix(place.path).lstrip("/") or o.base_name
         target = folder / inside
         target.parent.mkdir(parents=True, exist_ok=True)
-        _copy(store, o, target, count)
-        addresses[target] = SCHEME + o.path
-    single = len(objects) == 1 and objects[0].path == path
+        _copy(place, o, target, count)
+        addresses[target] = place.address_of(o.path)
+    single = len(objects) == 1 and objects[0].path == place.path
     return (next(iter(addresses)) if single else folder), addresses
 
 
-def _is_delta(store: Any, path: str, address: str) -> bool:
+def _is_delta(place: _Place, address: str) -> bool:
     try:
-        return bool(store.get_file_info(f"{path}/{LOG}").type == fs.FileType.Directory)
-    except OSError as error:
+        found = place.store.get_file_info(f"{place.path}/{LOG}")
+        return bool(found.type == fs.FileType.Directory)
+    except _FAILED as error:
         raise _unreachable(address, error) from None
 
 
-def _objects(store: Any, path: str, address: str, left_out: list[str] | None) -> list[Any]:
+def _objects(place: _Place, address: str, left_out: list[str] | None) -> list[Any]:
     """Return what is to be copied, at least one object."""
+    store, path = place.store, place.path
     try:
         found = store.get_file_info(path)
         if found.type == fs.FileType.File:
@@ -110,39 +132,46 @@ def _objects(store: Any, path: str, address: str, left_out: list[str] | None) ->
         below = fs.FileSelector(path, recursive=True, allow_not_found=True)
         there = [o for o in store.get_file_info(below) if o.type == fs.FileType.File]
         wanted = [o for o in there if _wanted(o, path)]
-    except OSError as error:
-        raise _unreachable(address, error) from None
     except pa.ArrowInvalid as error:
         raise BadDataError(
             f"{address} has a key that cannot be read ({first_line(error)}): give it a name "
             "without empty parts, or name another prefix"
         ) from None
+    except _FAILED as error:
+        raise _unreachable(address, error) from None
     keys = {o.path for o in there}
     objects = [o for o in wanted if _has_place(o.path, path, keys)]
     check_no_lake_objects(address, keys)
     if left_out is not None:
-        left_out += [SCHEME + o.path for o in there if is_left_out(Path(o.path))]
-        left_out += [SCHEME + o.path for o in wanted if o not in objects]
+        left_out += [place.address_of(o.path) for o in there if is_left_out(Path(o.path))]
+        left_out += [place.address_of(o.path) for o in wanted if o not in objects]
     if not objects:
         raise MissingInputError(f"{address}: no {COMMON_SUFFIXES} objects there")
     return objects
 
 
-def _opened(address: str) -> tuple[Any, str]:
+def _opened(address: str) -> _Place:
+    bucket, key = divided(address)
+    name, account = container_of(bucket)
+    path = f"{name}/{key}".rstrip("/")
     try:
-        store, path = fs.FileSystem.from_uri(address)
+        match store_of(address):
+            case "s3":
+                store, path = fs.FileSystem.from_uri(address)
+            case "gs":
+                store = google.filesystem()
+            case "azure":
+                store = azure.filesystem(account)
     except ValueError as error:
         raise UsageError(f"{address}: {first_line(error)}") from None
     except OSError as error:  # no region is set, and nobody answers who could tell the bucket's
         raise _unreachable(address, error) from None
-    return store, path.rstrip("/")
+    return _Place(store, path.rstrip("/"), bucket)
 
 
-def _unreachable(address: str, error: OSError) -> MissingInputError:
-    return MissingInputError(
-        f"{address} cannot be listed ({first_line(error)}): check the address, AWS_DEFAULT_REGION, "
-        "AWS_ENDPOINT_URL and your credentials, such as AWS_PROFILE"
-    )
+def _unreachable(address: str, error: Exception) -> MissingInputError:
+    said = "no credentials" if any(t in str(error) for t in _NO_TOKEN) else first_line(error)
+    return MissingInputError(f"{address} cannot be listed ({said}): {CHECK[store_of(address)]}")
 
 
 def _has_place(key: str, prefix: str, keys: set[str]) -> bool:
@@ -164,22 +193,20 @@ def _wanted(found: Any, path: str) -> bool:
     return found.type == fs.FileType.File and not hidden and is_input(inside)
 
 
-def _copy(store: Any, found: Any, target: Path, count: Callable[[int], None]) -> None:
+def _copy(place: _Place, found: Any, target: Path, count: Callable[[int], None]) -> None:
+    named = place.address_of(found.path)
     try:
-        with store.open_input_stream(found.path) as stream, target.open("wb") as file:
+        with place.store.open_input_stream(found.path) as stream, target.open("wb") as file:
             while chunk := stream.read(_CHUNK):
                 file.write(chunk)
                 count(len(chunk))
             if file.tell() != found.size:
-                raise TryAgainError(
-                    f"{SCHEME}{found.path} changed while it was being copied: run again"
-                )
-    except OSError as error:
+                raise TryAgainError(f"{named} changed while it was being copied: run again")
+    except _FAILED as error:
         if is_disk_full(error):
             raise StorageError(
-                f"no room for a copy of {SCHEME}{found.path} in {target.parent}: name a roomier "
-                "place in TMPDIR"
+                f"no room for a copy of {named} in {target.parent}: name a roomier place in TMPDIR"
             ) from None
         raise TryAgainError(
-            f"{SCHEME}{found.path} could not be read to its end ({first_line(error)}): run again"
+            f"{named} could not be read to its end ({first_line(error)}): run again"
         ) from None

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..config import ScoreConfig
 from ..errors import FinsentError
-from ..io.object_store import without_credentials
+from ..io.objects.addresses import without_credentials
 
 SUMMARY_SCHEMA_VERSION = 1
 _SHOWN_INPUTS = 3

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from ..errors import MissingInputError
 from ..io.duckdb_append import INPUT_COLUMN
 from ..io.lake.delta import is_delta, stage_delta
-from ..io.objects.addresses import SCHEME, divided, is_address
+from ..io.objects.addresses import divided, is_address
 from ..io.objects.bucket import bucket_of
 from ..io.paths import format_of
 from ..wording import counted
@@ -63,7 +63,7 @@ def fetched(address: str, folder: Path, suffixes: Sequence[str]) -> list[Path]:
     else:
         below = (PurePath(found) for found in bucket_of(bucket).keys(key))
         names = [f for f in below if f.name.lower().endswith(tuple(suffixes))]
-        addresses = [f"{SCHEME}{bucket}/{name}" for name in names]
+        addresses = [f"{bucket}/{name}" for name in names]
     copies = _copies(addresses, folder)
     if not copies and addresses == [address]:
         raise MissingInputError(f"{address} does not exist: check --from")

@@ -107,7 +107,8 @@ def front(endpoint: str) -> Iterator[Front]:
             for name, value in headers.items():
                 if name.lower() not in kept:
                     self.send_header(name, value)
-            length = headers.get("Content-Length", "0") if self.command == "HEAD" else len(body)
+            told = {name.lower(): value for name, value in headers.items()}
+            length = told.get("content-length", "0") if self.command == "HEAD" else len(body)
             self.send_header("Content-Length", str(length))
             self.end_headers()
             if self.command != "HEAD":

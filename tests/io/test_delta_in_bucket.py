@@ -21,7 +21,7 @@ COUNT = ("query", "--sql", "SELECT count(*) AS n FROM scored_headlines", "--form
 
 
 def table() -> deltalake.DeltaTable:
-    return deltalake.DeltaTable(TABLE, storage_options=bucket_of("lake").options())
+    return deltalake.DeltaTable(TABLE, storage_options=bucket_of("s3://lake").options())
 
 
 def test_nights_share_a_table_that_queries_and_runs_read(bucket, score, run, tmp_path, headlines):
@@ -72,7 +72,7 @@ def test_of_two_writers_of_one_night_the_second_is_told_to_try_again(bucket, tmp
         ("delta:s3://nowhere/news", 73, "(NoSuchBucket)"),
         ("delta:s3://u:p@lake/news", 2, "the address holds credentials"),
         ("delta:s3://lake/news.parquet", 2, "without a file's suffix"),
-        ("delta:gs://lake/news", 2, "a folder of this machine, or s3:// and a bucket's prefix"),
+        ("delta:gcs://lake/news", 2, "a folder of this machine, or s3://, gs:// or abfs:// and a "),
         ("delta:s3://lake/other", 73, "s3://lake/other is no Delta table"),
     ],
 )

@@ -14,6 +14,7 @@ import pytest
 from finsent_batch import failpoints
 from finsent_batch.errors import StorageError
 from finsent_batch.io.objects import bucket as bucket_module
+from finsent_batch.io.objects import s3
 
 from ..helpers import forks
 from ..helpers.buckets import KEY, SECRET, front
@@ -83,7 +84,7 @@ def test_who_comes_second_is_told_to_try_again(
 
     moto completes an upload in parts whatever If-Match says: that one case is not here.
     """
-    monkeypatch.setattr(bucket_module, "PART", part)
+    monkeypatch.setattr(s3, "PART", part)
     if standing:
         score("a.parquet", "-o", f"s3://{BUCKET}/a.csv")
 
@@ -101,9 +102,9 @@ def test_who_comes_second_is_told_to_try_again(
 
 _IN_PARTS = """
 import sys
-from finsent_batch.io.objects import bucket
+from finsent_batch.io.objects import s3
 from finsent_batch.jobs.cli import run
-bucket.PART = 700
+s3.PART = 700
 sys.exit(run(sys.argv[1:]))
 """
 
@@ -178,10 +179,14 @@ def test_no_credential_is_logged_recorded_or_reported(bucket, run, tiny_model, t
     [
         ("s3://nowhere/a.parquet", 73, "s3://nowhere/ cannot be written (NoSuchBucket)"),
         ("s3://u:p@lake/a.parquet", 2, "the address holds credentials"),
+        ("abfs://u:p@lake.dfs.core.windows.net/a.csv", 2, "the address holds credentials"),
+        ("abfs://lake@secret/a.csv", 2, "the address holds credentials"),
+        ("gs://lake/all.duckdb", 2, "cannot be written in a bucket"),
+        ("gs://lake/all --append --partition-by day", 2, "an object is one output whole"),
         ("s3://lake/all.duckdb", 2, "cannot be written in a bucket"),
         ("s3://lake/all --append --partition-by day", 2, "an object is one output whole"),
-        ("gs://lake/a.parquet", 2, "outputs are files of this machine, or s3:// addresses"),
-        ("https://lake/a.parquet", 2, "outputs are files of this machine, or s3:// addresses"),
+        ("gcs://lake/a.parquet", 2, "or s3://, gs:// or abfs:// addresses"),
+        ("https://lake/a.parquet", 2, "or s3://, gs:// or abfs:// addresses"),
     ],
 )
 def test_what_cannot_be_is_said_in_one_line(bucket, run, tiny_model, output, code, said):
@@ -207,7 +212,8 @@ def test_a_refusal_is_one_line(bucket, endpoint, run, tiny_model, monkeypatch, m
     with front(endpoint) as before:
         monkeypatch.setenv("AWS_ENDPOINT_URL", before.endpoint)
         before.refusals, before.method, before.status, before.code = 99, method, status, error
-        done = run("-q", "score", "a.parquet", "-o", "s3://lake/a.parquet", "--model", tiny_model)
+        done = run("-q", "score", "a.parquet", "-o", "s3://lake/a.parquet", "--model", tiny_model,
+                   "--publish-wait", 0)  # fmt: skip
     assert done.code == code, done.err
     assert said in done.err
     assert KEY not in done.err
@@ -235,7 +241,7 @@ def test_a_full_disk_here_is_told_with_the_place(
     assert done.code == 74, done.err
     assert "(rows for s3://lake/a.parquet wait in TMPDIR)" in done.err
     with pytest.raises(StorageError, match="name a roomier place in TMPDIR"):
-        bucket_module.bucket_of(BUCKET).get("a.parquet", tmp_path / "no" / "copy")
+        bucket_module.bucket_of(f"s3://{BUCKET}").get("a.parquet", tmp_path / "no" / "copy")
 
 
 def test_nobody_answers(bucket, run, tiny_model, monkeypatch):

@@ -80,7 +80,7 @@ def test_a_dry_run_reads_it_too(bucket, run, tiny_model, tmp_path):
         (("s3://news/feeds/b.csv",), 2, "name an output with -o, a file, a folder or an address"),
         (("s3://news/nothing/", "-o", "out"), 66, "no .csv, .csv.gz, .parquet objects there"),
         (("s3://elsewhere/b.csv", "-o", "b.parquet"), 66, "s3://elsewhere/b.csv"),
-        (("gs://news/b.csv", "-o", "b.parquet"), 2, "or s3:// addresses"),
+        (("gcs://news/b.csv", "-o", "b.parquet"), 2, "or s3://, gs:// or abfs:// addresses"),
     ],
 )
 def test_what_cannot_be_is_said_in_one_line(bucket, run, tmp_path, arguments, code, said):

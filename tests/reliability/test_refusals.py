@@ -94,7 +94,7 @@ OTHERWISE = {
     " was written by a newer DuckDB: upgrade duckdb": "io/test_duckdb_errors.py",
     " cannot be parsed as CSV (": "reliability/test_fuzz.py",
     ": name an output with -o, a file, a folder or an address": OBJECTS,
-    " and a bucket's prefix without a file's suffix": "io/test_delta_in_bucket.py::"
+    "a bucket's prefix without a file's suffix": "io/test_delta_in_bucket.py::"
     "test_what_cannot_be_is_said_in_one_line",
     ": an object is one output whole": f"{BUCKETS}::test_what_cannot_be_is_said_in_one_line",
     ": a DuckDB file cannot be written in a bucket": f"{BUCKETS}::"

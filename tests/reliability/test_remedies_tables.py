@@ -369,7 +369,7 @@ OUTPUTS = {
     ),
     "of_an_object_store": Refusal(
         make=AGAIN,
-        command="n.parquet -o gs://bucket/o.parquet",
+        command="n.parquet -o gcs://bucket/o.parquet",
         says=": outputs are files of this machine, or ",
         advice={"files of this machine": "n.parquet -o o.parquet"},
         code=2,
@@ -441,7 +441,7 @@ INPUTS = {
     "an_address": Refusal(
         make=AGAIN,
         command="https://example.org/n.parquet",
-        says=": inputs are files and folders of this machine, or s3:// addresses",
+        says=": inputs are files and folders of this machine, or ",
         advice={"files": "n.parquet"},
         code=2,
     ),

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -27,6 +28,8 @@ from ..result_columns import RESULT_SCHEMA
 from ..sql import quote_literal
 from .column_changes import ColumnPolicy
 from .delta_types import delta_batch, delta_schema
+
+_STORES_ERROR = re.compile(r"Generic (S3|GCS|MicrosoftAzure) error")
 
 
 class DeltaSink:
@@ -214,10 +217,11 @@ class DeltaSink:
                 f"another process wrote {self.path} meanwhile ({first_line(error)}): run again"
             ) from None
         error = unwrapped(error)
-        of_store = isinstance(error, OSError) or "Generic S3 error" in str(error)
+        of_store = isinstance(error, OSError) or _STORES_ERROR.search(str(error)) is not None
         if self._address is not None and of_store:
-            what = f"{self.path} cannot be written"
-            raise told_of_table(what, error, CannotCreateError) from None
+            raise told_of_table(
+                self._address, "cannot be written", error, CannotCreateError
+            ) from None
         if is_storage_failure(error) or isinstance(error, OSError):
             raise StorageError(
                 f"writing {self.path} failed ({disk_reason(error)}): its rows are the earlier "

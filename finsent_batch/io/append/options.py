@@ -5,7 +5,7 @@ from typing import Final
 
 from ...config import ScoreConfig
 from ...errors import UsageError
-from ..objects.addresses import SCHEME, address_of, shown
+from ..objects.addresses import ADDRESSES, address_of, is_address, shown
 from ..paths import STANDARD_STREAM, TABLES, format_of, suffix_of
 
 DELTA: Final = "delta:"
@@ -45,10 +45,10 @@ def _check_delta(config: ScoreConfig) -> None:
     if not config.append:
         raise UsageError(f"-o {_named(config)}: a Delta table is what nights share: add --append")
     address = address_of(_delta_folder(config.output))
-    if address and (not address.startswith(SCHEME) or format_of(PurePath(address)) is not None):
+    if address and (not is_address(address) or format_of(PurePath(address)) is not None):
         raise UsageError(
-            f"-o {DELTA}{address}: a Delta table is a folder of this machine, or {SCHEME} and a "
-            "bucket's prefix without a file's suffix"
+            f"-o {DELTA}{address}: a Delta table is a folder of this machine, or {ADDRESSES} and "
+            "a bucket's prefix without a file's suffix"
         )
     if config.output_table is not None or config.output_format or config.partition_by is not None:
         raise UsageError(

@@ -34,7 +34,7 @@ def is_delta(folder: Path, refused: type[FinsentError] = MissingInputError) -> b
     try:
         return bool(deltalake.DeltaTable.is_deltatable(address, options_of(address)))
     except OSError as error:
-        raise told_of_table(f"{address} cannot be looked at", error, refused) from None
+        raise told_of_table(address, "cannot be looked at", error, refused) from None
 
 
 def options_of(address: str | None) -> dict[str, str] | None:
@@ -55,7 +55,7 @@ def open_delta(folder: Path) -> Any:
         return deltalake.DeltaTable(address or folder, storage_options=options_of(address))
     except (deltalake.exceptions.DeltaError, OSError) as error:
         if address is not None and isinstance(error, OSError):
-            raise told_of_table(f"{address} cannot be read", error, MissingInputError) from None
+            raise told_of_table(address, "cannot be read", error, MissingInputError) from None
         raise BadDataError(
             f"{shown(folder)} is a Delta table whose log cannot be read ({first_line(error)}): "
             "repair it, or name another"
@@ -103,7 +103,7 @@ def stage_delta(folder: Path, staged: Path, wanted: pc.Expression | None = None)
     except OSError as error:
         if (address := address_of(folder)) is None:
             raise
-        raise told_of_table(f"{address} cannot be read", error, MissingInputError) from None
+        raise told_of_table(address, "cannot be read", error, MissingInputError) from None
     except (load_deltalake().exceptions.DeltaError, pa.ArrowException) as error:
         raise BadDataError(
             f"{shown(folder)} is a Delta table that deltalake cannot read ({first_line(error)}): "

@@ -3,76 +3,72 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Final
 
-from ...errors import FinsentError, StorageError, TryAgainError, first_line
-from ...optional_imports import load_boto3
+from ...errors import FinsentError, StorageError, TryAgainError
+from .addresses import Store, store_of
+from .client import Client, Failure, kind_of
 
-CONFLICTS: Final = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}
-"""Codes of a conditional write that came second."""
-NOT_KNOWN: Final = {"NotImplemented", "501"}
-"""Codes of a store that has no conditional writes."""
-ABSENT: Final = {"NoSuchKey", "404"}
-"""Codes where there is no such object."""
-_LATER: Final = {
-    *("SlowDown", "ServiceUnavailable", "InternalError", "RequestTimeout", "ThrottlingException"),
-    *("OperationAborted", "NoSuchUpload", "500", "502", "503", "504", "429"),
+_BUSY: Final = "the store is busy, run again; scores are kept"
+CHECK: Final[dict[Store, str]] = {
+    "s3": "check the address, AWS_ENDPOINT_URL, AWS_DEFAULT_REGION and your credentials, such as "
+    "AWS_PROFILE",
+    "gs": "check the address and your credentials, such as GOOGLE_APPLICATION_CREDENTIALS",
+    "azure": "check the address, AZURE_STORAGE_ACCOUNT_NAME and your credentials, such as "
+    "AZURE_STORAGE_ACCOUNT_KEY",
 }
-_ADVICE = (
-    "check the address, AWS_ENDPOINT_URL, AWS_DEFAULT_REGION and your credentials, such as "
-    "AWS_PROFILE"
-)
+"""What helps where a store lets nobody in."""
+_NETWORK: Final[dict[Store, str]] = {
+    "s3": "check AWS_ENDPOINT_URL and the network",
+    "gs": "check the network",
+    "azure": "check AZURE_STORAGE_ENDPOINT and the network",
+}
+_METADATA_SERVERS = ("169.254.169.254", "metadata.google.internal")
+"""Whom Google's and Azure's clients ask where no credentials are set."""
 
-_BUSY = "the store is busy, run again; scores are kept"
-_NETWORK = "check AWS_ENDPOINT_URL and the network, and run again; scores are kept"
 
+def told(failure: Failure, address: str, cannot: str, refused: type[FinsentError]) -> FinsentError:
+    """Return our error for a failure: `cannot` is what cannot be done with the address.
 
-def code_of(error: Any) -> str:
-    """Return the code of a refusal, such as `AccessDenied`; requests for headers give a number."""
-    return str(error.response.get("Error", {}).get("Code", ""))
+    It is of the type `refused` where there is no such bucket, or nobody whom it lets in;
+    TryAgainError where another process was there first, or the store is overloaded; StorageError
+    where nobody answers.
+    """
+    what, store = f"{address} {cannot} ({failure.said})", store_of(address)
+    if failure.kind == "conflict":
+        return TryAgainError(f"{what}: another process wrote it meanwhile, run again")
+    if failure.kind == "busy":
+        return TryAgainError(f"{what}: {_BUSY}")
+    if failure.kind == "silent":
+        return StorageError(f"{what}: {_NETWORK[store]}, and run again; scores are kept")
+    return refused(f"{what}: {CHECK[store]}")
 
 
 @contextmanager
-def told_as(what: str, refused: type[FinsentError]) -> Iterator[None]:
-    """Tell failures within the block as ours; `what` is what cannot be done, with its address.
-
-    Raises:
-        refused: there is no such bucket, or nobody whom it lets in.
-        TryAgainError: another process was there first, or the store is overloaded.
-        StorageError: nobody answers, or anything else fails half way.
-    """
-    load_boto3()
-    from boto3.exceptions import Boto3Error
-    from botocore import exceptions
-
+def told_as(
+    client: Client, address: str, cannot: str, refused: type[FinsentError]
+) -> Iterator[None]:
+    """Tell a client's failures within the block as ours; see `told`."""
     try:
         yield
-    except exceptions.ClientError as error:
-        code = code_of(error)
-        if code in CONFLICTS:
-            raise TryAgainError(
-                f"{what} ({code}): another process wrote it meanwhile, run again"
-            ) from None
-        if code in _LATER:
-            raise TryAgainError(f"{what} ({code}): {_BUSY}") from None
-        raise refused(f"{what} ({code}): {_ADVICE}") from None
-    except (exceptions.HTTPClientError, exceptions.ConnectionError) as error:
-        raise StorageError(f"{what} ({_said(error)}): {_NETWORK}") from None
-    except (exceptions.BotoCoreError, Boto3Error, ValueError) as error:
-        raise refused(f"{what} ({_said(error)}): {_ADVICE}") from None
+    except client.errors as error:
+        raise told(client.failure(error), address, cannot, refused) from None
 
 
-def told_of_table(what: str, error: BaseException, refused: type[FinsentError]) -> FinsentError:
-    """Return our error for one of the object store that deltalake speaks to; see `told_as`."""
-    text = str(error)
+def told_of_table(
+    address: str, cannot: str, error: BaseException, refused: type[FinsentError]
+) -> FinsentError:
+    """Return our error for one of the object store that deltalake speaks to; see `told`."""
+    return told(failure_in(str(error)), address, cannot, refused)
+
+
+def failure_in(text: str) -> Failure:
+    """Return what an error of the Rust crate object_store means, by its text."""
     found = re.search(r"<Code>(\w+)</Code>", text) or re.search(r"status code: (\d+)", text)
+    if any(server in text for server in _METADATA_SERVERS):
+        return Failure("refused", "no credentials")
     if found is None:
-        return StorageError(f"{what}: {_NETWORK}")
-    if found[1] in _LATER:
-        return TryAgainError(f"{what} ({found[1]}): {_BUSY}")
-    return refused(f"{what} ({found[1]}): {_ADVICE}")
-
-
-def _said(error: BaseException) -> str:
-    """Return an error's line without what an endpoint's address may hold of a password."""
-    return re.sub(r"//[^/@\s]*@", "//", first_line(error)).rstrip(".")
+        return Failure("silent", "no answer")
+    if "token request" in text:
+        return Failure("refused", f"no token for these credentials, {found[1]}")
+    return Failure(kind_of(found[1]), found[1])

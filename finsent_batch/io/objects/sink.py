@@ -16,7 +16,8 @@ from ..parquet import ParquetSink
 from ..provenance import Provenance
 from ..text.sink import TextSink
 from .addresses import divided
-from .bucket import Found, bucket_of
+from .bucket import bucket_of
+from .client import Found
 
 METADATA: Final = "finsent-batch"
 """The name of an object's metadata that holds its provenance."""

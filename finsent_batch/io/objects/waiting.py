@@ -9,7 +9,7 @@ from pathlib import Path, PurePath
 from ...config import ScoreConfig
 from ...errors import UsageError
 from ..paths import TABLES, output_format_of, suffix_of
-from .addresses import SCHEME, address_of, divided
+from .addresses import ADDRESSES, address_of, divided, is_address
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,8 +49,10 @@ def check_output(config: ScoreConfig) -> None:
     address = address_of(config.output)
     if address is None:
         return
-    if not address.startswith(SCHEME):
-        raise UsageError(f"-o {address}: outputs are files of this machine, or {SCHEME} addresses")
+    if not is_address(address):
+        raise UsageError(
+            f"-o {address}: outputs are files of this machine, or {ADDRESSES} addresses"
+        )
     _, key = divided(address)
     if config.append or config.partition_by is not None:
         raise UsageError(
