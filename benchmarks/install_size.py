@@ -25,7 +25,7 @@ from report import emit
 ROOT = Path(__file__).parent.parent
 IMPORTED = {
     "llm": "bitsandbytes, sentencepiece, trl.trainer.sft_trainer",
-    "ray": "ray.data",
+    "ray": "ray",
     "tensorboard": "tensorboard.summary",
     "delta": "deltalake",
     "buckets": "boto3, obstore",

@@ -181,20 +181,6 @@ def calls_on_broken_pipe() -> bool:
     return callable(Console.on_broken_pipe)
 
 
-def names_the_executors_thread() -> bool:
-    text = source("ray.data._internal.execution.streaming_executor")
-    return 'f"StreamingExecutor-{self._dataset_id}"' in text and "def shutdown(self, force" in text
-
-
-def gives_blocks_as_references() -> bool:
-    dataset = importlib.import_module("ray.data").Dataset
-    return hasattr(dataset, "iter_internal_ref_bundles") and hasattr(dataset, "get_dataset_id")
-
-
-def raises_its_own_errors() -> bool:
-    return hasattr(importlib.import_module("ray.data.exceptions"), "SystemException")
-
-
 def asks_where_localhost_is() -> bool:
     ray = importlib.import_module("ray")
     asked = "_node_ip_address = services.resolve_ip_for_localhost(_node_ip_address)"
@@ -230,10 +216,6 @@ USED: list[tuple[str, str, Check]] = [
     ("bitsandbytes' QuantState", "scorers/causal/linear.py", dequantizes_by_a_state),
     ("rich's on_broken_pipe", "../jobs/terminal.py", calls_on_broken_pipe),
     ("logging.lastResort", "../jobs/terminal.py", lambda: logging.lastResort is not None),
-    ("Ray Data's thread", "pipeline/engines/ray_results.py", names_the_executors_thread),
-    ("Dataset.iter_internal_ref_bundles", "pipeline/engines/ray_results.py",
-     gives_blocks_as_references),
-    ("ray.data.exceptions", "pipeline/engines/ray_results.py", raises_its_own_errors),
     ("services.resolve_ip_for_localhost", "pipeline/engines/ray_cluster.py",
      asks_where_localhost_is),
     ("ray.init(_temp_dir=)", "pipeline/engines/ray_cluster.py", takes_a_folder_for_its_sockets),

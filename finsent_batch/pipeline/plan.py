@@ -230,3 +230,10 @@ def pending_headlines(store: Store, start: int, count: int) -> pa.ChunkedArray:
         .to_arrow_table()
         .column("headline")
     )
+
+
+def longest_headline(store: Store, start: int) -> int:
+    """Return the bytes of the longest headline to score from position `start` of the plan on."""
+    return int(
+        store.query("SELECT strlen(headline) FROM plan.pending WHERE position = ?", [start])[0][0]
+    )

@@ -6,7 +6,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +19,8 @@ from finsent_batch.scorers.base import ScoredBatch, Tokenized
 from .processes import family, until
 
 BIN = Path(sys.executable).parent
+OBJECT_STORE = 80_000_000
+"""Bytes, about the least that Ray takes. It may not spill: what lies there shows."""
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +32,9 @@ def cluster():
         port = free.getsockname()[1]
     command = [
         BIN / "ray", "start", "--head", "--block", f"--port={port}", "--num-cpus=2", "--num-gpus=0",
-        "--include-dashboard=false", f"--temp-dir={folder}", "--object-store-memory=200000000",
+        "--include-dashboard=false", f"--temp-dir={folder}",
+        f"--object-store-memory={OBJECT_STORE}",
+        '--system-config={"automatic_object_spilling_enabled": false}',
     ]  # fmt: skip
     environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
@@ -79,11 +82,6 @@ def by_value(module: str) -> None:
     pickle = load_ray(locked=False).cloudpickle
     for name in (module, __name__):
         pickle.register_pickle_by_value(sys.modules[name])
-
-
-def ray_threads():
-    """This process's threads that may ask Ray of something."""
-    return [t for t in threading.enumerate() if t.name.startswith(("ray-", "StreamingExecutor"))]
 
 
 def without_waiting(said: str) -> str:

@@ -3,34 +3,35 @@
 Planning has sorted the headlines, longest first; a block is a run of neighbours, so
 that an actor's batches are of one length class. Blocks are large at first and
 small at the end, where an actor would otherwise hold the others up (guided
-self-scheduling, Polychronopoulos and Kuck 1987).
+self-scheduling, Polychronopoulos and Kuck 1987). Each is read from the plan when an
+actor is there to take it: neither this process nor Ray ever holds all headlines.
 """
 
 import time
-import warnings
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from ...config import ScoreConfig
-from ...errors import FinsentError, UnavailableError
+from ...errors import FinsentError
 from ...failpoints import failpoint
 from ...progress import Progress
+from ...scorers.base import ScoredBatch
 from ...store.store import Store
-from ..plan import Plan, pending_headlines
+from ..plan import Plan, longest_headline, pending_headlines
 from .base import CommitSettings, EngineResult, commit_scores
 from .local import CHUNK_HEADLINES
-from .ray_actor import ActorConfig, BlockResult, ScoringActor, block_table
-from .ray_cluster import connected
-from .ray_results import ResultReader
+from .ray_actor import ActorConfig, BlockResult
+from .ray_cluster import BLOCK_BYTES, connected
+from .ray_pool import ActorPool
 
 SMALLEST_BLOCK = 128
 # A block is at most this part of an actor's share of what is left.
 _PARTS = 4
-# A block whose actor died is given to another so often; then it is taken for the reason.
-_RETRIES = 3
+# Results are committed at this many headlines, however seldom they are to be: 13 bytes each lie
+# in Ray's object store until then.
+_MOST_UNCOMMITTED = 1_000_000
 
 
 def run_ray(
@@ -45,117 +46,66 @@ def run_ray(
 ) -> EngineResult:
     """Score what the plan left pending on Ray's actors, committing what they give as it comes.
 
-    Returns early, with all committed that has arrived, when `stop()` is true. A block
-    that arrives twice, because its actor died in between, is committed once.
+    Returns early, with all committed that has arrived, when `stop()` is true.
 
     Raises:
         UnavailableError: Ray is not here or has no room, a node cannot load the model,
             or an actor dies again and again. What was committed is kept.
     """
-    total, actors = EngineResult(), set[str]()
+    total, names = EngineResult(), set[str]()
     begun = time.monotonic()
-    with connected(config, assignment.model.device) as cluster:
-        blocks = dict(block_sizes(plan.pending, cluster.room))
-        try:
-            dataset = _dataset(_Blocks(store, blocks, stop), assignment, cluster.room)
-        except _StoppedError:
-            return total
-        with ResultReader(dataset) as reader:
-            for group in _timed_groups(reader.reports(stop), commit):
-                fresh = [report for report in group if blocks.pop(report.start, 0)]
-                if not actors:
-                    total.load_seconds = max(0.0, group[0].ready_at - begun)
-                actors |= {report.actor for report in group}
-                _commit_reports(store, fresh, commit, total)
-                progress("score", total.headlines + total.invalid, plan.pending)
-        if blocks and not stop():
-            raise UnavailableError("Ray ended early: run the same command to continue")
-    total.actors = min(len(actors), cluster.room)  # one that was started again is one
+    with (
+        connected(config, assignment.model.device) as cluster,
+        ActorPool(assignment, cluster.room) as pool,
+    ):
+        results = pool.results(_blocks(store, plan.pending, cluster.room), stop)
+        for group in _timed_groups(results, commit):
+            total.load_seconds = (pool.ready_at or begun) - begun
+            names |= {result.actor for result in group}
+            _commit_results(store, group, commit, total)
+            progress("score", total.headlines + total.invalid, plan.pending)
+    total.actors = min(len(names), cluster.room)  # one that was started again is one
     return total
 
 
-def block_sizes(pending: int, actors: int) -> Iterator[tuple[int, int]]:
-    """Yield where each block starts and how many headlines it has, large blocks first."""
+def _blocks(store: Store, pending: int, actors: int) -> Iterator[tuple[int, pa.Array]]:
+    """Read the headlines to score block by block, each with the position of its first."""
     start = 0
     while start < pending:
-        share = -(-(pending - start) // (_PARTS * actors))
-        count = min(pending - start, CHUNK_HEADLINES, max(SMALLEST_BLOCK, share))
-        yield start, count
+        longest = longest_headline(store, start)  # the block's first, as they are sorted
+        count = block_size(pending - start, actors, longest)
+        yield start, pending_headlines(store, start, count).combine_chunks()
         start += count
 
 
-class _StoppedError(Exception):
-    """A stop was asked for before anything was scored."""
+def block_size(left: int, actors: int, longest: int) -> int:
+    """Return how many of the headlines that are left go into the next block.
 
-
-class _Blocks:
-    """The pending headlines as blocks for actors, read from the store each time they are asked for.
-
-    Raises:
-        _StoppedError: while they are gone through, when `stop()` is true.
+    `longest` is the length of the longest in bytes: a block of several has at most `BLOCK_BYTES`.
     """
-
-    def __init__(self, store: Store, sizes: dict[int, int], stop: Callable[[], bool]) -> None:
-        self._store = store
-        self._sizes = sizes
-        self._stop = stop
-
-    def __len__(self) -> int:
-        return len(self._sizes)
-
-    def __iter__(self) -> Iterator[pa.Table]:
-        for start, count in self._sizes.items():
-            if self._stop():
-                raise _StoppedError
-            headlines = pending_headlines(self._store, start, count)
-            yield block_table(start, headlines.combine_chunks())
-
-
-def _dataset(blocks: _Blocks, assignment: ActorConfig, actors: int) -> Any:
-    """Return the Ray dataset of `BlockResult` rows; nothing runs until it is read."""
-    import ray
-
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    pool = ray.data.ActorPoolStrategy(
-        # The run begins with the first that is ready, and goes on with whichever are left.
-        size=min(actors, len(blocks)),
-        # One block is scored, the next is tokenized, none waits behind them.
-        max_concurrent_calls_per_actor=2,
-        max_tasks_in_flight_per_actor=2,
-        enable_true_multi_threading=True,
-    )
-    with warnings.catch_warnings():
-        # max_task_retries is to get another name in Ray 2.64, which pyproject.toml excludes.
-        warnings.simplefilter("ignore")
-        # from_arrow_refs would have the cluster's CPUs look at each block, and wait for them.
-        return ray.data.from_blocks(blocks).map_batches(
-            ScoringActor,
-            fn_constructor_args=(assignment,),
-            batch_size=1,
-            batch_format="pyarrow",
-            compute=pool,
-            num_cpus=assignment.cores,
-            num_gpus=1 if assignment.model.device == "cuda" else 0,
-            max_task_retries=_RETRIES,
-        )
+    share = -(-left // (_PARTS * actors))
+    fitting = max(1, BLOCK_BYTES // max(1, longest))
+    return min(left, CHUNK_HEADLINES, max(SMALLEST_BLOCK, share), fitting)
 
 
 def _timed_groups(
-    reports: Iterator[BlockResult | None], commit: CommitSettings
+    results: Iterator[BlockResult | None], commit: CommitSettings
 ) -> Iterator[list[BlockResult]]:
-    """Gather reports until it is time to commit them; an error comes after what it left."""
+    """Gather results until it is time to commit them; an error comes after what it left."""
     group: list[BlockResult] = []
+    size = 0
     since = time.monotonic()
     failure: FinsentError | None = None
     try:
-        for report in reports:
-            if report is not None:
-                group.append(report)
+        for result in results:
+            if result is not None:
+                group.append(result)
+                size += len(result.truncated)
                 failpoint("batch")
-            if group and time.monotonic() - since >= commit.every_seconds:
+            due = time.monotonic() - since >= commit.every_seconds or size >= _MOST_UNCOMMITTED
+            if group and due:
                 yield group
-                group, since = [], time.monotonic()
+                group, size, since = [], 0, time.monotonic()
     except FinsentError as error:
         failure = error
     if group:
@@ -164,16 +114,20 @@ def _timed_groups(
         raise failure
 
 
-def _commit_reports(
-    store: Store, reports: list[BlockResult], commit: CommitSettings, total: EngineResult
+def _commit_results(
+    store: Store, results: list[BlockResult], commit: CommitSettings, total: EngineResult
 ) -> None:
-    group = [report.scored for report in reports if report.scored is not None]
-    if not group:
-        return
-    positions = np.concatenate(
-        [report.start + scored.positions for report, scored in zip(reports, group, strict=True)]
-    )
+    group = [
+        ScoredBatch(
+            positions=result.start + np.arange(len(result.truncated), dtype=np.int64),
+            probabilities=result.probabilities,
+            truncated=result.truncated,
+            tokens=result.tokens,
+        )
+        for result in results
+    ]
+    positions = np.concatenate([batch.positions for batch in group])
     commit_scores(store, positions, group, commit, total)
-    total.batching = reports[-1].batching
-    vram = max(report.vram_mb for report in reports)
+    total.batching = results[-1].batching
+    vram = max(result.vram_mb for result in results)
     total.peak_vram_mb = max(vram, total.peak_vram_mb or 0.0) or None

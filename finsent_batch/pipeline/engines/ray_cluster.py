@@ -34,8 +34,12 @@ _ENVIRONMENT = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_worker_niceness": "0",
 }
-# Headlines on their way to the actors; beyond this Ray spills to disk.
-_OBJECT_STORE_BYTES = 512 * 2**20
+BLOCK_BYTES = 2_000_000
+"""The most that a block's headlines take in Ray's object store, where it has more than one."""
+# What a Ray that is started here gets for its objects: twice what two blocks an actor take and what
+# their results do, and no less than it starts with.
+_OBJECT_STORE_BYTES_AN_ACTOR = 10_000_000
+_SMALLEST_OBJECT_STORE = 128_000_000
 _KNOCK_SECONDS = 10.0
 _SCRATCH = "finsent-ray-"
 
@@ -57,7 +61,7 @@ def ray_installed() -> bool:
 
 
 def load_ray(*, locked: bool) -> Any:
-    """Import Ray with Ray Data, its usage reports and its chatter switched off, and return it.
+    """Import Ray, its usage reports and its chatter switched off, and return it.
 
     A Ray that is started here is `locked`: other users of this machine reach its ports, and
     it talks to none but this process and those it starts.
@@ -71,13 +75,9 @@ def load_ray(*, locked: bool) -> Any:
         os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     try:
         import ray
-        import ray.data
     except ImportError as error:
-        raise UnavailableError(
-            f"--engine ray needs Ray with Ray Data ({first_line(error)}): {INSTALL}"
-        ) from None
-    for name in ("ray", "ray.data"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+        raise UnavailableError(f"--engine ray needs Ray ({first_line(error)}): {INSTALL}") from None
+    logging.getLogger("ray").setLevel(logging.CRITICAL)
     return ray
 
 
@@ -140,16 +140,20 @@ def _clear_left() -> None:
 
 def _start(ray: Any, config: ScoreConfig, device: str, scratch: str) -> None:
     at_least = config.actors or (gpu_count() if device == "cuda" else 0)
+    # Actors share cores if that is what was asked for, or if there are more GPUs.
+    cores = max(available_cores(), at_least * config.cpus_per_actor)
+    actors = at_least or cores // config.cpus_per_actor
     try:
         with _loopback_kept():
             ray.init(
                 address="local",
                 _node_ip_address="127.0.0.1",
-                # Actors share cores if that is what was asked for, or if there are more GPUs.
-                num_cpus=max(available_cores(), at_least * config.cpus_per_actor),
+                num_cpus=cores,
                 num_gpus=0 if device == "cpu" else None,
                 include_dashboard=False,
-                object_store_memory=_OBJECT_STORE_BYTES,
+                object_store_memory=max(
+                    _SMALLEST_OBJECT_STORE, actors * _OBJECT_STORE_BYTES_AN_ACTOR
+                ),
                 log_to_driver=False,
                 logging_level=logging.CRITICAL,
                 _temp_dir=scratch,

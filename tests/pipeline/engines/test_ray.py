@@ -5,6 +5,7 @@ import shutil
 import signal
 import socket
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import duckdb
@@ -13,16 +14,18 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from finsent_batch.pipeline.engines import ray as ray_engine
+from finsent_batch.pipeline.engines import ray_pool
 from finsent_batch.pipeline.engines.ray_actor import ScoringActor
 from finsent_batch.pipeline.engines.ray_cluster import ray_installed
 from finsent_batch.pipeline.score import score
 
+from ...helpers.processes import until
 from ...helpers.ray_nodes import (
+    OBJECT_STORE,
     AtOnce,
     by_value,
     cluster,
     on_ray,
-    ray_threads,
     without_waiting,
 )
 
@@ -86,13 +89,80 @@ class Buggy(ScoringActor):
 
 def test_a_bug_on_an_actor_is_shown_whole(cluster, on_ray, monkeypatch):
     by_value(__name__)
-    monkeypatch.setattr(ray_engine, "ScoringActor", Buggy)
+    monkeypatch.setattr(ray_pool, "ScoringActor", Buggy)
     config = on_ray(50, ray_address=cluster)
     with pytest.raises(RuntimeError, match=rf"on node {socket.gethostname()}: Traceback") as error:
         score(config)
     assert "score_tokenized = lambda" in str(error.value)
     assert "ZeroDivisionError" in str(error.value)
-    assert not ray_threads()
+
+
+class Instant(ScoringActor):
+    """Has no model."""
+
+    def load(self, assignment):
+        return AtOnce()
+
+
+def test_the_object_store_never_holds_more_than_a_few_blocks(cluster, on_ray, monkeypatch):
+    """84 MB of headlines go through a store of 80 MB, of which less than half is ever in use."""
+    by_value(__name__)
+    monkeypatch.setattr(ray_pool, "ScoringActor", Instant)
+    config = on_ray(1, ray_address=cluster, commit_seconds=0, store_text=False)
+    duckdb.sql(
+        "SELECT i || repeat(' oil', 1000) AS headline FROM range(21_000) t(i)"
+    ).write_parquet(config.input)
+    used = []
+
+    def in_use():
+        import ray
+
+        return OBJECT_STORE - ray.available_resources().get("object_store_memory", 0)
+
+    def progress(stage, done, total):
+        if stage != "score":
+            return
+        if not used:  # does it show what is there?
+            import ray
+
+            held = ray.put(bytes(30_000_000))
+            until(lambda: in_use() >= 30_000_000)
+            del held
+            until(lambda: in_use() < 30_000_000)
+        used.append(in_use())
+
+    assert score(config, progress=progress).rows["unique_scored"] == 21_000
+    assert len(used) > 40
+    assert max(used) < OBJECT_STORE / 2
+    with duckdb.connect(config.store.path, read_only=True) as store:
+        sql = "SELECT count(*), count(DISTINCT headline_key) FROM scores"
+        assert store.execute(sql).fetchall() == [(21_000, 21_000)]
+
+
+class DiesOnce(Instant):
+    """Is killed when it has scored a block, before anybody knows."""
+
+    died = ""
+    """A file that is there once one has."""
+
+    def score(self, start, headlines):
+        scored = super().score(start, headlines)
+        with suppress(FileExistsError):
+            Path(self.died).touch(exist_ok=False)
+            os.kill(os.getpid(), signal.SIGKILL)
+        return scored
+
+
+def test_blocks_of_an_actor_that_dies_are_given_again(cluster, on_ray, tmp_path, monkeypatch):
+    by_value(__name__)
+    monkeypatch.setattr(ray_pool, "ScoringActor", DiesOnce)
+    monkeypatch.setattr(DiesOnce, "died", str(tmp_path / "died"))
+    config = on_ray(2000, ray_address=cluster)
+    assert score(config).rows["unique_scored"] == 2000
+    assert (tmp_path / "died").exists()
+    with duckdb.connect(config.store.path, read_only=True) as store:
+        sql = "SELECT count(*), count(DISTINCT headline_key), count(headline) FROM scores"
+        assert store.execute(sql).fetchall() == [(2000, 2000, 2000)]
 
 
 class DiesOfShortOnes(ScoringActor):
@@ -104,31 +174,31 @@ class DiesOfShortOnes(ScoringActor):
     def load(self, assignment):
         return AtOnce()
 
-    def __call__(self, block):
-        if max(map(len, block["headlines"][0].as_py())) < 40:
+    def score(self, start, headlines):
+        if max(map(len, headlines.to_pylist())) < 40:
             while not Path(self.committed).exists():
                 time.sleep(0.05)
             os.kill(os.getpid(), signal.SIGKILL)
-        return super().__call__(block)
+        return super().score(start, headlines)
 
 
 def test_a_block_that_kills_every_actor_ends_the_run(joined, wordy, tmp_path, monkeypatch):
     by_value(__name__)
-    monkeypatch.setattr(ray_engine, "ScoringActor", DiesOfShortOnes)
-    monkeypatch.setattr(ray_engine, "_RETRIES", 1)
+    monkeypatch.setattr(ray_pool, "ScoringActor", DiesOfShortOnes)
+    monkeypatch.setattr(ray_pool, "_RETRIES", 1)
     monkeypatch.setattr(DiesOfShortOnes, "committed", str(tmp_path / "committed"))
-    commit = ray_engine._commit_reports
+    commit = ray_engine._commit_results
 
     def told(*given):
         commit(*given)
         (tmp_path / "committed").touch()
 
-    monkeypatch.setattr(ray_engine, "_commit_reports", told)
+    monkeypatch.setattr(ray_engine, "_commit_results", told)
     pl.DataFrame({"headline": wordy(500)}).write_parquet(tmp_path / "feed.parquet")
     done = joined("feed.parquet", "--model", "mini", "--commit-seconds", "0")
     assert done.code == 69, done.err
     assert done.err.count("\n") == 1
-    assert "scoring on Ray failed (Actor" in done.err, "SystemException would say nothing"
+    assert "scoring on Ray failed (Actor" in done.err
     with duckdb.connect(tmp_path / "finsent.duckdb", read_only=True) as store:
         [(kept,)] = store.execute("SELECT count(*) FROM scores").fetchall()
     assert 0 < kept < 500

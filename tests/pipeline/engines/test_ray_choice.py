@@ -1,15 +1,11 @@
 """Which engine a run takes, and what the Ray engine does that needs no Ray."""
 
 import logging
+import socket
 import subprocess
 import sys
-from contextlib import nullcontext
 from dataclasses import replace
-from types import SimpleNamespace
 
-import duckdb
-import numpy as np
-import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,13 +15,11 @@ from finsent_batch.errors import ConfigError
 from finsent_batch.models.directory import open_configured
 from finsent_batch.models.weight_files import FileHashes
 from finsent_batch.pipeline import score_stage as scoring_stage
-from finsent_batch.pipeline.engines import ray as ray_engine
 from finsent_batch.pipeline.engines.local import CHUNK_HEADLINES
-from finsent_batch.pipeline.engines.ray import SMALLEST_BLOCK, block_sizes
-from finsent_batch.pipeline.engines.ray_actor import ActorConfig, BlockResult, ScoringActor
-from finsent_batch.pipeline.engines.ray_cluster import Cluster, ray_installed
+from finsent_batch.pipeline.engines.ray import SMALLEST_BLOCK, block_size
+from finsent_batch.pipeline.engines.ray_actor import ActorConfig, ScoringActor
+from finsent_batch.pipeline.engines.ray_cluster import BLOCK_BYTES, ray_installed
 from finsent_batch.pipeline.score_stage import choose_engine
-from finsent_batch.scorers.base import ScoredBatch
 
 WITHOUT_RAY = """
 import sys
@@ -63,62 +57,37 @@ def test_auto_takes_ray_for_several_gpus(monkeypatch, caplog, gpus, installed, t
     assert choose_engine("local", "cuda") == "local"
 
 
-@given(pending=st.integers(0, 2_000_000), actors=st.integers(1, 64))
-def test_blocks_cover_the_plan_and_grow_smaller(pending, actors):
-    blocks = list(block_sizes(pending, actors))
-    ends = [start + count for start, count in blocks]
-    assert [start for start, _ in blocks] == [0, *ends[:-1]][: len(blocks)]
-    assert (ends or [0])[-1] == pending
-    counts = [count for _, count in blocks]
-    assert counts == sorted(counts, reverse=True)
+@given(
+    pending=st.integers(0, 2_000_000), actors=st.integers(1, 64), longest=st.integers(0, 5_000_000)
+)
+def test_blocks_cover_the_plan_and_grow_smaller(pending, actors, longest):
+    counts = []
+    while pending > sum(counts):
+        counts.append(block_size(pending - sum(counts), actors, longest if not counts else 74))
+    assert sum(counts) == pending
+    assert counts[1:] == sorted(counts[1:], reverse=True)
     assert max(counts, default=1) <= CHUNK_HEADLINES
-    assert all(count >= SMALLEST_BLOCK for count in counts[:-1])
+    assert all(count >= SMALLEST_BLOCK for count in counts[1:-1])
+    assert not counts or counts[0] == 1 or counts[0] * longest <= BLOCK_BYTES
 
 
 @pytest.mark.parametrize(
     ("address", "code", "told"),
-    [("127.0.0.1:1", 69, "no Ray cluster to join at 127.0.0.1:1"), ("ray://head:1", 2, "HOST:PORT"),
-     ("head", 2, "HOST:PORT")],
+    [("127.0.0.1:{port}", 69, "no Ray cluster to join at 127.0.0.1:{port}"),
+     ("ray://head:1", 2, "HOST:PORT"), ("head", 2, "HOST:PORT")],
 )  # fmt: skip
 def test_an_address_where_there_is_no_cluster(run, feed, tiny_model, address, code, told):
     if not ray_installed():
         pytest.skip("Ray is not installed")
     model = ("--model", tiny_model, "--weights", "fp32")
-    done = run("score", "feed.parquet", *model, "--engine", "ray", "--ray-address", address)
+    with socket.socket() as taken:  # and nobody listens there
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        address, told = address.format(port=port), told.format(port=port)
+        done = run("score", "feed.parquet", *model, "--engine", "ray", "--ray-address", address)
     assert done.code == code, done.err
     assert told in done.err
     assert done.err.count("\n") == 1
-
-
-def test_a_block_that_comes_twice_is_committed_once(run, wordy, tiny_model, tmp_path, monkeypatch):
-    pl.DataFrame({"headline": wordy(300)}).write_parquet(tmp_path / "feed.parquet")
-    blocks = []
-
-    def dataset(given, assignment, actors):
-        blocks.extend((t["start"][0].as_py(), len(t["headlines"][0])) for t in given)
-
-    def reports(stop):
-        for start, count in [blocks[0], *blocks, blocks[-1]]:
-            probabilities = np.full((count, 3), 1 / 3, np.float32)
-            yield BlockResult(
-                start=start, batching="packed", ready_at=0.0, actor="a", vram_mb=0.0,
-                failure=None, again=False, bug=None,
-                scored=ScoredBatch(positions=np.arange(count), probabilities=probabilities,
-                                   truncated=np.zeros(count, np.bool_), tokens=count),
-            )  # fmt: skip
-
-    cluster = Cluster(room=1)
-    monkeypatch.setattr(ray_engine, "connected", lambda *_: nullcontext(cluster))
-    monkeypatch.setattr(ray_engine, "_dataset", dataset)
-    reader = SimpleNamespace(reports=reports)
-    monkeypatch.setattr(ray_engine, "ResultReader", lambda _: nullcontext(reader))
-    model = ("--model", tiny_model, "--weights", "fp32", "--engine", "ray")
-    done = run("score", "feed.parquet", *model, "--commit-seconds", "0", "--summary", "json")
-    assert done.code == 0, done.err
-    assert done.json["rows"]["unique_scored"] == 300
-    with duckdb.connect(tmp_path / "finsent.duckdb", read_only=True) as store:
-        sql = "SELECT count(*), count(DISTINCT headline_key), count(headline) FROM scores"
-        assert store.execute(sql).fetchall() == [(300, 300, 300)]
 
 
 def test_the_options_are_settings_like_all_others(run, tmp_path):

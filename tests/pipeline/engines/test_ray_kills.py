@@ -43,7 +43,7 @@ class Killed:
         return self.process.poll() is not None
 
     def actors(self):
-        return family(self.process.pid, "MapWorker")
+        return family(self.process.pid, "ray::ScoringActor")
 
     def listening(self):
         """Return the addresses on which Ray's processes wait for connections."""

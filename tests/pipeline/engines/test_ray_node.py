@@ -53,7 +53,7 @@ def test_a_node_that_dies_costs_no_row(cluster, wordy, tiny_model, tmp_path):
         return started.poll() is not None
 
     def scoring():
-        return bool(family(raylet, "MapWorker"))
+        return bool(family(raylet, "ray::ScoringActor"))
 
     log = tmp_path / "finsent.duckdb.working.wal"
     try:

@@ -1,21 +1,23 @@
 """Runs on a real Ray that are stopped: at once, whole, and with what had arrived."""
 
+import os
 import signal
 import threading
 import time
+from pathlib import Path
 
 import duckdb
 import pytest
 
 from finsent_batch.errors import InterruptedRunError
-from finsent_batch.pipeline.engines import ray as ray_engine
+from finsent_batch.pipeline.engines import ray_pool
 from finsent_batch.pipeline.engines.ray_actor import ScoringActor
 from finsent_batch.pipeline.engines.ray_cluster import load_ray, ray_installed
 from finsent_batch.pipeline.score import score
 from finsent_batch.progress import StopRequest
 
-from ...helpers.processes import until
-from ...helpers.ray_nodes import AtOnce, by_value, cluster, on_ray, ray_threads
+from ...helpers.processes import family, until
+from ...helpers.ray_nodes import AtOnce, by_value, cluster, on_ray
 
 __all__ = ["cluster", "on_ray"]  # fixtures
 if not ray_installed():
@@ -28,26 +30,31 @@ class Slow(ScoringActor):
     def load(self, assignment):
         return AtOnce()
 
-    def __call__(self, block):
+    def score(self, start, headlines):
         time.sleep(0.5)
-        return super().__call__(block)
+        return super().score(start, headlines)
 
 
 class Loading(ScoringActor):
     """Has a model that takes its time."""
 
+    begun = ""
+    """A file that is there once an actor loads."""
+
     def load(self, assignment):
+        Path(self.begun).touch()
         time.sleep(600)
 
 
-def test_a_stop_while_the_model_loads_leaves_at_once(cluster, on_ray, monkeypatch):
+def test_a_stop_while_the_model_loads_leaves_at_once(cluster, on_ray, tmp_path, monkeypatch):
     by_value(__name__)
-    monkeypatch.setattr(ray_engine, "ScoringActor", Loading)
+    monkeypatch.setattr(ray_pool, "ScoringActor", Loading)
+    monkeypatch.setattr(Loading, "begun", str(tmp_path / "begun"))
     config = on_ray(50, ray_address=cluster)
     stop, waiting = StopRequest(), threading.Event()
 
     def interrupt():
-        until(lambda: len(ray_threads()) > 1)
+        until((tmp_path / "begun").exists)
         waiting.set()
         stop.signal = signal.SIGINT
 
@@ -56,12 +63,12 @@ def test_a_stop_while_the_model_loads_leaves_at_once(cluster, on_ray, monkeypatc
         score(config, stop=stop)
     assert waiting.is_set()
     assert interrupted.value.exit_code == 130
-    assert not ray_threads(), "none may ask a Ray that is gone"
+    until(lambda: not family(os.getpid(), "ray::Loading"))
 
 
 def test_a_stop_keeps_what_has_arrived(cluster, on_ray, tmp_path, monkeypatch):
     by_value(__name__)
-    monkeypatch.setattr(ray_engine, "ScoringActor", Slow)
+    monkeypatch.setattr(ray_pool, "ScoringActor", Slow)
     config = on_ray(5000, ray_address=cluster, commit_seconds=0)
     stop, told = StopRequest(), []
 
@@ -72,8 +79,8 @@ def test_a_stop_keeps_what_has_arrived(cluster, on_ray, tmp_path, monkeypatch):
 
     with pytest.raises(InterruptedRunError, match="what was scored is kept") as interrupted:
         score(config, progress=progress, stop=stop)
-    assert not ray_threads(), "none may ask a Ray that is gone"
     assert interrupted.value.exit_code == 143
+    until(lambda: not family(os.getpid(), "ray::Slow"))
     with duckdb.connect(tmp_path / "finsent.duckdb", read_only=True) as store:
         [(kept,)] = store.execute("SELECT count(*) FROM scores").fetchall()
     assert told[-1] == (kept, 5000)
@@ -96,15 +103,19 @@ def busy(cluster):
 
 def test_a_run_that_waits_for_a_busy_cluster_can_be_stopped(busy, on_ray):
     config = on_ray(500)
-    stop = StopRequest()
+    stop, loading = StopRequest(), threading.Event()
+
+    def progress(stage, done, total):
+        if stage == "load":
+            loading.set()
 
     def interrupt():
-        until(lambda: len(ray_threads()) > 1)
+        loading.wait(90)
         time.sleep(1)
         stop.signal = signal.SIGTERM
 
     threading.Thread(target=interrupt, daemon=True).start()
     with pytest.raises(InterruptedRunError) as interrupted:
-        score(config, stop=stop)
+        score(config, progress=progress, stop=stop)
+    assert loading.is_set()
     assert interrupted.value.exit_code == 143
-    assert not ray_threads()
