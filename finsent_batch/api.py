@@ -14,6 +14,7 @@ from .frames import Frame, to_arrow
 from .io.arrow import ArrowSink, ArrowSource
 from .io.result_columns import RESULT_SCHEMA
 from .models.spec import ResolvedModel
+from .pipeline.cascade import check_cascade
 from .pipeline.score import execute, open_run
 from .pipeline.tasks import make_task
 from .progress import StopRequest, no_progress
@@ -38,14 +39,18 @@ class Scorer:
         device: str = "auto",
         weights: str = "auto",
         max_batch_tokens: int | None = None,
+        first: Path | str | None = None,
+        sure: float | str | None = None,
     ) -> None:
         """Say what scores; it is loaded by the first call that has something to score.
 
-        `model`, `device`, `weights` and `max_batch_tokens` are as in `ModelConfig`. `store` names
-        the DuckDB file that keeps the scores; without it they are kept until `close`.
+        `model`, `device`, `weights` and `max_batch_tokens` are as in `ModelConfig`, `first` and
+        `sure` as in `ScoreConfig`. `store` names the DuckDB file that keeps the scores; without
+        it they are kept until `close`.
 
         Raises:
             TypeError: an argument of another type.
+            UsageError: `sure` without `first`, or beyond its range.
         """
         scorer = ModelConfig(
             model=model,  # type: ignore[arg-type]
@@ -59,10 +64,13 @@ class Scorer:
             input="memory",
             engine="local",
             model=scorer,
+            first=first,  # type: ignore[arg-type]
+            sure=sure,
             store=StoreConfig(path=path),
             default_gates=False,  # the caller gets the frame, and nothing is replaced
         )
-        self._loaded: tuple[ResolvedModel, LoadedModel] | None = None
+        check_cascade(self._config)
+        self._loaded: list[tuple[ResolvedModel, LoadedModel]] = []
         self._turn = threading.Lock()
         self._closed = False
 
@@ -83,20 +91,25 @@ class Scorer:
     def _score(self, config: ScoreConfig, table: pa.Table) -> pa.Table:
         source, sink = ArrowSource(table), ArrowSink()
         with open_run(config, no_progress, StopRequest()) as run:
-            if self._loaded is not None and self._loaded[0] == run.model:
-                run.scorer = self._loaded[1]
+            run.scorer = self._loaded_as(run.model)
+            if run.cascade is not None:
+                run.first_scorer = self._loaded_as(run.cascade.model)
             run.tasks = [make_task(source, sink, config, "the frame")]
             run.summary.output = "memory"
             execute(run)
-            if run.scorer is not None:
-                self._loaded = run.model, run.scorer
+            now = zip(run.models, (run.scorer, run.first_scorer), strict=False)
+            self._loaded = [(model, scorer) for model, scorer in now if scorer is not None]
         assert sink.result is not None
         return sink.result
+
+    def _loaded_as(self, model: ResolvedModel) -> LoadedModel | None:
+        """Return a model that an earlier call loaded, if its files are still those."""
+        return next((scorer for known, scorer in self._loaded if known == model), None)
 
     def close(self) -> None:
         """Let go of the model, and of the scores if no store keeps them."""
         with self._turn:
-            self._closed, self._loaded = True, None
+            self._closed, self._loaded = True, []
             if self._scratch is not None:
                 self._scratch.cleanup()
 

@@ -14,6 +14,10 @@ DEFAULT_STORE: Final = Path("finsent.duckdb")
 DEFAULT_MODEL: Final = "mini"
 PROMOTED_MODEL: Final = "promoted"
 """The model that `models promote` made the store's default; `mini` where there is none."""
+AUTO: Final = "auto"
+"""The threshold of a cascade that an evaluation found."""
+LEAST_SURE: Final = 0.34
+"""The lowest threshold of a cascade: of three labels the likeliest has at least a third."""
 BASE: Final = "base"
 """What `--against` calls the base of a causal adapter."""
 DEFAULT_GATES: Final = ("rows>=1", "labelled_share>=0.5", "dated_share>=0.95")
@@ -84,6 +88,11 @@ class ScoreConfig(Settings):
     on_changed_types: str = "fail"
     """What `append` does with columns that differ: see `ColumnPolicy`."""
     model: ModelConfig = field(default_factory=ModelConfig)
+    first: str | None = None
+    """A smaller model that is asked before `model`, which answers what it is not sure of."""
+    sure: float | str | None = None
+    """The probability from which `first` is; `auto`, also meant by None, takes the one that
+    `evaluate` with the same `first` found."""
     store: StoreConfig = field(default_factory=StoreConfig)
     engine: str = "auto"
     """Who runs the model: this process (`local`), `ray`, or Ray where there are several GPUs."""
@@ -179,6 +188,10 @@ class EvaluateConfig(Settings):
     output: Path
     model: ModelConfig = field(default_factory=ModelConfig)
     against: str | None = None
+    first: str | None = None
+    """A smaller model to ask first: how sure must it be to answer for `model`?"""
+    agreement: float = 0.97
+    """Share of the rows whose label is then to be that of `model`."""
     gates: tuple[str, ...] = ()
     format: LabelledFormat = field(default_factory=LabelledFormat)
     store: StoreConfig | None = None

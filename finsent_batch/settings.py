@@ -43,6 +43,7 @@ def _convert(value: Any, kind: Any) -> Any:
         if value is None and type(None) in kinds:
             return None
         kind = next(k for k in kinds if k is not type(None))
+        kind = str if str in kinds and isinstance(value, str) else kind
         if len(kinds) == 2 and get_origin(kinds[1]) is tuple:  # one value, or several
             kind = kind if isinstance(value, str | os.PathLike) else kinds[1]
     if get_origin(kind) is tuple:

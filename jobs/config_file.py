@@ -5,9 +5,10 @@ from typing import Any
 
 import click
 
+from finsent_batch.config import AUTO
 from finsent_batch.errors import ConfigError, MissingInputError
 
-from .options import CONFIG_FILE
+from .options import CONFIG_FILE, Sure
 
 
 def load_config_file(ctx: click.Context, _: click.Parameter, file: Path | None) -> None:
@@ -100,6 +101,8 @@ def _toml_type(option: click.Option) -> tuple[Any, str]:
         return bool, "true or false"
     if isinstance(option.type, click.types.IntParamType):
         return int, "a whole number"
+    if isinstance(option.type, Sure):
+        return (int, float, str), f'a number or "{AUTO}"'
     if isinstance(option.type, click.types.FloatParamType):
         return (int, float), "a number"
     return str, "a list of text" if option.multiple else "text"

@@ -8,7 +8,16 @@ import click
 from finsent_batch.config import BASE, EvaluateConfig
 
 from .completion import complete_model
-from .options import Globals, file_path, labelled_options, model_config, model_options, take_format
+from .options import (
+    FiniteFloat,
+    Globals,
+    file_path,
+    first_option,
+    labelled_options,
+    model_config,
+    model_options,
+    take_format,
+)
 from .tables.formats import print_table
 from .terminal import progress_bar, say
 
@@ -26,6 +35,15 @@ if TYPE_CHECKING:
     "--against",
     shell_complete=complete_model,
     help="Another model to compare with; base: the base of a causal adapter.",
+)
+@first_option(
+    "A smaller model to ask first, such as mini: finds how sure it must be to answer for --model."
+)
+@click.option(
+    "--agreement",
+    type=FiniteFloat(min=0.0, max=1.0, min_open=True),
+    default=EvaluateConfig.agreement,
+    help="With --first, the share of rows that are then to have the label of --model.",
 )
 @click.option(
     "--gate",
@@ -56,11 +74,13 @@ def evaluate(
 
     The folder gets metrics.json, predictions.parquet, predictions.csv and
     report.html, with --against also predictions_against.parquet. A headline
-    without a prediction counts as wrong, never as neutral.
+    without a prediction counts as wrong, never as neutral. With --first the
+    store keeps the threshold for score --first --sure auto.
 
     \b
     finsent-batch evaluate --data split/test.parquet -o report
     finsent-batch evaluate --model a --against b --gate no-regression --data t.parquet -o r
+    finsent-batch evaluate --model a --first mini --data split/valid.parquet -o r
     """
     from finsent_batch.errors import GateFailedError
     from finsent_batch.evaluation.evaluate import evaluate as run_evaluate
@@ -113,8 +133,23 @@ def show(result: "Evaluation", against: str | None) -> None:
             f"McNemar: {c['only_one']:.0f} right only by {mine}, {c['only_other']:.0f} only by "
             f"{theirs}, p = {c['p_value']:.3g}"
         )
+    if result.cascade is not None:
+        _show_cascade(result.cascade, result.metrics["model"])
     for warning in result.warnings:
         say(f"warning: {warning}", err=True)
+
+
+def _show_cascade(cascade: dict[str, Any], name: str) -> None:
+    """Print the threshold that was found, and what the cascade answers there."""
+    first = cascade["first"]
+    at = next((row for row in cascade["thresholds"] if row["sure"] == cascade["sure"]), None)
+    if at is None:
+        say(f"cascade: at no threshold {first} may answer for {name}; see report.html")
+        return
+    say(
+        f"cascade: {first} where at least {at['sure']:g} sure answers {at['first_share']:.1%} of "
+        f"the rows; {at['agreement']:.1%} have the label of {name}, {at['accuracy']:.1%} are right"
+    )
 
 
 def _names(result: "Evaluation") -> tuple[str, str]:

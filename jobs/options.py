@@ -10,7 +10,9 @@ from typing import Any, TypeVar
 import click
 
 from finsent_batch.config import (
+    AUTO,
     DEFAULT_MODEL,
+    LEAST_SURE,
     PROMOTED_MODEL,
     LabelledFormat,
     ModelConfig,
@@ -41,6 +43,21 @@ class FiniteFloat(click.FloatRange):
         if math.isnan(number):
             self.fail(f"{value!r} is not a number.", param, ctx)
         return number
+
+
+class Sure(FiniteFloat):
+    """The probability from which a cascade's first model is sure, or `auto`."""
+
+    def __init__(self) -> None:
+        super().__init__(min=LEAST_SURE, max=1.0)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return value if value == AUTO else super().convert(value, param, ctx)
+
+
+def first_option(text: str) -> Callable[[F], F]:
+    """Return the option that names the model that is asked first."""
+    return click.option("--first", metavar="MODEL", shell_complete=complete_model, help=text)
 
 
 def model_options(function: F) -> F:

@@ -22,6 +22,8 @@ def check_earlier(config: EvaluateConfig, fingerprints: Sequence[str]) -> None:
         there = {}
     sides = filter(None, [there, there.get("against")])
     models = [side.get("model_fingerprint") for side in sides]
+    if "cascade" in there:
+        models.append(there["cascade"].get("first_fingerprint"))
     if models != list(fingerprints) or there.get("data") != str(config.data):
         raise CannotCreateError(
             f"{config.output} holds another evaluation, of {there.get('model', 'a model')} on "

@@ -38,6 +38,7 @@ from ..reports.page import to_html
 from ..store.store import Store, utc_now
 from ..store.views import refresh_views
 from .beside import open_beside
+from .cascade import evaluate_first, resolve_first
 from .earlier import check_earlier
 from .predict import predict_headlines
 
@@ -54,6 +55,8 @@ class Evaluation:
     metrics: dict[str, Any]
     against: dict[str, Any] | None = None
     comparison: dict[str, float] | None = None
+    cascade: dict[str, Any] | None = None
+    """Only with a first model; see `evaluate_first`."""
     gates: list[GateResult] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -86,7 +89,8 @@ def _evaluate(config: EvaluateConfig, gates: Sequence[Gate], progress: Progress)
     spec = open_configured(config.model)
     specs = [spec] if config.against is None else [spec, _against(config, spec)]
     models = [spec.resolve(config.model, FileHashes()) for spec in specs]
-    check_earlier(config, [model.fingerprint for model in models])
+    first = resolve_first(config, config.model, models[0])
+    check_earlier(config, [m.fingerprint for m in (*models, *([first] if first else []))])
     _check_output(config)
     result, probabilities = _one(models[0], frame, truth, progress)
     evaluation = Evaluation(metrics=result, warnings=spec.notes)
@@ -96,6 +100,11 @@ def _evaluate(config: EvaluateConfig, gates: Sequence[Gate], progress: Progress)
         evaluation.comparison = mcnemar(truth, predict(probabilities), predict(found))
         columns += _prediction_columns(found, "against_")
         other = frame.with_columns(_prediction_columns(found, ""))
+    if first is not None:
+        evaluation.cascade, found = evaluate_first(
+            first, frame, truth, probabilities, config.agreement, progress
+        )
+        columns += _prediction_columns(found, "first_")
     evaluation.gates = _check(gates, evaluation)
     _write(config, evaluation, frame.with_columns(columns), other, training_log(spec.folder))
     base = evaluation.against if config.against == BASE else None
@@ -173,6 +182,8 @@ def _write(
     found = {**evaluation.metrics, "data": str(config.data)}
     if evaluation.against is not None:
         found |= {"against": evaluation.against, "mcnemar": evaluation.comparison}
+    if evaluation.cascade is not None:
+        found["cascade"] = evaluation.cascade
     if evaluation.gates:
         found["gates"] = [asdict(result) for result in evaluation.gates]
     page = evaluation_page(found, frame, log, evaluation.gates)
@@ -191,7 +202,8 @@ def _record(config: EvaluateConfig, evaluation: Evaluation) -> None:
     """Note the figures in the store; a locked store must not cost the evaluation."""
     if config.store is None:
         return
-    sides = [(evaluation.metrics, "predictions.parquet")]
+    cascade = {} if evaluation.cascade is None else {"cascade": evaluation.cascade}
+    sides = [(evaluation.metrics | cascade, "predictions.parquet")]
     if evaluation.against is not None:
         sides.insert(0, (evaluation.against, AGAINST_FILE))
     try:

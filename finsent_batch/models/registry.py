@@ -8,7 +8,9 @@ from ..config import DEFAULT_MODEL, PROMOTED_MODEL, ModelConfig, StoreConfig
 from ..errors import ConfigError, FinsentError, UsageError
 from ..store.store import Store, utc_now
 from .directory import open_configured, open_model
+from .label_classes import OPTION, absent_labels
 from .license import license_of
+from .spec import ModelSpec, ResolvedModel
 from .weight_files import FileHashes
 
 
@@ -76,6 +78,46 @@ def _check_unchanged(found: Promotion, config: ModelConfig, hashes: FileHashes) 
         ) from None
     if fingerprint != found.model_fingerprint:
         raise ConfigError(f"the promoted model {found.model} has changed since: {advice}")
+
+
+def open_first(config: ModelConfig, name: str) -> tuple[ModelConfig, ModelSpec]:
+    """Find the model of a cascade that is asked before the one of `config`, on the same device.
+
+    Raises:
+        ConfigError: it cannot score the three sentiments.
+        FinsentError: as `open_model`.
+    """
+    first = ModelConfig(model=name, device=config.device)
+    try:
+        return first, open_configured(first)
+    except ConfigError as error:
+        advice = ""
+        if OPTION in str(error):
+            advice = (
+                f"; here {OPTION} is the other model's: write it into this one's directory with "
+                f"'finsent-batch models describe {name} {OPTION} … --write'"
+            )
+        raise ConfigError(f"--first {error}{advice}") from None
+
+
+def check_first(first: ResolvedModel, second: ResolvedModel) -> None:
+    """Refuse a model that cannot be asked before another one.
+
+    Raises:
+        ConfigError: it is the same model, or the two do not choose from the same labels.
+    """
+    if first.fingerprint == second.fingerprint:
+        raise ConfigError(
+            f"--first {first.spec.name} is the model itself: name a smaller one, or leave it out"
+        )
+    lacks, other = (absent_labels(model.spec.label_classes) for model in (first, second))
+    if lacks != other:
+        name, missing = (first, lacks) if lacks else (second, other)
+        raise ConfigError(
+            f"--first {first.spec.name} and {second.spec.name} have not the same labels: "
+            f"{name.spec.name} has no output for {' and '.join(missing)}: name another --first, "
+            "or leave it out"
+        )
 
 
 def list_models(config: StoreConfig) -> list[dict[str, object]]:

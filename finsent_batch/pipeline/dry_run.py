@@ -5,13 +5,17 @@ import tempfile
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from ..config import ScoreConfig
 from ..io.inputs import resolve_inputs
 from ..io.object_store import check_addresses
 from ..io.pairs import FilePair
 from ..models.directory import open_configured
-from ..models.registry import resolve_promoted_model
+from ..models.registry import open_first, resolve_promoted_model
+from ..models.spec import ResolvedModel
 from ..models.weight_files import FileHashes
 from ..progress import Progress, no_progress
 from ..scorers.base import Scorer
@@ -19,7 +23,9 @@ from ..scorers.load import load_scorer
 from ..store.store import Store
 from .auditing.audit import gates_of
 from .auditing.held import settings_of_held
-from .plan import Plan, make_plan
+from .cascade import check_cascade, plan_unsure, resolve_cascade
+from .plan import Plan, make_plan, plan_pending
+from .run import Cascade
 from .summary import shown_inputs
 from .tasks import open_tasks
 from .unchanged import to_be_scored
@@ -44,6 +50,10 @@ class DryRun:
     rate_from: str
     """What the rate was taken from."""
     estimated_seconds: float | None
+    first: dict[str, Any] | None = None
+    """With `--first`, in distinct headlines: `model` and `sure`, how many it `answers` already, of
+    how many it is `unsure`, how many it has `to_score`, and how many the other model is then
+    `expected` to score."""
 
     def to_json(self) -> str:
         """Return the estimate as one line of JSON."""
@@ -68,6 +78,7 @@ def dry_run(config: ScoreConfig, *, progress: Progress = no_progress) -> DryRun:
     if config.publish_anyway is not None:
         config = settings_of_held(config)
     gates_of(config)
+    check_cascade(config)
     check_addresses(config)
     with resolve_inputs(config, lambda done, total: progress("copy", done, total, "MB")) as pairs:
         return _estimate(config, pairs, progress)
@@ -76,26 +87,88 @@ def dry_run(config: ScoreConfig, *, progress: Progress = no_progress) -> DryRun:
 def _estimate(config: ScoreConfig, pairs: list[FilePair], progress: Progress) -> DryRun:
     with tempfile.TemporaryDirectory() as scratch, _open_store(config, Path(scratch)) as store:
         settled = resolve_promoted_model(config.model, store)
-        model = open_configured(settled).resolve(settled, FileHashes(store.connection))
-        settings = replace(config, model=settled)
-        wanted = to_be_scored(store, pairs, settings, model.fingerprint)
+        hashes = FileHashes(store.connection)
+        model = open_configured(settled).resolve(settled, hashes)
+        settings, cascade = replace(config, model=settled), None
+        if config.first is not None:
+            first = open_first(settled, config.first)
+            cascade = resolve_cascade(settings, model, *first, store=store, hashes=hashes)
+        fingerprint = model.fingerprint if cascade is None else cascade.fingerprint
+        wanted = to_be_scored(store, pairs, settings, fingerprint)
         tasks = open_tasks(store, wanted, config)
         sources = [(task.source, task.text_column) for task in tasks]
-        plan = make_plan(store, sources, model.fingerprint, progress)
-        rows = store.query(
-            "SELECT headlines_per_second FROM runs WHERE model_fingerprint = ? AND device = ? "
-            "AND unique_scored >= ? ORDER BY started_at DESC LIMIT 1",
-            [model.fingerprint, model.device, _SAMPLE],
-        )
-        rate, rate_from, tokens = None, "nothing to score", 0
-        if plan.pending:
-            scorer = load_scorer(model)
-            sample = _sample(store, _TOKEN_SAMPLE)
-            tokens = round(scorer.count_tokens(sample) * plan.pending / len(sample))
-            rate, rate_from = rows[0][0] if rows else None, "the latest run with this model"
-            if rate is None:
-                rate, rate_from = _measure(scorer, _sample(store, _SAMPLE)), "measured on a sample"
-    return _report(config, len(wanted), len(pairs) - len(wanted), plan, tokens, rate, rate_from)
+        first_asked = model if cascade is None else cascade.model
+        plan = make_plan(store, sources, first_asked.fingerprint, progress)
+        files = len(wanted), len(pairs) - len(wanted)
+        work = _work(store, first_asked, plan.pending)
+        if cascade is None:
+            return _report(config, files, plan, [work])
+        plan, first_figures, rest = _rest(store, model, cascade, plan, work)
+        return _report(config, files, plan, [work, rest], first_figures)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Work:
+    """What one model would have to do."""
+
+    headlines: int
+    tokens: int = 0
+    rate: float | None = None
+    """Headlines a second."""
+    rate_from: str = "nothing to score"
+    scorer: Scorer | None = None
+
+
+def _work(store: Store, model: ResolvedModel, headlines: int) -> _Work:
+    """Estimate the work of scoring so many of the plan's pending headlines."""
+    if not headlines:
+        return _Work(headlines=0)
+    rows = store.query(
+        "SELECT headlines_per_second FROM runs WHERE model_fingerprint = ? AND device = ? "
+        "AND unique_scored >= ? ORDER BY started_at DESC LIMIT 1",
+        [model.fingerprint, model.device, _SAMPLE],
+    )
+    scorer = load_scorer(model)
+    sample = _sample(store, _TOKEN_SAMPLE)
+    tokens = round(scorer.count_tokens(sample) * headlines / len(sample))
+    rate, rate_from = rows[0][0] if rows else None, "the latest run with this model"
+    if rate is None:
+        rate, rate_from = _measure(scorer, _sample(store, _SAMPLE)), "measured on a sample"
+    return _Work(headlines=headlines, tokens=tokens, rate=rate, rate_from=rate_from, scorer=scorer)
+
+
+def _rest(
+    store: Store, model: ResolvedModel, cascade: Cascade, plan: Plan, first: _Work
+) -> tuple[Plan, dict[str, Any], _Work]:
+    """Estimate what a cascade's first model would leave to the other one.
+
+    What it has scored is known; of the others the share that it is unsure of is that of a sample.
+    Returns the plan of the headlines without an answer, the first model's figures, and the work.
+    """
+    share = 0.0
+    if first.scorer is not None:
+        sample = _sample(store, _SAMPLE)
+        sures = np.concatenate([b.probabilities.max(axis=1) for b in first.scorer.score(sample)])
+        share = 1 - float((sures >= np.float32(cascade.sure)).mean())
+    plan_unsure(store, [model.fingerprint, cascade.model.fingerprint], cascade.sure)
+    [(unsure, known)] = store.query(
+        """SELECT count(*), count(*) FILTER (headline_key NOT IN
+            (SELECT headline_key FROM scores WHERE model_fingerprint = $1))
+        FROM plan.unsure WHERE headline_key IN
+            (SELECT headline_key FROM scores WHERE model_fingerprint = $2)""",
+        [model.fingerprint, cascade.model.fingerprint],
+    )
+    left = plan_pending(store, plan, model.fingerprint, "plan.unsure")
+    expected = min(left.pending, known + round(share * plan.pending))
+    figures = {
+        "model": cascade.model.spec.name,
+        "sure": cascade.sure,
+        "answers": plan.distinct - plan.pending - unsure,
+        "unsure": unsure,
+        "to_score": plan.pending,
+        "expected": expected,
+    }
+    return replace(plan, pending=plan.pending + known), figures, _work(store, model, expected)
 
 
 def _open_store(config: ScoreConfig, scratch: Path) -> Store:
@@ -119,24 +192,26 @@ def _measure(scorer: Scorer, sample: list[str]) -> float:
 
 def _report(
     config: ScoreConfig,
-    files: int,
-    unchanged: int,
+    files: tuple[int, int],
     plan: Plan,
-    tokens: int,
-    rate: float | None,
-    rate_from: str,
+    works: list[_Work],
+    first: dict[str, Any] | None = None,
 ) -> DryRun:
-    seconds = round(plan.pending / rate, 1) if rate else None
+    busy = [work for work in works if work.headlines] or works[:1]
+    last, seconds = busy[-1], None
+    if all(work.rate or not work.headlines for work in busy):
+        seconds = round(sum(work.headlines / (work.rate or 1) for work in busy), 1)
     return DryRun(
         input=shown_inputs(config),
-        files=files,
-        unchanged=unchanged,
+        files=files[0],
+        unchanged=files[1],
         rows=plan.rows,
         distinct=plan.distinct,
         already_scored=plan.distinct - plan.pending,
         to_score=plan.pending,
-        tokens=tokens,
-        headlines_per_second=rate,
-        rate_from=rate_from,
-        estimated_seconds=seconds if plan.pending else 0.0,
+        tokens=sum(work.tokens for work in works),
+        headlines_per_second=last.rate,
+        rate_from=last.rate_from,
+        estimated_seconds=seconds,
+        first=first,
     )

@@ -3,12 +3,12 @@
 `plan.plan_rows` keeps a key a row, in source order; `plan.keys` each key once, with
 the number of its rows; `plan.pending` the headlines to score, longest first: padding
 is then next to nothing, and running out of memory shows in the first batch, not in
-the last.
+the last. `plan.answers` is the view of the scores that are published.
 """
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
@@ -17,7 +17,9 @@ from ..failpoints import failpoint
 from ..headlines import key_sql, may_be_odd, normalize_sql
 from ..io.arrow import registered
 from ..io.base import Source, decoded
+from ..io.sql import quote_literal
 from ..progress import Progress
+from ..store.connection import STORE_CATALOG
 from ..store.store import Store
 from .text_digest import TextDigest
 from .text_traits import COLUMNS, traits_sql
@@ -58,8 +60,8 @@ class Plan:
     texts: int
     """Rows that have a headline."""
     distinct: int
-    pending: int
-    pending_characters: int
+    pending: int = 0
+    pending_characters: int = 0
 
 
 def make_plan(
@@ -102,32 +104,36 @@ def make_plan(
             )
         )
     failpoint("plan")
-    _collect_keys(store, fingerprint)
-    _collect_pending(store, planned)
-    distinct, texts = store.query("SELECT count(*), coalesce(sum(rows), 0) FROM plan.keys")[0]
-    pending = store.query("SELECT count(*), coalesce(sum(length(headline)), 0) FROM plan.pending")
-    return Plan(
-        sources=tuple(planned),
-        rows=total,
-        texts=int(texts),
-        distinct=distinct,
-        pending=pending[0][0],
-        pending_characters=int(pending[0][1]),
-    )
-
-
-def _collect_keys(store: Store, fingerprint: str) -> None:
     store.connection.execute(f"""
         CREATE OR REPLACE TABLE plan.keys AS
         SELECT headline_key, count(*) AS rows FROM plan.plan_rows
-        WHERE state = {HAS_TEXT} GROUP BY headline_key""")
+        WHERE state = {HAS_TEXT} GROUP BY headline_key;
+        CREATE OR REPLACE VIEW plan.answers AS {scores_sql(fingerprint)}""")
+    distinct, texts = store.query("SELECT count(*), coalesce(sum(rows), 0) FROM plan.keys")[0]
+    plan = Plan(sources=tuple(planned), rows=total, texts=int(texts), distinct=distinct)
+    return plan_pending(store, plan, fingerprint, "plan.keys")
+
+
+def scores_sql(fingerprint: str, number: int = 0) -> str:
+    """Return SQL for the scores of a model, each with the model's `number` among the run's."""
+    return (
+        f"SELECT *, CAST({number} AS UTINYINT) AS answered_by FROM {STORE_CATALOG}.scores "
+        f"WHERE model_fingerprint = {quote_literal(fingerprint)}"
+    )
+
+
+def plan_pending(store: Store, plan: Plan, fingerprint: str, keys: str) -> Plan:
+    """Collect those headlines of the table `keys` that `fingerprint` has not scored."""
     store.connection.execute(
-        """
+        f"""
         CREATE OR REPLACE TABLE plan.pending_keys AS
-        SELECT headline_key FROM plan.keys WHERE headline_key NOT IN
+        SELECT headline_key FROM {keys} WHERE headline_key NOT IN
             (SELECT headline_key FROM scores WHERE model_fingerprint = ?)""",
         [fingerprint],
     )
+    _collect_pending(store, plan.sources)
+    found = store.query("SELECT count(*), coalesce(sum(length(headline)), 0) FROM plan.pending")
+    return replace(plan, pending=found[0][0], pending_characters=int(found[0][1]))
 
 
 def _key_rows(

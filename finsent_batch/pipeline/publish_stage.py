@@ -38,7 +38,8 @@ def publish_tasks(run: ScoreRun, plan: Plan, progress: Progress) -> None:
         CannotCreateError: somebody else's output stands there now.
     """
     rows, confident = run.summary.rows, 0
-    results = Results(run.store, run.model.fingerprint, run.config.min_confidence)
+    fingerprints = [model.fingerprint for model in run.models]
+    results = Results(run.store, fingerprints, run.config.min_confidence)
     with closing(results):
         for task, planned in zip(run.tasks, plan.sources, strict=True):
 
@@ -136,7 +137,7 @@ def _provenance(run: ScoreRun, task: ScoreTask) -> Provenance:
         input_table=task.source.table,
         run_id=run.summary.run_id,
         model=run.summary.model,
-        model_fingerprint=run.model.fingerprint,
+        model_fingerprint=run.fingerprint,
         limit=run.config.limit,
         settled=True,
         text_column=task.columns.text_column,

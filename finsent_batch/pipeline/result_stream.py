@@ -1,5 +1,6 @@
 """The labelled rows of one source, joined with the scores, in the source's order."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -22,43 +23,45 @@ _STATUS = f"""CAST(CASE WHEN state = {IS_EMPTY} THEN {_EMPTY}
     WHEN truncated THEN {_TRUNCATED} WHEN p_positive IS NOT NULL THEN {_SCORED}
     WHEN invalid.headline_key IS NOT NULL THEN {_INVALID} END AS UTINYINT)"""
 _ROWS = """plan.plan_rows
-    LEFT JOIN (FROM {scores} WHERE model_fingerprint = $1) AS scores USING (headline_key)
+    LEFT JOIN (FROM {answers}) AS scores USING (headline_key)
     LEFT JOIN plan.invalid AS invalid ON invalid.headline_key = plan_rows.headline_key"""
 LABELLED_ROWS: Final = f"""
     SELECT file, source, {_STATUS} AS status, {LABEL_NUMBER_SQL} AS label,
         p_negative, p_neutral, p_positive
-    FROM {_ROWS.format(scores="scores")}"""
-"""The planned rows in no order: file, source, places in `STATUSES` and `LABELS`, probabilities.
-
-Takes the fingerprint.
-"""
+    FROM {_ROWS.format(answers="plan.answers")}"""
+"""The planned rows in no order: file, source, places in `STATUSES` and `LABELS`, probabilities."""
 # Numbers in place of words: sorting rows of text takes twice as long.
 _RUNS = """CREATE OR REPLACE TABLE plan.runs AS
     SELECT CAST(row_number() OVER () - 1 AS INTEGER) AS run, run_id
-    FROM (SELECT DISTINCT run_id FROM scores WHERE model_fingerprint = $1)"""
+    FROM (SELECT DISTINCT run_id FROM plan.answers)"""
 _RESULTS = f"""SELECT {LABEL_NUMBER_SQL} AS label, p_negative, p_neutral, p_positive,
-        {_STATUS} AS status, run, scored_at{{confident}}
-    FROM {_ROWS.format(scores="scores JOIN plan.runs USING (run_id)")}
+        {_STATUS} AS status, answered_by, run, scored_at{{confident}}
+    FROM {_ROWS.format(answers="plan.answers JOIN plan.runs USING (run_id)")}
     ORDER BY file, row_number"""
 # Single precision on both sides: a probability that prints as the bound reaches it.
 _CONFIDENT = f""",
-        CASE WHEN greatest(p_negative, p_neutral, p_positive) >= CAST($2 AS FLOAT)
+        CASE WHEN greatest(p_negative, p_neutral, p_positive) >= CAST($1 AS FLOAT)
             THEN {LABEL_NUMBER_SQL} END AS confident"""
 
 
 class Results:
-    """The scores of all planned rows as one ordered stream, taken a given number at a time."""
+    """The scores of all planned rows as one ordered stream, taken a given number at a time.
 
-    def __init__(self, store: Store, fingerprint: str, min_confidence: float | None = None) -> None:
+    `fingerprints` are those of the models, by their numbers in `plan.answers`.
+    """
+
+    def __init__(
+        self, store: Store, fingerprints: Sequence[str], min_confidence: float | None = None
+    ) -> None:
         self._cursor = store.connection.cursor()
         self._cursor.execute(f"USE {STORE_CATALOG}")
         self.schema = result_schema(confident=min_confidence is not None)
         confident = ""
-        parameters: list[object] = [fingerprint]
-        self._cursor.execute(_RUNS, parameters)
+        parameters: list[object] = []
+        self._cursor.execute(_RUNS)
         runs = self._cursor.execute("SELECT run_id FROM plan.runs ORDER BY run").fetchall()
         self._runs = to_strings([run_id for (run_id,) in runs])
-        self._fingerprints = to_strings([fingerprint] * len(runs))
+        self._fingerprints = to_strings(fingerprints)
         if min_confidence is not None:
             confident = _CONFIDENT
             parameters.append(min_confidence)
@@ -78,14 +81,13 @@ class Results:
 
     def _written_out(self, numbers: pa.RecordBatch) -> pa.RecordBatch:
         """Return the columns of `schema` for the numbers that stand for them."""
-        run = numbers.column("run")
         columns = [
             _LABELS.take(numbers.column("label")),
             pc.subtract(numbers.column("p_positive"), numbers.column("p_negative")),
             *(numbers.column(f"p_{label}") for label in LABELS),
             _STATUSES.take(numbers.column("status")),
-            self._fingerprints.take(run),
-            self._runs.take(run),
+            self._fingerprints.take(numbers.column("answered_by")),
+            self._runs.take(numbers.column("run")),
             numbers.column("scored_at"),
         ]
         if CONFIDENT_COLUMN in self.schema.names:

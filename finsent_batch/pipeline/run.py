@@ -3,7 +3,7 @@
 import logging
 from dataclasses import dataclass, field
 
-from ..config import ScoreConfig
+from ..config import ModelConfig, ScoreConfig
 from ..io.base import Sink, Source
 from ..io.columns import NewsColumns
 from ..io.text.staged import BadRow
@@ -41,6 +41,20 @@ class ScoreTask:
         return self.columns.text_column
 
 
+@dataclass(frozen=True, kw_only=True)
+class Cascade:
+    """The model that is asked before a run's own, and how sure its answers must be."""
+
+    config: ModelConfig
+    model: ResolvedModel
+    sure: float
+    """The least probability of a label that is taken from it, from 0.34 to 1."""
+    sure_from: str
+    """`given`, or `evaluation` where it is the one that an evaluation found."""
+    fingerprint: str
+    """Of both models and the threshold."""
+
+
 @dataclass(kw_only=True)
 class ScoreRun:
     """What the stages of one run share."""
@@ -54,6 +68,19 @@ class ScoreRun:
     tasks: list[ScoreTask] = field(default_factory=list)
     scorer: Scorer | None = None
     """The model once it is loaded here, or from an earlier run; actors on Ray load their own."""
+    cascade: Cascade | None = None
+    first_scorer: Scorer | None = None
+    """The cascade's first model, as `scorer` is the run's own."""
+
+    @property
+    def models(self) -> list[ResolvedModel]:
+        """The models whose answers the run gives, by the number in `plan.answers`."""
+        return [self.model] if self.cascade is None else [self.model, self.cascade.model]
+
+    @property
+    def fingerprint(self) -> str:
+        """What decides the run's answers: the fingerprint of its model, or of its cascade."""
+        return self.model.fingerprint if self.cascade is None else self.cascade.fingerprint
 
     def log(self, stage: str, done: str, **counts: int) -> None:
         """Log what a stage has done; only counts, never a headline."""

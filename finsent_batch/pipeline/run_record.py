@@ -11,7 +11,8 @@ import duckdb
 
 from ..errors import first_line
 from ..io.objects.addresses import shown
-from ..store.store import utc_now
+from ..models.spec import ResolvedModel
+from ..store.store import Store, utc_now
 from ..version import __version__
 from .plan import IS_UNDECODABLE
 from .run import ScoreRun
@@ -26,7 +27,8 @@ def record_run_start(run: ScoreRun) -> None:
     """Record in the store that the run has begun, with its settings."""
     # Only one run can hold the store: another still "running" was killed.
     run.store.connection.execute("UPDATE runs SET status = 'killed' WHERE status = 'running'")
-    _register_model(run)
+    for model in run.models:
+        _register(run.store, model)
     run.store.upsert(
         "runs",
         {
@@ -37,7 +39,7 @@ def record_run_start(run: ScoreRun) -> None:
             "input": run.summary.input,
             "output": run.summary.output,
             "model": run.summary.model,
-            "model_fingerprint": run.model.fingerprint,
+            "model_fingerprint": run.fingerprint,
             "device": run.model.device,
             "options": json.dumps(_options(run), default=str),
         },
@@ -59,21 +61,21 @@ def _working_folder() -> str | None:
     return None
 
 
-def _register_model(run: ScoreRun) -> None:
+def _register(store: Store, model: ResolvedModel) -> None:
     known = "SELECT 1 FROM models WHERE model_fingerprint = ?"
-    if run.store.query(known, [run.model.fingerprint]):
+    if store.query(known, [model.fingerprint]):
         return
-    run.store.upsert(
+    store.upsert(
         "models",
         {
-            "model_fingerprint": run.model.fingerprint,
-            "model": run.summary.model,
-            "family": run.model.spec.family,
-            "base": run.model.spec.base_id,
-            "weights": run.model.weights,
-            "path": str(run.model.spec.folder),
+            "model_fingerprint": model.fingerprint,
+            "model": model.spec.name,
+            "family": model.spec.family,
+            "base": model.spec.base_id,
+            "weights": model.weights,
+            "path": str(model.spec.folder),
             "first_used_at": utc_now(),
-            "details": json.dumps(run.model.spec.manifest),
+            "details": json.dumps(model.spec.manifest),
         },
     )
 

@@ -19,7 +19,7 @@ from ..io.times.reading import check_time_reading
 from ..io.whole.protected import FileTakenError
 from ..models.directory import open_configured
 from ..models.license import license_of
-from ..models.registry import resolve_promoted_model
+from ..models.registry import open_first, resolve_promoted_model
 from ..models.weight_files import FileHashes
 from ..progress import Progress, StopRequest, no_progress
 from ..store.nights import HELD
@@ -27,6 +27,7 @@ from ..store.store import Store
 from .auditing.audit import audit, gates_of
 from .auditing.held import settings_of_held
 from .auditing.night import keep_night, time_of_night
+from .cascade import check_cascade, note_cascade, resolve_cascade, score_in_turn
 from .notifications import check_metrics_file, check_notify_command, send_notifications
 from .plan import make_plan
 from .publish_stage import publish_tasks
@@ -56,6 +57,7 @@ def score(
     check_notify_command(config)
     check_time_reading(config.date_format, config.timezone)
     gates_of(config)
+    check_cascade(config)
     time_of_night(config)
     stop = stop or StopRequest()
     try:
@@ -91,7 +93,7 @@ def _score_pairs(
 ) -> Summary:
     check_metrics_file(config, pairs)
     with open_run(config, progress, stop) as run:
-        wanted = to_be_scored(run.store, pairs, run.config, run.model.fingerprint)
+        wanted = to_be_scored(run.store, pairs, run.config, run.fingerprint)
         run.tasks = open_tasks(run.store, wanted, config)
         told = [warning for task in run.tasks for warning in task.warnings]
         run.summary.warnings += dict.fromkeys(told)
@@ -116,10 +118,15 @@ def open_run(config: ScoreConfig, progress: Progress, stop: StopRequest) -> Iter
     promoted = config.model.model == PROMOTED_MODEL
     # A model that is named is looked for before anybody waits for a store.
     spec = None if promoted else open_configured(config.model)
+    first = None if config.first is None else open_first(config.model, config.first)
     with Store.open(config.store, waiting=stop.check) as store:
         config = replace(config, model=resolve_promoted_model(config.model, store))
         hashes = FileHashes(store.connection)
         model = (spec or open_configured(config.model)).resolve(config.model, hashes)
+        cascade = None
+        if first is not None:
+            cascade = resolve_cascade(config, model, *first, store=store, hashes=hashes)
+            config = replace(config, sure=cascade.sure)
         hashes.save()
         logger.debug(
             "store %s, model %s in %s on %s, fingerprint %s",
@@ -139,14 +146,17 @@ def open_run(config: ScoreConfig, progress: Progress, stop: StopRequest) -> Iter
             published_anyway=config.publish_anyway,
             warnings=model.spec.notes,
         )
-        yield ScoreRun(
+        run = ScoreRun(
             config=config,
             store=store,
             model=model,
             summary=summary,
             progress=progress,
             stop=stop,
+            cascade=cascade,
         )
+        note_cascade(run)
+        yield run
 
 
 def execute(run: ScoreRun) -> Summary:
@@ -188,14 +198,17 @@ def _run_stages(run: ScoreRun) -> None:
         plan = make_plan(
             run.store,
             [(j.source, j.text_column) for j in run.tasks],
-            run.model.fingerprint,
+            run.models[-1].fingerprint,
             progress,
             [j.source_column for j in run.tasks],
         )
         settle_tasks(run)
     run.log("plan", "planned", rows=plan.rows, to_score=plan.pending)
     run.stop.check()
-    if plan.pending:
+    if run.cascade is not None:
+        score_in_turn(run, plan, progress)
+        run.stop.check()
+    elif plan.pending:
         score_pending(run, plan, progress)
         run.log("score", "scored", headlines=run.summary.rows["unique_scored"])
         run.stop.check()

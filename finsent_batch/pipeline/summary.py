@@ -88,6 +88,11 @@ class Summary:
     """With `--publish-anyway`: the run whose gates had failed."""
     content: str | None = None
     """A digest of what the gates judged, so that nothing else is published later."""
+    cascade: dict[str, Any] | None = None
+    """With `--first`: the models `first` and `second` with `first_fingerprint` and
+    `second_fingerprint`, `sure`, where that is from (`sure_from`: given, or evaluation), how many
+    headlines each scored now (`first_scored`, `second_scored`) and how many rows each answers
+    (`first_rows`, `second_rows`)."""
     limit: int | None = None
     """With `--limit`: how many rows of each input were read at most."""
     confidence: dict[str, float | None] | None = None

@@ -28,6 +28,7 @@ from .tasks import input_state, open_sink
 
 _NO_MATTER: Final = (
     *("input", "output", "output_table", "store", "overwrite", "skip_unchanged", "publish_anyway"),
+    *("first", "sure"),  # the fingerprint is of these, too
     *("gates", "default_gates", "as_of", "engine", "ray_address", "actors", "cpus_per_actor"),
     *("commit_seconds", "publish_wait", "metrics_file", "notify_command", "notify_seconds"),
 )
@@ -104,7 +105,7 @@ class Noted:
                         "run_id": self._run.summary.run_id,
                         "input": self._task.source.path,
                         "input_state": self._task.input_state,
-                        "settings": _settings(self._run.config, self._run.model.fingerprint),
+                        "settings": _settings(self._run.config, self._run.fingerprint),
                         "output": output,
                         "output_table": sink.table,
                         "output_state": now,

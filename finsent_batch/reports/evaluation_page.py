@@ -16,6 +16,7 @@ from ..models.manifest import TRAINING_LOG
 from ..version import __version__
 from ..wording import counted
 from . import evaluation_charts as charts
+from .evaluation_cascade import cascade_section
 from .page import Page, Section, Table, gate_section
 
 _MISTAKES = 20
@@ -46,6 +47,8 @@ def evaluation_page(
     probabilities = _probabilities(predictions, "")
     against = metrics.get("against")
     sections = [_classes(metrics, against), _calibration(metrics, predictions, truth)]
+    if metrics.get("cascade"):
+        sections.append(cascade_section(metrics))
     sections.append(_mistakes(predictions, truth, probabilities))
     if len(log) > 1:
         sections.append(

@@ -14,7 +14,7 @@ GROUPS = {
     ),
     "Model": (
         "model", "device", "weights", "max-batch-tokens", "base", "prompt", "quantisation",
-        "model-labels",
+        "model-labels", "first", "sure",
     ),
     "Several GPUs or machines": ("engine", "ray-address", "actors", "cpus-per-actor"),
     "Every night": (

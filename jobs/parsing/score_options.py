@@ -5,11 +5,18 @@ from typing import Any, TypeVar
 
 import click
 
-from finsent_batch.config import DEFAULT_GATES, ScoreConfig
+from finsent_batch.config import AUTO, DEFAULT_GATES, LEAST_SURE, ScoreConfig
 from finsent_batch.io.text.formats import INPUT_FORMATS, OUTPUT_FORMATS
 
 from ..completion import complete_column, complete_run
-from ..options import FiniteFloat, dialect_options, file_path, model_options
+from ..options import (
+    FiniteFloat,
+    Sure,
+    dialect_options,
+    file_path,
+    first_option,
+    model_options,
+)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -97,6 +104,16 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         "input's, where no value changes.",
     ),
     model_options,
+    first_option(
+        "A smaller model to ask first, such as mini: --model scores only what it is not sure of."
+    ),
+    click.option(
+        "--sure",
+        type=Sure(),
+        metavar="P",
+        help="With --first, take its label where the label's probability is at least this, "
+        f"{LEAST_SURE:g} to 1; {AUTO} takes what evaluate --first found.  [default: {AUTO}]",
+    ),
     click.option(
         "--engine",
         type=click.Choice(["auto", "local", "ray"]),

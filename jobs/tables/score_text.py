@@ -25,6 +25,8 @@ def describe(summary: "Summary") -> str:
     if done:
         shares = (f"{name} {labels[name]:,} ({labels[name] / done:.0%})" for name in labels)
         lines.append("labels: " + ", ".join(shares))
+    if summary.cascade is not None:
+        lines.append(_describe_cascade(**summary.cascade))
     lines += _describe_columns(summary)
     if summary.confidence is not None and done:
         sure = summary.confidence
@@ -50,6 +52,24 @@ def describe(summary: "Summary") -> str:
 
 def _unchanged(read: int, unchanged: int, **_: int) -> str:
     return f"{unchanged:,} of {counted(read + unchanged, 'input')} already published, unchanged"
+
+
+def _describe_cascade(
+    first: str, second: str, first_rows: int, second_rows: int, sure: float, **_: object
+) -> str:
+    """Say how many rows each model answers."""
+    rows = f"{first} answers {counted(first_rows, 'row')}, of which it is at least {sure:g} sure"
+    return f"{rows}, {second} {second_rows:,}"
+
+
+def _describe_first(
+    model: str, sure: float, answers: int, unsure: int, to_score: int, expected: int
+) -> str:
+    """Say how many headlines a cascade's first model would answer, where that is known."""
+    said = f"{answers:,} answered by {model}, at least {sure:g} sure, {unsure:,} not"
+    if to_score:
+        said += f", {counted(to_score, 'headline')} it has yet to score"
+    return f"first {said}; expected of the other model: {counted(expected, 'headline')}\n"
 
 
 def _describe_night(summary: "Summary") -> list[str]:
@@ -112,7 +132,8 @@ def describe_plan(plan: "DryRun") -> str:
     return skipped + (
         f"{counted(plan.rows, 'row')} in {counted(plan.files, 'file')}, "
         f"{counted(plan.distinct, 'distinct headline')}, {plan.already_scored:,} already scored\n"
-        f"to score: {counted(plan.to_score, 'headline')}, {counted(plan.tokens, 'token')}; "
+        + (_describe_first(**plan.first) if plan.first else "")
+        + f"to score: {counted(plan.to_score, 'headline')}, {counted(plan.tokens, 'token')}; "
         f"{time}{rate}\n"
         "dry run: nothing was written"
     )

@@ -118,7 +118,7 @@ def _check_held(run: ScoreRun, plan: Plan) -> None:
         "WHERE run_id = ?",
         [held],
     )
-    if judged != (run.summary.content, run.model.fingerprint):
+    if judged != (run.summary.content, run.fingerprint):
         raise BadDataError(
             f"--publish-anyway {held}: the input or the model changed since that run was held "
             "back: score it again"

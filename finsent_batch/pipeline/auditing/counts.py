@@ -104,7 +104,7 @@ def count_rows(run: ScoreRun, plan: Plan) -> AuditCounts:
     counts.files = {number: dict.fromkeys(STATUSES, 0) for number in range(len(run.tasks))}
     if any(task.source_column for task in run.tasks):
         counts.sources = {}
-    found = run.store.query(_COUNTS, [run.model.fingerprint])
+    found = run.store.query(_COUNTS)
     for row in sorted(found, key=lambda row: (-row[7], row[1] or "")):  # most rows first
         if row[3] is None and not row[0]:
             raise TryAgainError(changed_meanwhile(plan.sources[row[2]]))

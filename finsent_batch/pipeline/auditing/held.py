@@ -36,6 +36,7 @@ def settings_of_held(config: ScoreConfig) -> ScoreConfig:
     model = given["model"]
     model |= {name: _name(folder, model[name]) for name in ("model", "base", "prompt")}
     given["model"] = ModelConfig(**model)
+    given["first"] = _name(folder, given.get("first"))
     return replace(config, publish_anyway=run_id, **given)
 
 

@@ -37,7 +37,7 @@ def add_night(run: ScoreRun, counts: AuditCounts) -> Night:
     figures |= found
     changes = _columns(details["columns"], before)
     figures |= {f"columns_{kind}": len(names) for kind, names in changes.items()}
-    compared = compare(figures, details, before, night, run.model.fingerprint)
+    compared = compare(figures, details, before, night, run.fingerprint)
     details["unusual"] = compared["unusual"]
     counts.figures = {name: _rounded(figures.get(name)) for name in FIGURES}
     run.summary.night = {
@@ -52,7 +52,7 @@ def add_night(run: ScoreRun, counts: AuditCounts) -> Night:
         night=night,
         feed=feed,
         status="",
-        model_fingerprint=run.model.fingerprint,
+        model_fingerprint=run.fingerprint,
         figures=counts.figures,
         details=details,
     )
@@ -108,12 +108,12 @@ def _accuracy(run: ScoreRun) -> dict[str, float | None]:
 
     Whether a headline is labelled rightly is one event however often it comes.
     """
-    right = ConfidenceFit.from_manifest(run.model.spec.manifest).right_sql()
+    right, *first = (ConfidenceFit.from_manifest(m.spec.manifest).right_sql() for m in run.models)
+    if first:
+        right = f"CASE WHEN answered_by = 1 THEN {first[0]} ELSE {right} END"
     [(n, expected, variance)] = run.store.query(
         f"""SELECT sum(rows), sum(rows * p), sum(rows * rows * p * (1 - p)) FROM (
-            SELECT rows, {right} AS p FROM plan.keys JOIN scores USING (headline_key)
-            WHERE model_fingerprint = ?)""",
-        [run.model.fingerprint],
+            SELECT rows, {right} AS p FROM plan.keys JOIN plan.answers USING (headline_key))"""
     )
     if not n:
         return {}

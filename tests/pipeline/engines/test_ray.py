@@ -66,6 +66,20 @@ def test_a_thousand_real_headlines_have_the_local_engine_s_labels(run, joined, d
     assert run("score", "in", "-o", "ray", *TWO).code == 0, "nothing to score: no Ray is started"
 
 
+def test_a_cascade_asks_its_models_in_turn(joined, run, tiny_model, causal_base, feed, tmp_path):
+    models = ("--model", causal_base(), "--first", tiny_model, "--sure", "0.7")
+    done = joined("feed.parquet", "-o", "ray.parquet", *models, "--summary", "json")
+    assert done.code == 0, done.err
+    assert done.json["engine"] == "ray"
+    cascade = done.json["cascade"]
+    assert 0 < cascade["second_scored"] < cascade["first_scored"] == 8
+    here = run("score", "feed.parquet", "-o", "here.parquet", *models, "--summary", "json")
+    assert here.json["rows"]["unique_scored"] == 0
+    assert here.json["model_fingerprint"] == done.json["model_fingerprint"]
+    there, here = (pl.read_parquet(tmp_path / f"{name}.parquet") for name in ("ray", "here"))
+    assert there.equals(here)
+
+
 def test_a_model_that_a_node_cannot_load_is_named(joined, tiny_model, feed, tmp_path):
     shutil.copytree(tiny_model, tmp_path / "torn")
     weights = load_file(tmp_path / "torn" / "model.safetensors")
