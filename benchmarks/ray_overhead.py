@@ -34,11 +34,11 @@ class AtOnce:
     device, weights, path = "cpu", "none", "at once"
 
     def tokenize(self, texts: Sequence[str]) -> Tokenized:
-        return Tokenized(ids=[[]] * len(texts), truncated=np.zeros(len(texts), dtype=np.bool_))
+        return Tokenized.of([[]] * len(texts), np.zeros(len(texts), np.bool_))
 
     def score_tokenized(self, tokenized: Tokenized) -> Iterator[ScoredBatch]:
         """Give probabilities that differ as real ones do, so that they compress no better."""
-        n = len(tokenized.ids)
+        n = len(tokenized.sizes)
         drawn = np.random.default_rng(n).dirichlet((1, 4, 1), n).astype(np.float32)
         yield ScoredBatch(
             positions=np.arange(n), probabilities=drawn, truncated=tokenized.truncated, tokens=n

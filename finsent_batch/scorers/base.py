@@ -2,7 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from functools import cached_property
+from itertools import chain
+from typing import Protocol, Self
+
+import numpy as np
 
 from ..arrays import BoolArray, FloatArray, IntArray
 
@@ -26,11 +30,44 @@ class ScoredBatch:
 
 @dataclass(frozen=True, kw_only=True)
 class Tokenized:
-    """Texts as token ids, ready to score."""
+    """Texts as token ids, ready to score: the ids of all texts end to end."""
 
-    ids: list[list[int]]
+    ids: IntArray
+    """Shape (tokens,), int64."""
+    sizes: IntArray
+    """How many ids each text has, shape (n,), int64."""
     truncated: BoolArray
     """Whether only the beginning of the text is in its ids, shape (n,), bool."""
+
+    @classmethod
+    def of(cls, rows: Sequence[Sequence[int]], truncated: BoolArray) -> Self:
+        """Return texts whose ids are given row by row."""
+        sizes = np.fromiter(map(len, rows), np.int64, len(rows))
+        ids = np.fromiter(chain.from_iterable(rows), np.int64, int(sizes.sum()))
+        return cls(ids=ids, sizes=sizes, truncated=truncated)
+
+    @cached_property
+    def starts(self) -> IntArray:
+        """Where each text's ids begin, shape (n,), int64."""
+        ends: IntArray = np.cumsum(self.sizes)
+        return ends - self.sizes
+
+    def rows(self) -> list[list[int]]:
+        """Return the ids row by row."""
+        ids = self.ids.tolist()
+        starts = self.starts.tolist()
+        return [ids[a : a + n] for a, n in zip(starts, self.sizes.tolist(), strict=True)]
+
+    def padded(self, texts: IntArray, padding: int) -> tuple[IntArray, IntArray]:
+        """Return some texts' ids, right-padded to the longest, and their mask, (b, longest) int64.
+
+        `texts`, shape (b,), are their positions.
+        """
+        columns = np.arange(self.sizes[texts].max(), dtype=np.int64)
+        mask = columns < self.sizes[texts, None]
+        ids = np.full(mask.shape, padding, dtype=np.int64)
+        ids[mask] = self.ids[(self.starts[texts, None] + columns)[mask]]
+        return ids, mask.astype(np.int64)
 
 
 class Scorer(Protocol):

@@ -23,13 +23,13 @@ Run = Callable[[IntArray], Iterator[tuple[IntArray, FloatArray]]]
 
 
 def score_with_fallback(
-    tokenized: Tokenized, sizes: Sequence[int], fast: Run, precise: Run | None, margin: float
+    tokenized: Tokenized, sizes: IntArray, fast: Run, precise: Run | None, margin: float
 ) -> Iterator[ScoredBatch]:
     """Score all texts, longest first; near-ties come last, from `precise`.
 
     A near-tie is a text whose best label leads by less than `margin`, or that got no number.
-    Without `precise` every text keeps its first answer. `sizes` are the tokens read, text by
-    text.
+    Without `precise` every text keeps its first answer. `sizes`, shape (n,), are the tokens read,
+    text by text.
     """
 
     def answer(batch: IntArray, probabilities: FloatArray) -> ScoredBatch:
@@ -37,11 +37,11 @@ def score_with_fallback(
             positions=batch,
             probabilities=probabilities,
             truncated=tokenized.truncated[batch],
-            tokens=sum(sizes[i] for i in batch),
+            tokens=int(sizes[batch].sum()),
         )
 
     again: list[IntArray] = []
-    for batch, probabilities in fast(np.arange(len(tokenized.ids), dtype=np.int64)):
+    for batch, probabilities in fast(np.arange(len(sizes), dtype=np.int64)):
         if precise is None:
             yield answer(batch, probabilities)
             continue
@@ -95,7 +95,7 @@ class TokenBudget:
 
 def batches_within_memory(
     chosen: IntArray,
-    sizes: Sequence[int],
+    sizes: IntArray,
     budget: TokenBudget,
     launch: Callable[[IntArray], torch.Tensor],
     finish: Callable[[IntArray, torch.Tensor], FloatArray],
@@ -118,7 +118,7 @@ def batches_within_memory(
             batch = waiting.popleft()
             result = _unless_out_of_memory(launch, batch)
             if result is None:
-                budget.halve([sizes[i] for i in batch], remedy)
+                budget.halve(sizes[batch].tolist(), remedy)
                 waiting = deque(chosen_batches(np.concatenate([batch, *waiting]), sizes, budget))
                 continue
             launched.append((batch, result))
@@ -141,15 +141,12 @@ def _unless_out_of_memory(
         return None
 
 
-def chosen_batches(
-    chosen: IntArray, sizes: Sequence[int], budget: TokenBudget
-) -> Iterator[IntArray]:
+def chosen_batches(chosen: IntArray, sizes: IntArray, budget: TokenBudget) -> Iterator[IntArray]:
     """Yield the `chosen` positions in batches within the budget as it is now."""
-    lengths = [sizes[i] for i in chosen]
-    return (chosen[b] for b in length_sorted_batches(lengths, budget.tokens))
+    return (chosen[b] for b in length_sorted_batches(sizes[chosen], budget.tokens))
 
 
-def length_sorted_batches(lengths: Sequence[int], max_tokens: int) -> Iterator[IntArray]:
+def length_sorted_batches(lengths: IntArray | Sequence[int], max_tokens: int) -> Iterator[IntArray]:
     """Yield index arrays that cover `lengths` once, longest first.
 
     A batch's padded size, its count times its longest length, stays within `max_tokens`; a
@@ -158,7 +155,7 @@ def length_sorted_batches(lengths: Sequence[int], max_tokens: int) -> Iterator[I
     order = np.argsort(-np.asarray(lengths, dtype=np.int64), kind="stable")
     start = 0
     while start < len(order):
-        count = max(1, max_tokens // max(1, lengths[int(order[start])]))
+        count = max(1, max_tokens // max(1, int(lengths[int(order[start])])))
         yield order[start : start + count]
         start += count
 

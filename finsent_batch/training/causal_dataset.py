@@ -33,7 +33,7 @@ def training_set(
     """
     tokenized = tokens.encode(rows["headline"].to_list())
     entries: dict[str, list[Any]] = {"input_ids": [], "labels": [], "length": []}
-    for question, label in zip(tokenized.ids, rows["label"], strict=True):
+    for question, label in zip(tokenized.rows(), rows["label"], strict=True):
         answer = answers.ids[LABELS.index(label)]
         ids = [*question, *answer]
         entries["input_ids"].append(ids)

@@ -65,10 +65,10 @@ class AtOnce:
     batching = "at once"
 
     def tokenize(self, texts):
-        return Tokenized(ids=[[len(t)] for t in texts], truncated=np.zeros(len(texts), np.bool_))
+        return Tokenized.of([[len(t)] for t in texts], np.zeros(len(texts), np.bool_))
 
     def score_tokenized(self, tokenized):
-        n = len(tokenized.ids)
+        n = len(tokenized.sizes)
         yield ScoredBatch(
             positions=np.arange(n),
             probabilities=np.full((n, 3), 1 / 3, np.float32),

@@ -121,7 +121,7 @@ def test_a_card_without_a_prompt_is_refused(card):
 def check_question(tokens, backend, headline, max_length):
     """The tokens are the prompt of the headline's beginning, all of it where it fits."""
     encoded = tokens.encode([headline])
-    (ids,), (cut,) = encoded.ids, encoded.truncated
+    (ids,), (cut,) = encoded.rows(), encoded.truncated
     assert len(ids) <= max_length
     asked = text_of(backend, ids)
     assert asked.startswith(BEFORE)
@@ -147,13 +147,13 @@ def test_no_headline_changes_the_question(tokens, backend, headline, repeat):
     assert cut == (len(said) < len(neutralize(long)))
     if repeat == 100_000:
         assert cut
-        used = len(tokens.encode([long]).ids[0])
+        used = len(tokens.encode([long]).rows()[0])
         assert used > 512 - 8, "as much of the headline as fits is read"
 
 
 def test_what_is_cut_off_changes_nothing(tokens):
-    kept = tokens.encode(["oil " * 2000]).ids
-    assert tokens.encode(["oil " * 2000 + "] = positive"]).ids == kept
+    kept = tokens.encode(["oil " * 2000]).rows()
+    assert tokens.encode(["oil " * 2000 + "] = positive"]).rows() == kept
 
 
 def test_a_batch_gives_what_each_alone_gives(tokens):
@@ -161,13 +161,13 @@ def test_a_batch_gives_what_each_alone_gives(tokens):
     together = tokens.encode(texts)
     for i, text in enumerate(texts):
         alone = tokens.encode([text])
-        assert together.ids[i] == alone.ids[0]
+        assert together.rows()[i] == alone.rows()[0]
         assert together.truncated[i] == alone.truncated[0]
-    assert tokens.encode([]).ids == []
+    assert tokens.encode([]).rows() == []
 
 
 def test_a_prompt_longer_than_the_model_reads_is_refused(backend):
-    alone = len(PromptTokens(backend, DEFAULT_PROMPT, 512).encode([""]).ids[0])
+    alone = len(PromptTokens(backend, DEFAULT_PROMPT, 512).encode([""]).rows()[0])
     PromptTokens(backend, DEFAULT_PROMPT, alone + 4)
     with pytest.raises(ConfigError, match=f"the prompt alone takes {alone} tokens of {alone + 3}"):
         PromptTokens(backend, DEFAULT_PROMPT, alone + 3)

@@ -39,7 +39,7 @@ def make_decoder(model: Any, tokens: PromptTokens, *, packed: bool | None = None
         PackingDiffersError: not packed; `model` is spent.
     """
     spent = False
-    ids = tokens.encode(["Nordkap lifts its guidance"]).ids[0]
+    ids = tokens.encode(["Nordkap lifts its guidance"]).rows()[0]
     rows = [ids[:_LONG], ids[:_SHORT]]
     with loading(f"{type(model).__name__} on a few tokens", "name another model"):
         own = PaddedDecoder(model, tokens.label_ids, own_head=True, mixed=False)

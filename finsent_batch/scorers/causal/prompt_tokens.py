@@ -62,7 +62,7 @@ class PromptTokens:
             if len(row) > self.max_length:
                 cut[i] = True
                 ids[i] = self._longest(texts[i][:most])
-        return Tokenized(ids=ids, truncated=cut)
+        return Tokenized.of(ids, cut)
 
     def _longest(self, headline: str) -> list[int]:
         """Return the prompt of as much of the headline's beginning as fits.

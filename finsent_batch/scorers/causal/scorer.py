@@ -7,6 +7,7 @@ over the three label tokens' logits, calibrated by a temperature.
 from collections.abc import Iterator, Sequence
 from functools import partial
 
+import numpy as np
 import torch
 
 from ...arrays import FloatArray, IntArray
@@ -71,7 +72,7 @@ class LabelTokenScorer:
 
     def count_tokens(self, texts: Sequence[str]) -> int:
         """Return the tokens that scoring `texts` would read, a shared prefix apart."""
-        return sum(self._decoder.size(row) for row in self._tokens.encode(texts).ids)
+        return sum(self._decoder.size(row) for row in self._tokens.encode(texts).rows())
 
     def tokenize(self, texts: Sequence[str]) -> Tokenized:
         """Return the texts' prompts as ids; see `Scorer.tokenize`."""
@@ -83,8 +84,8 @@ class LabelTokenScorer:
 
     def score_tokenized(self, tokenized: Tokenized) -> Iterator[ScoredBatch]:
         """Score what `tokenize` gave; fp8 answers that are near-ties come last, from bf16."""
-        ids = tokenized.ids
-        sizes = [self._decoder.size(row) for row in ids]
+        ids = tokenized.rows()
+        sizes = np.array([self._decoder.size(row) for row in ids], dtype=np.int64)
         fast = partial(self._run, self._decoder, ids, sizes)
         if self._finer is None:
             return score_with_fallback(tokenized, sizes, fast, None, 0)
@@ -92,7 +93,7 @@ class LabelTokenScorer:
         return score_with_fallback(tokenized, sizes, fast, precise, NEAR_TIE[self.weights])
 
     def _run(
-        self, decoder: Decoder, ids: list[list[int]], sizes: list[int], chosen: IntArray
+        self, decoder: Decoder, ids: list[list[int]], sizes: IntArray, chosen: IntArray
     ) -> Iterator[tuple[IntArray, FloatArray]]:
         """Yield positions and probabilities of the chosen texts, a batch at a time."""
 

@@ -122,7 +122,7 @@ def _one_by_one(model: Any, tokens: TextTokens, texts: list[str]) -> FloatArray:
 def _in_one_batch(model: Any, tokens: TextTokens, texts: list[str]) -> FloatArray:
     ids, mask = (
         torch.from_numpy(part).to(model.device)
-        for part in pad(tokens.encode(texts).ids, padding_token(model) or 0)
+        for part in pad(tokens.encode(texts).rows(), padding_token(model) or 0)
     )
     return _probabilities([model(input_ids=ids, attention_mask=mask).logits])
 
@@ -131,7 +131,7 @@ def _in_one_batch(model: Any, tokens: TextTokens, texts: list[str]) -> FloatArra
 def _rows(model: Any, tokens: TextTokens, texts: list[str]) -> FloatArray:
     """Run each text twice in a batch of its own length."""
     found = []
-    for row in tokens.encode(texts).ids:
+    for row in tokens.encode(texts).rows():
         ids = torch.tensor([row, row], device=model.device)
         logits = model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
         found.append(logits[1:])

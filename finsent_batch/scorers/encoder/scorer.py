@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from itertools import groupby
 
 import numpy as np
 import torch
@@ -22,13 +21,13 @@ from ..batching import (
     TokenBudget,
     batches_within_memory,
     chosen_batches,
-    pad,
     score_with_fallback,
 )
 from .int8_bert import Int8Bert
 from .int8_bound import NEVER, known_bound, measured_bound, probe_headlines
 from .label_columns import LabelColumns
 from .load import Forward, load_encoder, one_thread
+from .token_processes import TokenProcesses
 
 DEFAULT_MAX_BATCH_TOKENS = {"cpu": 512, "cuda": 65_536}
 """Measured by benchmarks/mini_throughput.py --budgets."""
@@ -55,6 +54,9 @@ class EncoderScorer:
         self._budget = TokenBudget(max_batch_tokens or DEFAULT_MAX_BATCH_TOKENS[device], device)
         loaded = load_encoder(spec, device)
         self._tokens, self._padding = loaded.tokens, loaded.padding
+        self._encode = loaded.tokens.encode
+        if device == "cuda":
+            self._encode = TokenProcesses(loaded.tokens).encode
         self._paddable = loaded.paddable
         self._classes = LabelColumns(spec.label_classes)
         self._temperature = spec.temperature
@@ -71,8 +73,8 @@ class EncoderScorer:
     def _take_int8(self, near_tie: float | None) -> None:
         """Settle below which margin int8's answers go to fp32: all of them where it is too wide."""
         if near_tie is None:
-            ids = self.tokenize(probe_headlines()).ids
-            fast, full = (self._all(forward, ids) for forward in (self._fast, self._full))
+            probes = self.tokenize(probe_headlines())
+            fast, full = (self._all(forward, probes) for forward in (self._fast, self._full))
             near_tie = measured_bound(fast, full)
         self.near_tie = near_tie
         if near_tie >= NEVER:
@@ -81,18 +83,18 @@ class EncoderScorer:
         else:
             self.batching += ", near-ties again in fp32"
 
-    def _all(self, forward: Forward, ids: list[list[int]]) -> FloatArray:
+    def _all(self, forward: Forward, tokenized: Tokenized) -> FloatArray:
         """Return the probabilities of all texts, (n, 3)."""
-        found = np.empty((len(ids), len(LABELS)), dtype=np.float32)
-        everything = np.arange(len(ids), dtype=np.int64)
-        sizes = [len(row) for row in ids]
-        for batch, probabilities in self._run(forward, ids, sizes, everything):
+        count = len(tokenized.sizes)
+        found = np.empty((count, len(LABELS)), dtype=np.float32)
+        everything = np.arange(count, dtype=np.int64)
+        for batch, probabilities in self._run(forward, tokenized, everything):
             found[batch] = probabilities
         return found
 
     def count_tokens(self, texts: Sequence[str]) -> int:
         """Return the tokens that scoring `texts` would read, padding apart."""
-        return sum(len(row) for row in self._tokens.encode(texts).ids)
+        return int(self._tokens.encode(texts).sizes.sum())
 
     def score(self, texts: Sequence[str]) -> Iterator[ScoredBatch]:
         """Score texts, longest first; see `Scorer.score`."""
@@ -100,31 +102,30 @@ class EncoderScorer:
 
     def tokenize(self, texts: Sequence[str]) -> Tokenized:
         """Return the texts as ids; see `Scorer.tokenize`."""
-        return self._tokens.encode(texts)
+        return self._encode(texts)
 
     def score_tokenized(self, tokenized: Tokenized) -> Iterator[ScoredBatch]:
         """Score what `tokenize` gave; int8 answers that are near-ties come last, from fp32."""
-        sizes = [len(row) for row in tokenized.ids]
-        fast = partial(self._run, self._fast, tokenized.ids, sizes)
+        fast = partial(self._run, self._fast, tokenized)
         if self._fast is self._full:
-            return score_with_fallback(tokenized, sizes, fast, None, 0)
-        precise = partial(self._run, self._full, tokenized.ids, sizes)
-        return score_with_fallback(tokenized, sizes, fast, precise, self.near_tie or 0)
+            return score_with_fallback(tokenized, tokenized.sizes, fast, None, 0)
+        precise = partial(self._run, self._full, tokenized)
+        return score_with_fallback(tokenized, tokenized.sizes, fast, precise, self.near_tie or 0)
 
     def _run(
-        self, forward: Forward, ids: list[list[int]], sizes: list[int], chosen: IntArray
+        self, forward: Forward, tokenized: Tokenized, chosen: IntArray
     ) -> Iterator[tuple[IntArray, FloatArray]]:
         """Yield positions and probabilities of the chosen texts, a batch at a time, in order."""
-        launch = partial(self._launch, forward, ids)
+        launch = partial(self._launch, forward, tokenized)
         if self.device != "cpu":
             yield from batches_within_memory(
-                chosen, sizes, self._budget, launch, _finish, remedy="use --device cpu"
+                chosen, tokenized.sizes, self._budget, launch, _finish, remedy="use --device cpu"
             )
             return
         cores = available_cores()
         waiting: deque[tuple[IntArray, Future[torch.Tensor]]] = deque()
         with ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            for batch in chosen_batches(chosen, sizes, self._budget):
+            for batch in chosen_batches(chosen, tokenized.sizes, self._budget):
                 waiting.append((batch, pool.submit(launch, batch)))
                 if len(waiting) > 2 * cores:
                     done, future = waiting.popleft()
@@ -133,25 +134,25 @@ class EncoderScorer:
                 yield done, _finish(done, future.result())
 
     @torch.inference_mode()
-    def _launch(self, forward: Forward, ids: list[list[int]], batch: IntArray) -> torch.Tensor:
+    def _launch(self, forward: Forward, tokenized: Tokenized, batch: IntArray) -> torch.Tensor:
         """Return calibrated probabilities of the texts of a batch, (b, 3), on the device."""
-        rows = [ids[i] for i in batch]
-        logits = self._logits(forward, rows) if self._paddable else self._by_length(forward, rows)
+        parts = [batch] if self._paddable else _by_length(tokenized, batch)
+        logits = torch.cat([self._logits(forward, tokenized, part) for part in parts])
         return self._classes(logits.float() / self._temperature)
 
-    def _logits(self, forward: Forward, rows: list[list[int]]) -> torch.Tensor:
-        padded, mask = pad(rows, self._padding)
+    def _logits(self, forward: Forward, tokenized: Tokenized, batch: IntArray) -> torch.Tensor:
+        ids, mask = tokenized.padded(batch, self._padding)
         return forward(
-            torch.from_numpy(padded).to(self.device), torch.from_numpy(mask).to(self.device)
+            torch.from_numpy(ids).to(self.device), torch.from_numpy(mask).to(self.device)
         )
 
-    def _by_length(self, forward: Forward, rows: list[list[int]]) -> torch.Tensor:
-        """Run the rows of each length by themselves: a row beside a longer one answers otherwise.
 
-        Rows come longest first, so that those of one length are neighbours.
-        """
-        groups = [list(group) for _, group in groupby(rows, len)]
-        return torch.cat([self._logits(forward, group) for group in groups])
+def _by_length(tokenized: Tokenized, batch: IntArray) -> list[IntArray]:
+    """Cut a batch where the length changes: a text beside a longer one answers otherwise.
+
+    Texts come longest first, so that those of one length are neighbours.
+    """
+    return np.split(batch, np.flatnonzero(np.diff(tokenized.sizes[batch])) + 1)
 
 
 def _finish(_: IntArray, probabilities: torch.Tensor) -> FloatArray:

@@ -9,6 +9,7 @@ from ...models.base_weights import FROM_DISK
 from ...models.spec import ModelSpec
 from ..base import Tokenized
 from ..guard import loading
+from .token_process import encoded_by
 
 PROBES = (
     "Nordkap lifts its 2026 guidance as net sales rise 12.5 % to EUR 1,204.7 mn from EUR 987 mn",
@@ -52,18 +53,19 @@ class TextTokens:
     def encode(self, texts: Sequence[str]) -> Tokenized:
         """Return the texts as ids, and which of them were cut."""
         if self._backend is not None:
-            encoded = self._backend.encode_batch_fast(list(texts))
-            cut = np.fromiter((bool(e.overflowing) for e in encoded), np.bool_, len(encoded))
-            return Tokenized(ids=[e.ids for e in encoded], truncated=cut)
-        if not texts:
-            return Tokenized(ids=[], truncated=np.zeros(0, np.bool_))
-        found = self.whole(list(texts))["input_ids"]
+            return encoded_by(self._backend, texts)
+        found = self.whole(list(texts))["input_ids"] if texts else []
         cut = np.fromiter((len(row) > self.max_length for row in found), np.bool_, len(found))
         for i in np.flatnonzero(cut).tolist():
             found[i] = self.whole(texts[i], truncation=True, max_length=self.max_length)[
                 "input_ids"
             ]
-        return Tokenized(ids=[list(row) for row in found], truncated=cut)
+        return Tokenized.of(found, cut)
+
+    @property
+    def backend_file(self) -> str | None:
+        """The backend as its library writes it; None where the whole tokenizer is needed."""
+        return None if self._backend is None else str(self._backend.to_str())
 
     def _usable_backend(self) -> Any:
         backend = getattr(self.whole, "backend_tokenizer", None)

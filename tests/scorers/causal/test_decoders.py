@@ -54,7 +54,7 @@ def plain(base, rows, label_ids):
 def test_every_way_gives_the_logits_of_a_plain_forward(causal_base, architecture, tied):
     base = causal_base(architecture, tie_word_embeddings=tied)
     padded, tokens = loaded(base, False)
-    rows = tokens.encode(HEADLINES).ids
+    rows = tokens.encode(HEADLINES).rows()
     want = plain(base, rows, tokens.label_ids)
     assert np.ptp(want) > 0.5, "the logits must differ for the comparison to say anything"
     np.testing.assert_allclose(padded.logits(rows, torch.float32), want, atol=1e-4)
@@ -74,7 +74,7 @@ def test_a_sliding_window_shorter_than_the_prompts_runs_padded(causal_base):
     base = causal_base("mistral", sliding_window=16)
     decoder, tokens = loaded(base, None)
     assert decoder.name == "padded"
-    rows = tokens.encode(HEADLINES).ids
+    rows = tokens.encode(HEADLINES).rows()
     want = plain(base, rows, tokens.label_ids)
     np.testing.assert_allclose(decoder.logits(rows, torch.float32), want, atol=1e-4)
     wide = AutoModelForCausalLM.from_pretrained(causal_base("mistral", sliding_window=512)).config
@@ -91,7 +91,7 @@ def test_heads_that_the_kernels_do_not_take_run_padded():
 def test_the_prefix_is_shared_and_headlines_that_merge_with_its_end_go_without(causal_base):
     """The bracket is one token with some first letters, such as a quote."""
     decoder, tokens = loaded(causal_base("llama"), True)
-    rows = tokens.encode(HEADLINES).ids
+    rows = tokens.encode(HEADLINES).rows()
     assert len(tokens.prefix) > 40
     assert len({tuple(row[: len(tokens.prefix) + 1]) for row in rows}) > 2
     assert [decoder.size(row) for row in rows] == [len(row) - len(tokens.prefix) for row in rows]
@@ -106,7 +106,7 @@ def test_the_prefix_is_shared_and_headlines_that_merge_with_its_end_go_without(c
 def test_the_trimmed_last_layer_changes_nothing(causal_base, architecture):
     """Against the same packed batch through transformers' own layers to the end."""
     decoder, tokens = loaded(causal_base(architecture), True)
-    rows = tokens.encode(HEADLINES).ids
+    rows = tokens.encode(HEADLINES).rows()
     got = decoder.logits(rows, torch.float32)
     spec = open_model(str(causal_base(architecture)))
     plain = load_causal(spec, device="cpu", weights="fp32")
@@ -129,7 +129,7 @@ def test_the_trimmed_last_layer_changes_nothing(causal_base, architecture):
 @pytest.mark.parametrize("architecture", ["llama", "qwen3", "gpt_neox"])
 def test_batches_and_order_change_nothing(causal_base, architecture):
     decoder, tokens = loaded(causal_base(architecture), None)
-    rows = tokens.encode(HEADLINES).ids
+    rows = tokens.encode(HEADLINES).rows()
     whole = decoder.logits(rows, torch.float32)
     single = torch.cat([decoder.logits([row], torch.float32) for row in rows])
     turned = decoder.logits(rows[::-1], torch.float32).flip(0)
@@ -143,7 +143,7 @@ def test_a_bf16_model_answers_in_fp32_too_and_is_bf16_again_after(causal_base, a
     base = causal_base(architecture, dtype="bfloat16")
     spec = open_model(str(base))
     tokens = load_prompt_tokens(spec)
-    rows = tokens.encode(HEADLINES).ids
+    rows = tokens.encode(HEADLINES).rows()
     decoder = make_decoder(load_causal(spec, device="cpu", weights="bf16"), tokens)
     low = decoder.logits(rows, torch.bfloat16)
     want = plain(base, rows, tokens.label_ids)

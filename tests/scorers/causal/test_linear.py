@@ -22,7 +22,7 @@ def logits(spec, weights, **how):
     tokens = load_prompt_tokens(spec)
     decoder = make_decoder(load_causal(spec, device="cpu", weights=weights), tokens, **how)
     dtype = torch.bfloat16 if weights == "bf16" else torch.float32
-    return decoder.logits(tokens.encode(HEADLINES).ids, dtype)
+    return decoder.logits(tokens.encode(HEADLINES).rows(), dtype)
 
 
 def with_peft(base, adapter, rows, label_ids, *, nf4):
@@ -74,7 +74,7 @@ def adapter(tmp_path, causal_base):
 def test_the_folded_adapter_is_pefts_forward(causal_base, adapter, lora):
     spec = adapter(lora=lora)
     tokens = load_prompt_tokens(spec)
-    rows = tokens.encode(HEADLINES).ids
+    rows = tokens.encode(HEADLINES).rows()
     want = with_peft(causal_base(), spec.adapter, rows, tokens.label_ids, nf4=False)
     got = logits(spec, "fp32")
     assert torch.allclose(got, want, atol=2e-4)
@@ -88,7 +88,7 @@ def test_the_adapter_is_folded_into_the_4_bit_weights(
 ):
     spec = adapter(architecture, "nf4")
     tokens = load_prompt_tokens(spec)
-    rows = tokens.encode(HEADLINES).ids
+    rows = tokens.encode(HEADLINES).rows()
     want = with_peft(causal_base(architecture), spec.adapter, rows, tokens.label_ids, nf4=True)
     got = logits(spec, "nf4")
     assert torch.allclose(got, want, atol=2e-4)

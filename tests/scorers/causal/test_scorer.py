@@ -95,7 +95,7 @@ def test_a_headline_without_finite_logits_is_asked_again_alone_in_fp32(causal_ba
     texts = wordy(30)
     scorer = make(causal_base("llama", dtype="bfloat16"), "bf16")
     want = probabilities(scorer, texts)
-    rows = scorer.tokenize(texts).ids
+    rows = scorer.tokenize(texts).rows()
     scorer._decoder = Overflowing(scorer._decoder, [rows[4], rows[20]], [rows[7]], value)
     got = probabilities(scorer, texts)
     assert sorted(map(rows.index, scorer._decoder.alone)) == [4, 7, 20]
@@ -119,7 +119,7 @@ def test_weights_that_overflow_in_half_precision_are_no_numbers_but_in_fp32(caus
     for parameter in body.parameters():
         parameter.data = parameter.data.half()  # as a GPU without bf16 has them
     scorer._dtype = torch.float16
-    rows = scorer.tokenize(texts).ids
+    rows = scorer.tokenize(texts).rows()
     assert not scorer._decoder.logits(rows, torch.float16).isfinite().all()
     assert probabilities(scorer, texts) == pytest.approx(want, abs=1e-3)
 

@@ -69,13 +69,13 @@ def as_on_a_small_gpu(scorer: EncoderScorer, tokens: int) -> list[int]:
     """Run a scorer's batches as on a GPU, of which none above a number of tokens fits."""
     run, tried = scorer._launch, []
 
-    def launch(forward, ids, batch):
-        tried.append(sum(len(ids[i]) for i in batch))
+    def launch(forward, tokenized, batch):
+        tried.append(int(tokenized.sizes[batch].sum()))
         if tried[-1] > tokens:
             raise torch.OutOfMemoryError("CUDA out of memory")
         scorer.device = "cpu"
         try:
-            return run(forward, ids, batch)
+            return run(forward, tokenized, batch)
         finally:
             scorer.device = "cuda"
 

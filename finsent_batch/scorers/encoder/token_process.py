@@ -1,0 +1,37 @@
+"""A process that does nothing but turn texts into ids, for `token_processes.py`.
+
+It reads pickles from standard input and answers on standard output: first the tokenizer's file,
+then one list of texts after the other, each answered with a `Tokenized`. It ends when its input
+does, and so with the process that started it, however that ends. torch is not loaded here.
+"""
+
+import pickle
+import signal
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from ..base import Tokenized
+
+
+def encoded_by(backend: Any, texts: Sequence[str]) -> Tokenized:
+    """Return the texts as the ids that a `tokenizers.Tokenizer` gives."""
+    encoded = backend.encode_batch_fast(list(texts))
+    cut = np.fromiter((bool(e.overflowing) for e in encoded), np.bool_, len(encoded))
+    return Tokenized.of([e.ids for e in encoded], cut)
+
+
+def main() -> None:
+    """Answer until the input ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C asks the process that started this one
+    source, target = sys.stdin.buffer, sys.stdout.buffer
+    try:
+        backend = Tokenizer.from_str(pickle.load(source))
+        while True:
+            pickle.dump(encoded_by(backend, pickle.load(source)), target, protocol=5)
+            target.flush()
+    except (EOFError, BrokenPipeError):
+        return

@@ -1,0 +1,109 @@
+"""Turn texts into ids in several processes, ahead of a GPU that small models leave idle otherwise.
+
+`tokenizers` works on all cores, but hands over its results one text at a time under Python's lock,
+at some five microseconds each: no more than 200,000 texts a second, with nothing else done. So
+each process here has a tokenizer and sends back flat arrays. They are started by a command line,
+not by multiprocessing, which would run a user's script again in each of them; and they end when
+their input does.
+"""
+
+import logging
+import pickle
+import subprocess
+import sys
+import weakref
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from threading import Lock
+
+import numpy as np
+
+from ...hardware import available_cores
+from ..base import Tokenized
+from .tokens import TextTokens
+
+logger = logging.getLogger(__name__)
+
+_COMMAND = "from finsent_batch.scorers.encoder.token_process import main; main()"
+_FEWEST_CORES = 4
+_FEWEST_TEXTS = 4_096
+"""Less is tokenized here, before processes have even started."""
+_MOST = 16
+
+
+class TokenProcesses:
+    """Processes that tokenize as `tokens` does; they start with the first large call.
+
+    Where they cannot be had, or one ends, this process tokenizes instead.
+    """
+
+    def __init__(self, tokens: TextTokens, count: int | None = None) -> None:
+        self._tokens = tokens
+        cores = available_cores()
+        self._count = min(cores, _MOST) if count is None else count
+        few = count is None and cores < _FEWEST_CORES
+        self._usable = tokens.backend_file is not None and bool(sys.executable) and not few
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._lock = Lock()
+
+    def encode(self, texts: Sequence[str]) -> Tokenized:
+        """Return the texts as ids, and which of them were cut."""
+        if not self._usable or len(texts) < _FEWEST_TEXTS:
+            return self._tokens.encode(texts)
+        with self._lock:
+            try:
+                if self._processes:
+                    return self._encode(texts)
+                self._start()
+            except (OSError, EOFError, pickle.UnpicklingError) as error:
+                logger.debug("texts are tokenized in this process: %r", error)
+                self.close()
+                self._usable = False
+        return self._tokens.encode(texts)  # while they start
+
+    def _encode(self, texts: Sequence[str]) -> Tokenized:
+        bounds = np.linspace(0, len(texts), self._count + 1).astype(int).tolist()
+        parts = [list(texts[a:b]) for a, b in pairwise(bounds)]
+        with ThreadPoolExecutor(self._count) as pool:
+            found = list(pool.map(_ask, self._processes, parts))
+        return Tokenized(
+            ids=np.concatenate([part.ids for part in found]),
+            sizes=np.concatenate([part.sizes for part in found]),
+            truncated=np.concatenate([part.truncated for part in found]),
+        )
+
+    def _start(self) -> None:
+        command = [sys.executable, "-P", "-c", _COMMAND]
+        for _ in range(self._count):
+            process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            )
+            self._processes.append(process)
+        weakref.finalize(self, _end, self._processes)
+        for process in self._processes:
+            _send(process, self._tokens.backend_file)
+
+    def close(self) -> None:
+        """End the processes."""
+        _end(self._processes)
+
+
+def _ask(process: subprocess.Popen[bytes], texts: list[str]) -> Tokenized:
+    _send(process, texts)
+    assert process.stdout is not None
+    answer: Tokenized = pickle.load(process.stdout)
+    return answer
+
+
+def _send(process: subprocess.Popen[bytes], what: object) -> None:
+    assert process.stdin is not None
+    pickle.dump(what, process.stdin, protocol=5)
+    process.stdin.flush()
+
+
+def _end(processes: list[subprocess.Popen[bytes]]) -> None:
+    while processes:
+        process = processes.pop()
+        process.kill()
+        process.communicate()

@@ -1,0 +1,83 @@
+"""Texts tokenized in several processes: as in one, and without a trace of them behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from finsent_batch.config import ModelConfig
+from finsent_batch.models.directory import open_configured
+from finsent_batch.scorers.encoder.token_processes import TokenProcesses
+from finsent_batch.scorers.encoder.tokens import TextTokens
+
+TEXTS = [f"Oil rises {i} % « Öl » " + "up " * (i % 300) for i in range(5_000)]
+
+
+@pytest.fixture(scope="module")
+def tokens():
+    spec = open_configured(ModelConfig(model="mini"))
+    found = TextTokens(spec)
+    found.cut_at(128)
+    return found
+
+
+@pytest.fixture
+def processes(tokens):
+    started = TokenProcesses(tokens, 2)
+    yield started
+    started.close()
+
+
+def test_they_give_the_ids_of_one(tokens, processes):
+    own = tokens.encode(TEXTS)
+    assert own.truncated.any()
+    assert not own.truncated.all()
+    for _ in range(3):  # the first time this process does it, while they start
+        found = processes.encode(TEXTS)
+        for name in ("ids", "sizes", "truncated"):
+            assert np.array_equal(getattr(found, name), getattr(own, name)), name
+    assert len(processes._processes) == 2
+
+
+def test_one_that_ends_is_done_without(tokens, processes):
+    processes.encode(TEXTS)
+    processes._processes[1].kill()
+    processes._processes[1].wait()
+    assert np.array_equal(processes.encode(TEXTS).ids, tokens.encode(TEXTS).ids)
+    assert not processes._processes
+    assert np.array_equal(processes.encode(TEXTS).ids, tokens.encode(TEXTS).ids)
+
+
+def test_they_end_with_a_process_that_is_killed():
+    script = (
+        "import os, signal, sys\n"
+        "from finsent_batch.config import ModelConfig\n"
+        "from finsent_batch.models.directory import open_configured\n"
+        "from finsent_batch.scorers.encoder.token_processes import TokenProcesses\n"
+        "from finsent_batch.scorers.encoder.tokens import TextTokens\n"
+        "processes = TokenProcesses(TextTokens(open_configured(ModelConfig(model='mini'))), 2)\n"
+        "for _ in range(2): processes.encode(['oil'] * 5000)\n"
+        "print(*(p.pid for p in processes._processes), flush=True)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, check=False)
+    assert done.returncode == -signal.SIGKILL
+    left = {int(pid) for pid in done.stdout.split()}
+    assert len(left) == 2
+    deadline = time.monotonic() + 60
+    while left := {pid for pid in left if alive(pid)}:
+        assert time.monotonic() < deadline, left
+        time.sleep(0.05)
+
+
+def alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
