@@ -87,6 +87,8 @@ def gather(config: ReportConfig) -> RunData:
             # The store could be opened, so nobody holds it.
             run["status"] = "killed"
         data.run = run | {name: summary.get(name) for name in ("weights", "path", "peak_rss_mb")}
+        if summary.get("cascade"):
+            data.run["cascade"] = summary["cascade"]
         data.rows = summary.get("rows", {})
         data.seconds = summary.get("seconds", {})
         data.labels = _labels(summary)

@@ -82,6 +82,7 @@ def _what_ran(data: RunData) -> Section:
         ("input", run["input"]),
         *[("output", output) for output in data.outputs or [run["output"]]],
         ("model", f"{run['model']}, fingerprint {run['model_fingerprint']}"),
+        *_answered(run.get("cascade")),
         ("device", ", ".join(filter(None, (run["device"], run["weights"], run["path"])))),
         ("finished", f"{time_text(run['finished_at'])} UTC" if run["finished_at"] else "–"),
         ("tokens", f"{run['tokens'] or 0:,}"),
@@ -100,6 +101,16 @@ def _what_ran(data: RunData) -> Section:
             Table(head=["rows", "count"], rows=kinds, numeric=number),
         ],
     )
+
+
+def _answered(cascade: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+    """Return how many rows each model of a cascade answered."""
+    if cascade is None:
+        return []
+    return [
+        (f"answered by {cascade[which]}", counted(cascade[f"{which}_rows"], "row"))
+        for which in ("first", "second")
+    ]
 
 
 def _drift(data: RunData, drift: Mapping[str, Any]) -> Section:

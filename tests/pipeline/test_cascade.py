@@ -105,6 +105,10 @@ def test_the_large_model_scores_only_what_the_small_one_is_not_sure_of(feed, run
     again = run(*options, "--sure", sure)
     assert "(0 headlines scored, " in again.out
     assert f"{feed.small} answers {found['cascade']['first_rows']} rows" in again.out
+    assert run("report", "-o", "report.html").code == 0
+    page = (tmp_path / "report.html").read_text()
+    assert f"answered by {feed.small}" in page
+    assert f"{found['cascade']['second_rows']} rows" in page
     lower = run(*options, "--sure", 0.34, "--summary", "json").json["cascade"]
     assert (lower["first_scored"], lower["second_scored"]) == (0, 0)
     assert run("store", "verify").code == 0
