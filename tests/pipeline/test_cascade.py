@@ -134,6 +134,32 @@ def test_a_model_that_has_nothing_to_score_is_not_loaded(feed, run, tmp_path, mo
     assert found["model_fingerprint"].drop_nulls().unique().len() == 1
 
 
+def test_the_large_model_answers_what_the_small_one_has_no_numbers_for(feed, run, monkeypatch):
+    from finsent_batch.pipeline import score_stage
+
+    load = score_stage.load_scorer
+
+    def failing(model, **options):
+        scorer = load(model, **options)
+        whole = scorer.score_tokenized
+
+        def without_one(tokenized):
+            for batch in whole(tokenized):
+                batch.probabilities[0] = np.nan
+                yield batch
+
+        if model.spec.name == feed.small:
+            monkeypatch.setattr(scorer, "score_tokenized", without_one)
+        return scorer
+
+    monkeypatch.setattr(score_stage, "load_scorer", failing)
+    done = run("score", feed.folder / "feed.parquet", "-o", "out.parquet", "--model", feed.large,
+               "--first", feed.small, "--sure", 0.34, "--summary", "json")  # fmt: skip
+    assert done.code == 0, done.err
+    assert done.json["rows"]["invalid"] == done.json["quarantined"] == 0
+    assert done.json["cascade"]["second_scored"] == ROWS - done.json["cascade"]["first_scored"] > 0
+
+
 def test_another_threshold_publishes_anew_and_the_same_does_not(feed, run, tmp_path):
     options = ("score", feed.folder / "feed.parquet", "-o", "out.parquet", "--skip-unchanged",
                "--summary", "json", "--model", feed.large)  # fmt: skip
