@@ -145,7 +145,7 @@ def started(before: str) -> tuple[subprocess.Popen[bytes], int]:
     It is told a port, which another program may have taken meanwhile: then it ends, and is started
     again.
     """
-    while True:
+    for _ in range(20):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
@@ -159,6 +159,7 @@ def started(before: str) -> tuple[subprocess.Popen[bytes], int]:
                 if asked.connect_ex(("127.0.0.1", port)) == 0:
                     return process, port
             time.sleep(0.02)
+    raise SystemExit("fake-gcs-server ends at once")
 
 
 def main() -> None:

@@ -174,6 +174,18 @@ def test_wrong_credentials_are_said_in_one_line(cloud, run, tiny_model, monkeypa
         assert len(done.err.strip().splitlines()) == 1
 
 
+def test_an_address_may_name_azures_account(cloud, score, run, monkeypatch):
+    if not cloud.secret:
+        pytest.skip("Google's buckets have no account in their addresses")
+    monkeypatch.delenv("AZURE_STORAGE_ACCOUNT_NAME")
+    root = f"abfs://lake@{clouds.ACCOUNT}.dfs.core.windows.net"
+    assert score("a.parquet", "-o", f"{root}/a.csv")["outputs"] == [f"{root}/a.csv"]
+    score("a.parquet", "-o", f"delta:{root}/news", "--append")
+    assert json.loads(run(*COUNT, "--from", f"{root}/news").out) == [{"n": 12}]
+    assert score(f"{root}/a.csv", "-o", "b.csv", "--replace-columns")["input"] == f"{root}/a.csv"
+    assert cloud.keys()[0] == "a.csv"
+
+
 def test_no_such_bucket_is_said_in_one_line(cloud, run, tiny_model):
     for arguments, code in (
         (("a.parquet", "-o", f"{cloud.absent}/a.parquet"), 73),

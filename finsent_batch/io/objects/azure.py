@@ -6,9 +6,11 @@ variables that deltalake and obstore know; without a key they look for an identi
 
 import os
 import shutil
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 from urllib.parse import urlsplit
 
+from ...errors import CannotCreateError
 from .obstore_client import ObstoreClient
 
 _NAMES = {
@@ -17,6 +19,10 @@ _NAMES = {
     "sas_token": ("AZURE_STORAGE_SAS_TOKEN", "AZURE_STORAGE_SAS_KEY"),
     "endpoint": ("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"),
 }
+
+
+MOST: Final = 5_000 * 2**20
+"""Bytes that Azure takes in one request."""
 
 
 class AzureClient(ObstoreClient):
@@ -36,6 +42,19 @@ class AzureClient(ObstoreClient):
         """Return what deltalake is to be told beyond what it finds as obstore does."""
         http = (_setting("endpoint") or "").startswith("http:")
         return self._account | ({"ALLOW_HTTP": "true"} if http else {})
+
+    def send(self, file: Path, key: str, metadata: dict[str, str], replaces: str | None) -> None:
+        """Make a file's bytes an object, in place of the one of this ETag, or of none.
+
+        Raises:
+            CannotCreateError: they are more than Azure takes at once.
+        """
+        if file.stat().st_size > MOST:
+            raise CannotCreateError(
+                f"{key} has {file.stat().st_size / 1e9:.1f} GB, Azure takes no more than 5.2 at "
+                "once: score the input in pieces, or write to a file of this machine"
+            )
+        super().send(file, key, metadata, replaces)
 
     def version(self, etag: str) -> dict[str, str]:
         """Return the condition that an object of this ETag stands there."""
