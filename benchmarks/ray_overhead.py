@@ -1,14 +1,22 @@
-"""What planning, Ray and the store move by themselves: a run whose scorers answer at once.
+"""What planning, Ray and the store move by themselves: a run whose scorers need no model.
 
     python benchmarks/ray_overhead.py ../shared/data/feeds/reuters_2013.parquet
+    python benchmarks/ray_overhead.py --rows 5000000 --object-store-mb 80 --rounds 1
+    python benchmarks/ray_overhead.py --rows 1000000 --actors 8 --rate 16000 --rounds 1
 
-`headlines/s` is distinct headlines over the plan and score stages, from the file to
-the last commit, without Ray's start; `with start` counts that too.
+Without a feed it makes headlines, all of them distinct. `headlines/s` is distinct headlines
+over the plan and score stages, from the file to the last commit, without Ray's start; `with
+start` counts that too. The second table has the driver's seconds for a million headlines by
+stage: CPU of all its threads, and of the clock; `wait` is where nothing has come from the
+actors, and `rest` is mostly what a run costs once, such as Ray's start. The actors answer at
+once, or with `--rate` take as long as if they scored so many headlines a second together.
 """
 
 import argparse
 import json
 import tempfile
+import threading
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,22 +24,25 @@ from typing import Any
 
 import duckdb
 import numpy as np
+from ray_driver import STAGES, Driver
 from report import emit
 
 from finsent_batch.config import ScoreConfig, StoreConfig
-from finsent_batch.pipeline.engines import ray as ray_engine
+from finsent_batch.pipeline import score as score_run
+from finsent_batch.pipeline.engines import ray_cluster, ray_pool
 from finsent_batch.pipeline.engines.ray_actor import ActorConfig, ScoringActor
-from finsent_batch.pipeline.score import score
 from finsent_batch.scorers.base import ScoredBatch, Tokenized
 
-# Bytes of an otherwise empty store, its schema and views; and rows too few to tell.
-_SCORES = 1_000_000
+MILLION = 1_000_000
 
 
-class AtOnce:
-    """A scorer without a model."""
+class Paced:
+    """A scorer without a model, which takes so many seconds a headline."""
 
-    device, weights, path = "cpu", "none", "at once"
+    device, weights, path, batching = "cpu", "none", "none", "at once"
+
+    def __init__(self, pace: float) -> None:
+        self.pace = pace
 
     def tokenize(self, texts: Sequence[str]) -> Tokenized:
         return Tokenized.of([[]] * len(texts), np.zeros(len(texts), np.bool_))
@@ -39,24 +50,37 @@ class AtOnce:
     def score_tokenized(self, tokenized: Tokenized) -> Iterator[ScoredBatch]:
         """Give probabilities that differ as real ones do, so that they compress no better."""
         n = len(tokenized.sizes)
+        time.sleep(n * self.pace)
         drawn = np.random.default_rng(n).dirichlet((1, 4, 1), n).astype(np.float32)
         yield ScoredBatch(
             positions=np.arange(n), probabilities=drawn, truncated=tokenized.truncated, tokens=n
         )
 
 
-class InstantActor(ScoringActor):
+class PacedActor(ScoringActor):
     """An actor that loads nothing."""
 
+    pace = 0.0
+
     def load(self, assignment: ActorConfig) -> Any:
-        return AtOnce()
+        return Paced(self.pace)
 
 
-def measure(feed: Path, folder: Path, arguments: argparse.Namespace) -> dict[str, float]:
+def make_feed(target: Path, rows: int) -> Path:
+    """Write distinct headlines of 86 bytes on average."""
+    duckdb.sql(f"""
+        SELECT 'Company ' || i || ' ' || ['raises', 'cuts', 'keeps', 'beats', 'misses', 'confirms',
+            'withdraws', 'narrows'][1 + i % 8] || ' its forecast for the year to '
+            || (i * 7919 % 1000003) || ' million dollars' || repeat(' again', (hash(i) % 5)::INT)
+            AS headline
+        FROM range({rows}) AS t(i)""").write_parquet(str(target))
+    return target
+
+
+def measure(folder: Path, driver: Driver, arguments: argparse.Namespace) -> dict[str, float]:
     """Score a feed into a fresh store and return what it took."""
-    ray_engine.ScoringActor = InstantActor  # type: ignore[misc]
     config = ScoreConfig(
-        input=str(feed),
+        input=str(arguments.feed or make_feed(folder / "feed.parquet", arguments.rows)),
         output=folder / "out.parquet",
         engine="ray",
         actors=arguments.actors,
@@ -64,7 +88,14 @@ def measure(feed: Path, folder: Path, arguments: argparse.Namespace) -> dict[str
         store=StoreConfig(path=folder / "store.duckdb"),
         store_text=not arguments.no_store_text,
     )
-    summary = score(replace(config, model=replace(config.model, model="mini")))
+    ended = threading.Event()
+    watching = threading.Thread(
+        target=driver.watch_disk, args=(folder / "store.duckdb.work", ended), daemon=True
+    )
+    watching.start()
+    scored_by = driver.timed("rest", score_run.score)
+    summary = scored_by(replace(config, model=replace(config.model, model="mini")))
+    ended.set()
     seconds, scored = summary.seconds, summary.rows["unique_scored"]
     with duckdb.connect(str(config.store.path), read_only=True) as store:
         [(count, distinct)] = store.execute(
@@ -80,27 +111,49 @@ def measure(feed: Path, folder: Path, arguments: argparse.Namespace) -> dict[str
         "publish s": seconds["publish"],
         "headlines/s": scored / (seconds["plan"] + seconds["score"]),
         "with start": scored / (seconds["plan"] + seconds["score"] + seconds["load_model"]),
+        "scoring alone": scored / seconds["score"],
         "peak MB": summary.peak_rss_mb,
-        "store MB a million": config.store.path.stat().st_size / 1e6 / scored * _SCORES,
+        "object store MB": driver.object_store_mb,
+        "spilled MB": driver.spilled_mb,
+        "store MB a million": config.store.path.stat().st_size / 1e6 / scored * MILLION,
     }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("feed", type=Path)
-    parser.add_argument("--rows", type=int, help="only the first rows of the feed")
+    parser.add_argument("feed", type=Path, nargs="?")
+    parser.add_argument("--rows", type=int, help="only the first rows of the feed, or how many")
     parser.add_argument("--actors", type=int, default=2)
+    parser.add_argument("--rate", type=float, help="headlines/s of all actors together")
+    parser.add_argument("--object-store-mb", type=int, help="what Ray is started with")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--no-store-text", action="store_true")
     arguments = parser.parse_args()
+    if arguments.feed is None and arguments.rows is None:
+        parser.error("name a feed, or how many --rows to make")
+    ray_cluster.load_ray(locked=True)
+    ray_pool.ScoringActor = PacedActor  # type: ignore[misc]
+    if arguments.rate:
+        PacedActor.pace = arguments.actors / arguments.rate
+    if arguments.object_store_mb:
+        ray_cluster._SMALLEST_OBJECT_STORE = arguments.object_store_mb * 1_000_000
+        ray_cluster._OBJECT_STORE_BYTES_AN_ACTOR = 0
+    driver = Driver()
+    driver.watch()
     rows = []
     for _ in range(arguments.rounds):
         with tempfile.TemporaryDirectory() as scratch:
-            found = measure(arguments.feed, Path(scratch), arguments)
+            found = measure(Path(scratch), driver, arguments)
         rows.append(list(found.values()))
         print(json.dumps(found), flush=True)
     rows.sort(key=lambda row: row[list(found).index("headlines/s")])
-    emit("ray_overhead", list(found), [rows[len(rows) // 2]], rounds=arguments.rounds)
+    settings = {"rounds": arguments.rounds, "rate": arguments.rate, "actors": arguments.actors}
+    emit("ray_overhead", list(found), [rows[len(rows) // 2]], **settings)
+    millions = sum(row[list(found).index("headlines")] for row in rows) / MILLION
+    stages = [[s, driver.cpu[s] / millions, driver.clock[s] / millions] for s in STAGES]
+    stages.append(["Ray's raylet and GCS", driver.ray_seconds / millions, None])
+    columns = ["stage", "CPU s a million", "s a million"]
+    emit("ray_overhead_stages", columns, stages, **settings)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,15 @@
 """One GPU against several, in one run: scoring on Ray, training under torchrun.
 
-    python benchmarks/scale_out.py ../shared/data --checkpoint /tmp/llama
+    python benchmarks/scale_out.py ../shared/data --checkpoint /tmp/llama --devices 1 2 4 8
 
-Makes the Llama-2-7B-shaped checkpoint with random weights if it is not there. Each
-way is the whole command in a process of its own with a fresh store; the start of
-Ray and the loading of models are not counted in headlines/s, nor loading in
-samples/s. `--tiny` checks the script with two CPU actors and processes.
+Makes the Llama-2-7B-shaped checkpoint with random weights if it is not there. Each way is the
+whole command in a process of its own with a fresh store; the start of Ray and the loading of
+models are not counted in rows/s. `driver` is the CPU time of the process that feeds the actors,
+all its threads, as a share of the score stage's seconds (1 is one core); `object store MB` the
+most that lay in Ray's at one time. `--tiny` checks the script with CPU actors and processes:
+
+    python benchmarks/scale_out.py ../shared/data --checkpoint /tmp/tiny --tiny --rows 2000 \\
+        --batches 8
 """
 
 import argparse
@@ -14,35 +18,48 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import torch
 from llama_checkpoint import SHAPE_7B, SHAPE_TINY, make_adapter, make_base
+from ray_driver import SCORING
 from report import emit
 
 BIN = Path(sys.executable).parent
 CUDA = torch.cuda.is_available()
+HEADLINES = 500_000
+"""Distinct ones that are scored at least, so that starting does not decide."""
 
 
-def command(arguments: list[object], *, processes: int = 1, gpus: int | None = None) -> str:
-    """Run finsent-batch on the first GPUs, under torchrun if in several processes."""
+def command(
+    words: list[object], *, processes: int = 1, gpus: int | None = None, watched: Path | None = None
+) -> str:
+    """Run finsent-batch on the first GPUs, under torchrun if in several processes.
+
+    With `watched` its Ray driver is watched, and what it did written to that file.
+    """
     environment = {**os.environ, "OMP_NUM_THREADS": "1"} if not CUDA else dict(os.environ)
     if gpus is not None:
         environment["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, range(gpus)))
-    started = [BIN / "torchrun", "--standalone", f"--nproc-per-node={processes}"]
-    words = [*(started if processes > 1 else []), BIN / "finsent-batch", *arguments]
+    started: list[object] = [BIN / "finsent-batch"]
+    if watched is not None:
+        started = [sys.executable, Path(__file__).with_name("ray_driver.py"), watched]
+    if processes > 1:
+        started = [BIN / "torchrun", "--standalone", f"--nproc-per-node={processes}", *started]
     done = subprocess.run(
-        list(map(str, words)), capture_output=True, text=True, check=False, env=environment
-    )
+        list(map(str, [*started, *words])),
+        capture_output=True, text=True, check=False, env=environment,
+    )  # fmt: skip
     if done.returncode:
         sys.exit(done.stderr)
     return done.stdout
 
 
-def scoring(model: Path, feed: Path, rows: int, devices: int, given: argparse.Namespace) -> Any:
-    """Return headlines/s of the score stage, the headlines, and how the batches were run."""
+def scoring(model: object, weights: str, feed: Path, devices: int, rows: int) -> list[Any]:
+    """Return how it was run, the headlines, headlines/s, the driver's share and the store's MB."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         engine = ["--engine", "ray", "--actors", devices] if devices > 1 else ["--engine", "local"]
@@ -51,28 +68,35 @@ def scoring(model: Path, feed: Path, rows: int, devices: int, given: argparse.Na
             engine = ["--engine", "ray", "--actors", 1]
         told = command(
             ["--store", folder / "store.duckdb", "score", feed, "-o", folder / "out.parquet",
-             "--model", model, "--weights", given.weights, "--limit", rows, *engine,
+             "--model", model, "--weights", weights, "--limit", rows, *engine,
              "--summary", "json"],
-            gpus=devices if CUDA else None,
+            gpus=devices if CUDA else None, watched=folder / "watched.json",
         )  # fmt: skip
+        watched = json.loads((folder / "watched.json").read_text("utf-8"))
     summary = json.loads(told)
     how = f"{summary['engine']}, {summary['actors'] or 1} scored"
-    return summary["headlines_per_second"], summary["rows"]["unique_scored"], how
+    share = held = None
+    if summary["engine"] == "ray":
+        cpu = sum(watched["cpu"].get(stage, 0.0) for stage in SCORING)
+        share, held = cpu / summary["seconds"]["score"], watched["object_store_mb"]
+    scored = summary["rows"]["unique_scored"]
+    return [how, scored, summary["headlines_per_second"], share, held]
 
 
-def training(base: Path, split: Path, devices: int, given: argparse.Namespace) -> Any:
-    """Return samples/s while training, the samples, and how many processes did it."""
+def training(base: Path, split: Path, batch: int, devices: int, epochs: float) -> list[Any]:
+    """Return how it was run, the samples, and samples/s while training."""
     with tempfile.TemporaryDirectory() as scratch:
         quantized = [] if CUDA else ["--quantisation", "none", "--threads", 1]
         command(
             ["train", "--preset", "llama2-7b", "--base", base, "--data", split, "-o", scratch,
-             "--num-train-epochs", given.epochs, *quantized],
+             "--per-device-train-batch-size", 1, "--gradient-accumulation-steps", batch,
+             "--num-train-epochs", epochs, *quantized],
             processes=devices, gpus=devices if CUDA else None,
         )  # fmt: skip
         log = json.loads((Path(scratch) / "training_log.json").read_text("utf-8"))
     found = next(entry for entry in log if "train_runtime" in entry)
     rate = found["train_samples_per_second"]
-    return rate, round(rate * found["train_runtime"]), f"{devices} processes"
+    return [f"{devices} processes", round(rate * found["train_runtime"]), rate, None, None]
 
 
 def split_of(data: Path, folder: Path, rows: int) -> Path:
@@ -87,34 +111,55 @@ def split_of(data: Path, folder: Path, rows: int) -> Path:
     return folder
 
 
+def ways(given: argparse.Namespace) -> dict[str, Callable[[int], list[Any]]]:
+    """Return each way of scoring or training by its name; it takes the number of devices."""
+    shape = SHAPE_TINY if given.tiny else SHAPE_7B
+    base = make_base(given.checkpoint / "base", given.data / "llama2_tokenizer", shape)
+    feed = given.data / "feeds" / "reuters_2013.parquet"
+    found: dict[str, Callable[[int], list[Any]]] = {}
+    if "scoring" in given.parts:
+        model = make_adapter(given.checkpoint / "adapter", base)
+        for weights in given.weights:
+            found[f"scoring, {weights}"] = lambda n, w=weights: scoring(
+                model, w, feed, n, given.rows
+            )
+    if "mini" in given.parts:
+        found["scoring, mini"] = lambda n: scoring("mini", "auto", feed, n, given.rows)
+    if "training" in given.parts:
+        split = split_of(given.data, given.checkpoint / "split", 8 if given.tiny else 300)
+        for batch in given.batches:
+            found[f"training, {batch} rows a step"] = lambda n, b=batch: training(
+                base, split, b, n, given.epochs
+            )
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("--checkpoint", type=Path, required=True)
     parser.add_argument("--devices", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--weights", default="auto")
-    parser.add_argument("--rows", type=int, default=240_000)
+    parser.add_argument("--weights", nargs="+", default=["nf4", "fp8"] if CUDA else ["auto"])
+    parser.add_argument("--rows", type=int, default=700_000, help="of the feed")
+    parser.add_argument("--batches", type=int, nargs="+", default=[8, 32, 64])
     parser.add_argument("--epochs", type=float, default=1.0)
-    parser.add_argument("--parts", nargs="+", default=["scoring", "training"])
+    parser.add_argument("--parts", nargs="+", default=["scoring", "mini", "training"])
     parser.add_argument("--tiny", action="store_true")
     given = parser.parse_args()
-    shape = SHAPE_TINY if given.tiny else SHAPE_7B
-    base = make_base(given.checkpoint / "base", given.data / "llama2_tokenizer", shape)
-    model = make_adapter(given.checkpoint / "adapter", base)
-    feed = given.data / "feeds" / "reuters_2013.parquet"
-    split = split_of(given.data, given.checkpoint / "split", 8 if given.tiny else 300)
     rows = []
-    for part in given.parts:
+    for name, way in ways(given).items():
         first = None
         for devices in given.devices:
-            if part == "scoring":
-                rate, done, how = scoring(model, feed, given.rows, devices, given)
-            else:
-                rate, done, how = training(base, split, devices, given)
+            how, done, rate, share, held = way(devices)
+            if name.startswith("scoring") and not given.tiny and done < HEADLINES:
+                sys.exit(
+                    f"{done} distinct headlines were scored, not {HEADLINES}: give more --rows"
+                )
             first = first or rate
-            rows.append([part, devices, how, done, rate, rate / first])
-            print(rows[-1], flush=True)
-    columns = ["part", "GPUs" if CUDA else "CPU actors", "how", "rows", "rows/s", "times the first"]
+            rows.append([name, devices, how, done, rate, rate / first, share, held])
+            print(json.dumps(rows[-1]), flush=True)
+    columns = ["part", "GPUs" if CUDA else "CPU actors", "how", "rows", "rows/s", "times the first",
+               "driver", "object store MB"]  # fmt: skip
     emit("scale_out", columns, rows, device=torch.cuda.get_device_name() if CUDA else "cpu")
 
 

@@ -158,7 +158,7 @@ def plan_unsure(store: Store, fingerprints: Sequence[str], sure: float) -> None:
     store.connection.execute(f"""
         DELETE FROM plan.invalid;
         CREATE OR REPLACE TABLE plan.unsure AS
-        SELECT headline_key FROM plan.keys WHERE headline_key NOT IN
+        SELECT headline_key, first_place FROM plan.keys WHERE headline_key NOT IN
             (SELECT headline_key FROM scores WHERE {of_first} AND {taken});
         CREATE OR REPLACE VIEW plan.answers AS
         {scores_sql(first, 1)} AND {taken}

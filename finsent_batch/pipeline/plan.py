@@ -1,9 +1,10 @@
 """Plan: which headlines of the sources have no score yet. Relational, flat in memory.
 
 `plan.plan_rows` keeps a key a row, in source order; `plan.keys` each key once, with
-the number of its rows; `plan.pending` the headlines to score, longest first: padding
-is then next to nothing, and running out of memory shows in the first batch, not in
-the last. `plan.answers` is the view of the scores that are published.
+the number of its rows and the place of the first; `plan.pending` the headlines to
+score, longest first: padding is then next to nothing, and running out of memory shows
+in the first batch, not in the last. `plan.answers` is the view of the scores that are
+published.
 """
 
 import logging
@@ -37,6 +38,8 @@ _PLAN_SCHEMA = pa.schema(
     ]
 )
 _NORMAL_FORM = normalize_sql("text", "odd")
+# A row's place in all sources is its file's number times this, and its own.
+_MOST_ROWS = 2**40
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,8 +109,8 @@ def make_plan(
     failpoint("plan")
     store.connection.execute(f"""
         CREATE OR REPLACE TABLE plan.keys AS
-        SELECT headline_key, count(*) AS rows FROM plan.plan_rows
-        WHERE state = {HAS_TEXT} GROUP BY headline_key;
+        SELECT headline_key, count(*) AS rows, min(file * {_MOST_ROWS} + row_number) AS first_place
+        FROM plan.plan_rows WHERE state = {HAS_TEXT} GROUP BY headline_key;
         CREATE OR REPLACE VIEW plan.answers AS {scores_sql(fingerprint)}""")
     distinct, texts = store.query("SELECT count(*), coalesce(sum(rows), 0) FROM plan.keys")[0]
     plan = Plan(sources=tuple(planned), rows=total, texts=int(texts), distinct=distinct)
@@ -123,11 +126,11 @@ def scores_sql(fingerprint: str, number: int = 0) -> str:
 
 
 def plan_pending(store: Store, plan: Plan, fingerprint: str, keys: str) -> Plan:
-    """Collect those headlines of the table `keys` that `fingerprint` has not scored."""
+    """Collect those headlines of `keys`, a part of `plan.keys`, that `fingerprint` lacks."""
     store.connection.execute(
         f"""
         CREATE OR REPLACE TABLE plan.pending_keys AS
-        SELECT headline_key FROM {keys} WHERE headline_key NOT IN
+        SELECT headline_key, first_place FROM {keys} WHERE headline_key NOT IN
             (SELECT headline_key FROM scores WHERE model_fingerprint = ?)""",
         [fingerprint],
     )
@@ -191,28 +194,35 @@ def _numbered(source: Source, column: str, origin: str | None = None) -> Iterato
 
 
 def _collect_pending(store: Store, planned: Sequence[PlannedSource]) -> None:
-    """Fill `plan.pending` (position, headline_key, headline), longest headline first."""
+    """Fill `plan.pending` (position, headline_key, headline), longest headline first.
+
+    A headline is taken from its first row, or where that has changed since, from none.
+    """
     store.connection.execute(
         "CREATE OR REPLACE TABLE plan.pending_text (headline_key UUID, headline VARCHAR)"
     )
     if store.query("SELECT count(*) FROM plan.pending_keys")[0][0]:
-        for file in planned:
+        for number, file in enumerate(planned):
             rows = _numbered(file.source, file.text_column)
+            begin = number * _MOST_ROWS
             with registered(store.connection, "source_rows", _PLAN_SCHEMA, rows):
                 store.connection.execute(f"""
                     INSERT INTO plan.pending_text
-                    SELECT headline_key, any_value(headline) FROM
-                        (SELECT headline, {key_sql("headline")} AS headline_key FROM
-                            (SELECT {_NORMAL_FORM} AS headline FROM source_rows)
+                    SELECT headline_key, headline FROM
+                        (SELECT headline, row_number, {key_sql("headline")} AS headline_key FROM
+                            (SELECT {_NORMAL_FORM} AS headline, row_number FROM source_rows)
                          WHERE headline <> '')
-                    SEMI JOIN plan.pending_keys USING (headline_key) GROUP BY headline_key""")
+                    SEMI JOIN
+                        (SELECT headline_key, first_place - {begin} AS row_number
+                         FROM plan.pending_keys
+                         WHERE first_place >= {begin} AND first_place < {begin + _MOST_ROWS})
+                    USING (headline_key, row_number)""")
+    # Numbered as they come out of the sort: a window with an order of its own takes five times as
+    # long.
     store.connection.execute("""
         CREATE OR REPLACE TABLE plan.pending AS
-        SELECT row_number() OVER (ORDER BY strlen(headline) DESC, headline_key) - 1 AS position,
-            headline_key, headline
-        FROM (SELECT headline_key, any_value(headline) AS headline
-              FROM plan.pending_text GROUP BY headline_key)
-        ORDER BY position;
+        SELECT row_number() OVER () - 1 AS position, headline_key, headline
+        FROM (FROM plan.pending_text ORDER BY strlen(headline) DESC, headline_key);
         DROP TABLE plan.pending_text;
         DROP TABLE plan.pending_keys;""")
 
@@ -235,11 +245,4 @@ def pending_headlines(store: Store, start: int, count: int) -> pa.ChunkedArray:
         )
         .to_arrow_table()
         .column("headline")
-    )
-
-
-def longest_headline(store: Store, start: int) -> int:
-    """Return the bytes of the longest headline to score from position `start` of the plan on."""
-    return int(
-        store.query("SELECT strlen(headline) FROM plan.pending WHERE position = ?", [start])[0][0]
     )

@@ -19,7 +19,7 @@ from ...failpoints import failpoint
 from ...progress import Progress
 from ...scorers.base import ScoredBatch
 from ...store.store import Store
-from ..plan import Plan, longest_headline, pending_headlines
+from ..plan import Plan, pending_headlines
 from .base import CommitSettings, EngineResult, commit_scores
 from .local import CHUNK_HEADLINES
 from .ray_actor import ActorConfig, BlockResult
@@ -72,7 +72,9 @@ def _blocks(store: Store, pending: int, actors: int) -> Iterator[tuple[int, pa.A
     """Read the headlines to score block by block, each with the position of its first."""
     start = 0
     while start < pending:
-        longest = longest_headline(store, start)  # the block's first, as they are sorted
+        # The block's first, as they are sorted.
+        sql = "SELECT strlen(headline) FROM plan.pending WHERE position = ?"
+        longest = store.query(sql, [start])[0][0]
         count = block_size(pending - start, actors, longest)
         yield start, pending_headlines(store, start, count).combine_chunks()
         start += count
