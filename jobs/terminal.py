@@ -88,12 +88,12 @@ def set_up_logging(log_format: str, verbose: int, *, quiet: bool) -> None:
     if not verbose:
         warnings.filterwarnings("ignore", module="torch|transformers|peft|accelerate")
     # It says where it keeps its font cache.
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)
+    _set_level(logging.getLogger("matplotlib"), logging.ERROR)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_JsonFormatter() if log_format == "json" else _TextFormatter())
     # What libraries warn of comes out in the same form.
     logging.lastResort = logging.StreamHandler(sys.stderr)
-    logging.lastResort.setLevel(logging.WARNING if verbose else logging.ERROR)
+    logging.lastResort.level = logging.WARNING if verbose else logging.ERROR
     logging.lastResort.setFormatter(handler.formatter)
     logger = logging.getLogger("finsent_batch")
     logger.handlers[:] = [handler]
@@ -101,8 +101,14 @@ def set_up_logging(log_format: str, verbose: int, *, quiet: bool) -> None:
     # Lines of JSON are for a machine, which wants to know of the runs that went well too.
     informs = verbose == 1 or (not verbose and log_format == "json")
     shown = logging.INFO if informs else logging.DEBUG if verbose > 1 else logging.WARNING
-    logger.setLevel(logging.ERROR if quiet else shown)
+    _set_level(logger, logging.ERROR if quiet else shown)
     _SILENT[0] = quiet
+
+
+def _set_level(logger: logging.Logger, level: int) -> None:
+    """Set a level, unless it is set: that would make all loggers of all libraries look it up."""
+    if logger.level != level:
+        logger.setLevel(level)
 
 
 def stop_on_signals(stop: "StopRequest") -> "StopRequest":
