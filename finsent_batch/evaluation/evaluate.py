@@ -29,7 +29,7 @@ from ..metrics.gates import (
 from ..metrics.paired import mcnemar
 from ..models.directory import open_configured
 from ..models.model_card import add_evaluation
-from ..models.registry import resolve_promoted_model
+from ..models.registry import resolve_promoted_first, resolve_promoted_model
 from ..models.spec import CAUSAL, ModelSpec, ResolvedModel
 from ..models.weight_files import FileHashes
 from ..progress import Progress, no_progress
@@ -119,7 +119,10 @@ def _settled(config: EvaluateConfig) -> EvaluateConfig:
     if against is not None:
         against = resolve_promoted_model(replace(config.model, model=against), config.store).model
     model = resolve_promoted_model(config.model, config.store)
-    return replace(config, model=model, against=against)
+    first = config.first
+    if first is not None:
+        first = resolve_promoted_first(first, config.store)
+    return replace(config, model=model, against=against, first=first)
 
 
 def _gates(config: EvaluateConfig) -> list[Gate]:

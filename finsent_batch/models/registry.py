@@ -48,6 +48,15 @@ def resolve_promoted_model(config: ModelConfig, store: Store | StoreConfig | Non
         return _promoted_in(opened, config)
 
 
+def resolve_promoted_first(first: str, store: Store | StoreConfig | None) -> str:
+    """Return the name of a cascade's first model, for `promoted` that of the model it means now.
+
+    Raises:
+        FinsentError: as `resolve_promoted_model`.
+    """
+    return resolve_promoted_model(ModelConfig(model=first), store).model
+
+
 def _promoted_in(store: Store, config: ModelConfig) -> ModelConfig:
     found = current_promotion(store)
     if found is None:
@@ -108,7 +117,8 @@ def check_first(first: ResolvedModel, second: ResolvedModel) -> None:
     """
     if first.fingerprint == second.fingerprint:
         raise ConfigError(
-            f"--first {first.spec.name} is the model itself: name a smaller one, or leave it out"
+            f"--first {first.spec.name} is the model itself: name a larger --model or a smaller "
+            "--first, or leave it out"
         )
     lacks, other = (absent_labels(model.spec.label_classes) for model in (first, second))
     if lacks != other:

@@ -133,6 +133,8 @@ def score_in_turn(run: ScoreRun, plan: Plan, progress: Progress) -> None:
         part = _part(run, config=settings, model=cascade.model, scorer=run.first_scorer)
         _score(run, part, plan, progress, "first")
         run.first_scorer = part.scorer
+        # Who stops the run here is told what it has scored; `_count_answers` counts anew.
+        run.summary.rows["unique_scored"] = part.summary.rows["unique_scored"]
         run.stop.check()
     with timed(run.summary, "plan"):
         plan_unsure(run.store, [model.fingerprint for model in run.models], cascade.sure)

@@ -14,7 +14,7 @@ from ..io.inputs import resolve_inputs
 from ..io.object_store import check_addresses
 from ..io.pairs import FilePair
 from ..models.directory import open_configured
-from ..models.registry import open_first, resolve_promoted_model
+from ..models.registry import open_first, resolve_promoted_first, resolve_promoted_model
 from ..models.spec import ResolvedModel
 from ..models.weight_files import FileHashes
 from ..progress import Progress, no_progress
@@ -91,7 +91,7 @@ def _estimate(config: ScoreConfig, pairs: list[FilePair], progress: Progress) ->
         model = open_configured(settled).resolve(settled, hashes)
         settings, cascade = replace(config, model=settled), None
         if config.first is not None:
-            first = open_first(settled, config.first)
+            first = open_first(settled, resolve_promoted_first(config.first, store))
             cascade = resolve_cascade(settings, model, *first, store=store, hashes=hashes)
         fingerprint = model.fingerprint if cascade is None else cascade.fingerprint
         wanted = to_be_scored(store, pairs, settings, fingerprint)

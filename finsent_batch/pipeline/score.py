@@ -19,7 +19,7 @@ from ..io.times.reading import check_time_reading
 from ..io.whole.protected import FileTakenError
 from ..models.directory import open_configured
 from ..models.license import license_of
-from ..models.registry import open_first, resolve_promoted_model
+from ..models.registry import open_first, resolve_promoted_first, resolve_promoted_model
 from ..models.weight_files import FileHashes
 from ..progress import Progress, StopRequest, no_progress
 from ..store.nights import HELD
@@ -118,15 +118,19 @@ def open_run(config: ScoreConfig, progress: Progress, stop: StopRequest) -> Iter
     promoted = config.model.model == PROMOTED_MODEL
     # A model that is named is looked for before anybody waits for a store.
     spec = None if promoted else open_configured(config.model)
-    first = None if config.first is None else open_first(config.model, config.first)
+    first = None
+    if config.first is not None and config.first != PROMOTED_MODEL:
+        first = open_first(config.model, config.first)
     with Store.open(config.store, waiting=stop.check) as store:
         config = replace(config, model=resolve_promoted_model(config.model, store))
         hashes = FileHashes(store.connection)
         model = (spec or open_configured(config.model)).resolve(config.model, hashes)
         cascade = None
-        if first is not None:
+        if config.first is not None:
+            name = resolve_promoted_first(config.first, store)
+            first = first or open_first(config.model, name)
             cascade = resolve_cascade(config, model, *first, store=store, hashes=hashes)
-            config = replace(config, sure=cascade.sure)
+            config = replace(config, first=name, sure=cascade.sure)
         hashes.save()
         logger.debug(
             "store %s, model %s in %s on %s, fingerprint %s",

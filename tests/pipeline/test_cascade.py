@@ -1,6 +1,7 @@
 """`score --first`: a small model answers what it is sure of, the large one the rest."""
 
 import json
+import signal
 
 import duckdb
 import numpy as np
@@ -11,9 +12,11 @@ from hypothesis import strategies as st
 
 import finsent_batch as fb
 from finsent_batch.config import ModelConfig, ScoreConfig, StoreConfig
-from finsent_batch.errors import UsageError
+from finsent_batch.errors import InterruptedRunError, UsageError
 from finsent_batch.labels import PROBABILITY_COLUMNS
 from finsent_batch.pipeline.score import score
+from finsent_batch.progress import StopRequest
+from finsent_batch.store.store import Store
 
 from ..helpers import stores
 
@@ -249,6 +252,50 @@ def test_killed_while_the_large_model_scores_it_goes_on(
     assert again["second_scored"] > 0
 
 
+def test_the_first_may_be_the_promoted_model(feed, run, tmp_path):
+    path, sure = feed.folder / "store.duckdb", middle(feed.of_small)
+    promotion = {
+        "promoted_at": "2026-01-01", "model": feed.small, "weights": "int8",
+        "model_fingerprint": feed.of_small["model_fingerprint"][0],
+    }  # fmt: skip
+    with Store.open(StoreConfig(path=path)) as store:
+        store.insert("promotions", promotion)
+    try:
+        _, summary = feed.scored(feed.large, first="promoted", sure=sure)
+        models = ("--model", feed.large, "--first", "promoted", "--sure", sure)
+        plan = run("--store", path, "score", feed.folder / "feed.parquet", *models, "--dry-run",
+                   "--summary", "json")  # fmt: skip
+    finally:
+        with Store.open(StoreConfig(path=path)) as store:
+            store.query("DELETE FROM promotions")
+    assert summary.cascade["first"] == plan.json["first"]["model"] == feed.small
+    _, named = feed.scored(feed.large, first=feed.small, sure=sure)
+    assert summary.model_fingerprint == named.model_fingerprint
+    pl.DataFrame({"headline": ["Oil falls"], "label": ["negative"]}).write_csv(tmp_path / "l.csv")
+    done = run("evaluate", "--first", "promoted", "--data", "l.csv", "-o", "report")
+    assert done.code == 78
+    assert "--first mini is the model itself" in done.err
+
+
+def test_a_run_that_is_stopped_in_the_first_phase_says_what_was_scored(feed, tmp_path):
+    pl.DataFrame({"headline": ["Oil falls", "Bank cuts jobs"]}).write_csv(tmp_path / "new.csv")
+    stop = StopRequest()
+    config = ScoreConfig(
+        input=str(tmp_path / "new.csv"), model=feed.large, first=feed.small, sure=1.0,
+        store=feed.folder / "store.duckdb", engine="local",
+    )  # fmt: skip
+
+    def stopping(stage, done, total, note=""):
+        if stage == "score":
+            stop.signal = signal.SIGTERM
+
+    with pytest.raises(InterruptedRunError) as caught:
+        score(config, progress=stopping, stop=stop)
+    summary = caught.value.summary
+    assert (summary.cascade["first_scored"], summary.cascade["second_scored"]) == (2, 0)
+    assert summary.rows["unique_scored"] == 2
+
+
 def test_what_cannot_be_meant_is_refused(feed, run, tmp_path):
     def refused(code, *options):
         done = run("score", feed.folder / "feed.parquet", *options)
@@ -262,7 +309,7 @@ def test_what_cannot_be_meant_is_refused(feed, run, tmp_path):
         with pytest.raises(UsageError):
             score(ScoreConfig(input="feed.parquet", **options))
     same = refused(78, "--first", feed.small, "--model", feed.small, "--sure", 0.9)
-    assert "is the model itself: name a smaller one" in same
+    assert "is the model itself: name a larger --model" in same
     done = refused(78, "--first", feed.small, "--model", feed.large)
     assert "run finsent-batch evaluate --model" in done
     (tmp_path / "c.toml").write_text('[score]\nsure = "auto"\nfirst = "mini"\n')
