@@ -23,7 +23,6 @@ from ..errors import (
     StorageError,
     TryAgainError,
     UsageError,
-    first_line,
 )
 from .append.options import DELTA
 from .duckdb_errors import is_disk_full
@@ -32,12 +31,13 @@ from .lake.tables import check_no_lake_objects
 from .objects import azure, google
 from .objects.addresses import (
     address_of,
+    check_no_credentials,
     container_of,
     divided,
     store_of,
-    without_credentials,
 )
-from .objects.failures import CHECK
+from .objects.failures import CHECK, said_of
+from .objects.patience import answered
 from .paths import COMMON_SUFFIXES, is_input, is_left_out
 
 logger = logging.getLogger(__name__)
@@ -47,6 +47,10 @@ _LONGEST_NAME = 230
 """Bytes; what is written beside an output has a longer name than it."""
 _FAILED = (OSError, pa.ArrowException)
 """What pyarrow raises where a store does not do what is asked."""
+PATIENCE = 120.0
+"""Seconds in which a store answers one request, or 8 MB of an object come."""
+_LISTING = 15
+"""How many times as long a list of objects may take, which is many requests."""
 _NO_TOKEN = ("OAuth2 access token", "Failed to get token")
 """How Google's and Azure's clients say that they found no credentials."""
 Copied = Callable[[int, int], None]
@@ -73,13 +77,7 @@ def check_addresses(config: ScoreConfig) -> None:
         UsageError: there are some; the message does not repeat them.
     """
     output = address_of(str(config.output).removeprefix(DELTA)) if config.output else None
-    addresses = [*config.inputs, *([output] if output else [])]
-    if any(without_credentials(address) != address for address in addresses):
-        raise UsageError(
-            "the address holds credentials, which would be recorded with the run: leave them out "
-            "and set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or those of the "
-            "other stores"
-        )
+    check_no_credentials(*config.inputs, *([output] if output else []))
 
 
 def fetch(
@@ -116,7 +114,7 @@ def fetch(
 
 def _is_delta(place: _Place, address: str) -> bool:
     try:
-        found = place.store.get_file_info(f"{place.path}/{LOG}")
+        found = answered(PATIENCE, place.store.get_file_info, f"{place.path}/{LOG}")
         return bool(found.type == fs.FileType.Directory)
     except _FAILED as error:
         raise _unreachable(address, error) from None
@@ -126,22 +124,24 @@ def _objects(place: _Place, address: str, left_out: list[str] | None) -> list[An
     """Return what is to be copied, at least one object."""
     store, path = place.store, place.path
     try:
-        found = store.get_file_info(path)
-        if found.type == fs.FileType.File:
-            return [found]
+        found = answered(PATIENCE, store.get_file_info, path)
+        # An object of no bytes stands for a folder where Azure's store has none of its own.
+        if found.type == fs.FileType.File and (found.size or is_input(Path(path))):
+            return [_with_place(address, found)]
         below = fs.FileSelector(path, recursive=True, allow_not_found=True)
-        there = [o for o in store.get_file_info(below) if o.type == fs.FileType.File]
+        listed = answered(_LISTING * PATIENCE, store.get_file_info, below)
+        there = [o for o in listed if o.type == fs.FileType.File]
         wanted = [o for o in there if _wanted(o, path)]
     except pa.ArrowInvalid as error:
         raise BadDataError(
-            f"{address} has a key that cannot be read ({first_line(error)}): give it a name "
+            f"{address} has a key that cannot be read ({said_of(error)}): give it a name "
             "without empty parts, or name another prefix"
         ) from None
     except _FAILED as error:
         raise _unreachable(address, error) from None
-    keys = {o.path for o in there}
+    keys = {o.path for o in wanted}
     objects = [o for o in wanted if _has_place(o.path, path, keys)]
-    check_no_lake_objects(address, keys)
+    check_no_lake_objects(address, {o.path for o in there})
     if left_out is not None:
         left_out += [place.address_of(o.path) for o in there if is_left_out(Path(o.path))]
         left_out += [place.address_of(o.path) for o in wanted if o not in objects]
@@ -157,26 +157,35 @@ def _opened(address: str) -> _Place:
     try:
         match store_of(address):
             case "s3":
-                store, path = fs.FileSystem.from_uri(address)
+                # Of an address it would take "#", "?" and "%" for signs of its own.
+                store, _ = fs.FileSystem.from_uri(bucket)
             case "gs":
                 store = google.filesystem()
             case "azure":
                 store = azure.filesystem(account)
     except ValueError as error:
-        raise UsageError(f"{address}: {first_line(error)}") from None
+        raise UsageError(f"{address}: {said_of(error)}") from None
     except OSError as error:  # no region is set, and nobody answers who could tell the bucket's
         raise _unreachable(address, error) from None
     return _Place(store, path.rstrip("/"), bucket)
 
 
 def _unreachable(address: str, error: Exception) -> MissingInputError:
-    said = "no credentials" if any(t in str(error) for t in _NO_TOKEN) else first_line(error)
+    said = "no credentials" if any(t in str(error) for t in _NO_TOKEN) else said_of(error)
     return MissingInputError(f"{address} cannot be listed ({said}): {CHECK[store_of(address)]}")
+
+
+def _with_place(address: str, found: Any) -> Any:
+    if len(os.fsencode(found.base_name)) > _LONGEST_NAME:
+        raise UsageError(
+            f"{address}: no file of this machine can have so long a name: give the object another"
+        )
+    return found
 
 
 def _has_place(key: str, prefix: str, keys: set[str]) -> bool:
     """Whether a key can be a file's path here: others choose keys, and not for a file system."""
-    parts = key.removeprefix(prefix).lstrip("/").split("/")
+    parts = key.removeprefix(f"{prefix}/").split("/")
     if any(p in ("", ".", "..") or len(os.fsencode(p)) > _LONGEST_NAME for p in parts):
         return False
     above = key
@@ -196,17 +205,34 @@ def _wanted(found: Any, path: str) -> bool:
 def _copy(place: _Place, found: Any, target: Path, count: Callable[[int], None]) -> None:
     named = place.address_of(found.path)
     try:
-        with place.store.open_input_stream(found.path) as stream, target.open("wb") as file:
-            while chunk := stream.read(_CHUNK):
+        # Not closed where it fails: a read that was given up may still be at it.
+        stream = answered(PATIENCE, place.store.open_input_stream, found.path)
+        with target.open("wb") as file:
+            while chunk := answered(PATIENCE, stream.read, _CHUNK):
                 file.write(chunk)
                 count(len(chunk))
-            if file.tell() != found.size:
-                raise TryAgainError(f"{named} changed while it was being copied: run again")
+            copied = file.tell()
+        if copied != found.size or _etag(stream) != _etag_now(place, found.path):
+            raise TryAgainError(f"{named} changed while it was being copied: run again")
+        stream.close()
     except _FAILED as error:
         if is_disk_full(error):
             raise StorageError(
                 f"no room for a copy of {named} in {target.parent}: name a roomier place in TMPDIR"
             ) from None
         raise TryAgainError(
-            f"{named} could not be read to its end ({first_line(error)}): run again"
+            f"{named} could not be read to its end ({said_of(error)}): run again"
         ) from None
+
+
+def _etag_now(place: _Place, path: str) -> bytes | None:
+    """Return an object's ETag; None of Google's store, which gives one version to its end."""
+    if store_of(place.bucket) == "gs":
+        return None
+    return _etag(answered(PATIENCE, place.store.open_input_stream, path))
+
+
+def _etag(stream: Any) -> bytes | None:
+    """Return the ETag of S3's and Azure's objects, whose pieces are requests of their own."""
+    found = answered(PATIENCE, stream.metadata).get("ETag")
+    return None if found is None else bytes(found)

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..config import ScoreConfig
 from ..errors import FinsentError
-from ..io.objects.addresses import without_credentials
+from ..io.objects.addresses import shown, without_credentials
 
 SUMMARY_SCHEMA_VERSION = 1
 _SHOWN_INPUTS = 3
@@ -162,7 +162,7 @@ def summary_of_failure(config: ScoreConfig, error: BaseException) -> Summary:
         exit_code=getattr(error, "exit_code", 1),
         error=message,
         input=shown_inputs(config),
-        output=str(config.output or ""),
+        output=without_credentials(shown(config.output)) if config.output else "",
         model=config.model.model,
     )
 

@@ -11,7 +11,7 @@ import duckdb
 from ..errors import FinsentError, MissingInputError
 from ..io.lake.delta import is_delta
 from ..io.lake.tables import check_no_lake_table
-from ..io.objects.addresses import is_address
+from ..io.objects.addresses import check_no_credentials, is_address
 from ..io.paths import suffix_of
 from ..io.result_columns import RESULT_SCHEMA
 from ..store.object_copies import fetched
@@ -36,6 +36,7 @@ def named_publications(published: str, work: Path) -> list[Publication]:
     path = Path(published)
     if not published:
         raise MissingInputError("--from names nothing: give a file, a folder or a pattern")
+    check_no_credentials(published)
     if is_address(published):
         return [named(str(file)) for file in fetched(published, work, _SUFFIXES)]
     if is_delta(path):

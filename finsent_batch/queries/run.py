@@ -18,7 +18,7 @@ from ..errors import (
     first_line,
 )
 from ..io.duckdb_errors import Kind, classify, storage_problem
-from ..io.objects.addresses import address_of, is_address
+from ..io.objects.addresses import address_of, is_address, without_credentials
 from ..io.whole.protected import check_free, protected
 from .catalog import load_query
 from .named import named_publications
@@ -189,7 +189,10 @@ def check_query_output(output: Path, store: StoreConfig, published: str | None) 
         UsageError: it would.
     """
     if (address := address_of(output)) is not None:
-        raise UsageError(f"-o {address}: a query's result is a file of this machine: copy it then")
+        raise UsageError(
+            f"-o {without_credentials(address)}: a query's result is a file of this machine: copy "
+            "it then"
+        )
     check_free(output, protected(store=store.path))
     if published is not None and is_address(published):
         known = []

@@ -39,6 +39,18 @@ def test_what_stands_before_a_host_is_taken_for_credentials(address):
     )
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "abfs://lake/b.csv?sv=1&sig=a%3D", "delta:gs://lake/b?X-Goog-Signature=a",
+        "s3://lake/b.csv?X-Amz-Credential=a&X-Amz-Signature=b",
+    ],
+)  # fmt: skip
+def test_a_signature_is_taken_for_credentials(address):
+    assert addresses.without_credentials(address) == address.partition("?")[0]
+    assert addresses.without_credentials("here/b.csv?sig=1") == "here/b.csv?sig=1"
+
+
 def test_what_azure_does_not_take_at_once_is_refused(tmp_path, monkeypatch):
     pytest.importorskip("obstore", reason="pip install 'finsent-batch[buckets]'")
     monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", "c29tZWJvZHkncw==")

@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from finsent_batch import failpoints
-from finsent_batch.errors import StorageError
+from finsent_batch.errors import StorageError, TryAgainError
 from finsent_batch.io.objects import bucket as bucket_module
 from finsent_batch.io.objects import s3
 
@@ -136,6 +136,25 @@ def test_an_upload_is_tried_again_and_is_there_once(bucket, endpoint, score, mon
     assert pl.read_parquet(content(bucket, "a.parquet")).height == 12
 
 
+def test_an_upload_in_parts_that_ended_unheard_is_there_once(bucket, endpoint, score, monkeypatch):
+    monkeypatch.setattr(s3, "PART", 700)
+    with front(endpoint) as before:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", before.endpoint)
+        before.method = "POST"
+
+        def lose(place: str) -> None:
+            before.lost_answers = 1
+
+        monkeypatch.setattr(s3, "failpoint", lose)
+        score("a.parquet", "-o", f"s3://{BUCKET}/a.parquet")
+    assert pl.read_parquet(content(bucket, "a.parquet")).height == 12
+
+
+def test_an_object_that_somebody_removed_meanwhile_is_tried_again(bucket, tmp_path):
+    with pytest.raises(TryAgainError, match=r"another process wrote s3://lake/a\.csv"):
+        bucket_module.bucket_of(f"s3://{BUCKET}").put(tmp_path / "a.parquet", "a.csv", {}, '"1"')
+
+
 def test_queries_and_reports_read_what_is_in_a_bucket(bucket, score, run, headlines):
     score("a.parquet", "-o", f"s3://{BUCKET}/q/a.parquet")
     score("feeds/b.csv", "-o", f"s3://{BUCKET}/q/b.csv")
@@ -181,6 +200,10 @@ def test_no_credential_is_logged_recorded_or_reported(bucket, run, tiny_model, t
         ("s3://u:p@lake/a.parquet", 2, "the address holds credentials"),
         ("abfs://u:p@lake.dfs.core.windows.net/a.csv", 2, "the address holds credentials"),
         ("abfs://lake@secret/a.csv", 2, "the address holds credentials"),
+        ("abfs://lake/a.csv?sv=1&sig=u:p@", 2, "the address holds credentials"),
+        ("S3://lake/a.parquet", 2, "or s3://, gs:// or abfs:// addresses"),
+        ("hdfs://lake/a.parquet", 2, "or s3://, gs:// or abfs:// addresses"),
+        ("gs://", 2, "names no bucket"),
         ("gs://lake/all.duckdb", 2, "cannot be written in a bucket"),
         ("gs://lake/all --append --partition-by day", 2, "an object is one output whole"),
         ("s3://lake/all.duckdb", 2, "cannot be written in a bucket"),
@@ -190,11 +213,20 @@ def test_no_credential_is_logged_recorded_or_reported(bucket, run, tiny_model, t
     ],
 )
 def test_what_cannot_be_is_said_in_one_line(bucket, run, tiny_model, output, code, said):
-    done = run("score", "a.parquet", "-o", *output.split(), "--model", tiny_model)
+    done = run("score", "a.parquet", "-o", *output.split(), "--model", tiny_model,
+               "--summary", "json")  # fmt: skip
     assert done.code == code, done.err
     assert said in done.err
     assert len(done.err.strip().splitlines()) == 1
-    assert not Path("s3:").exists()
+    assert "u:p@" not in done.err + done.out
+    assert not list(Path().glob("*:"))
+
+
+def test_a_query_refuses_credentials_too(run):
+    for arguments in (("--from", "s3://u:p@lake/q/"), ("-o", "s3://u:p@lake/q.csv")):
+        done = run("query", "label_mix", *arguments)
+        assert done.code == 2
+        assert "u:p@" not in done.err
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,16 @@
 """Inputs from an S3-compatible server, a real one on this machine."""
 
+import socket
 from pathlib import Path
 
 import polars as pl
 import pytest
 
-from ..helpers.buckets import settings
+from finsent_batch.errors import MissingInputError, TryAgainError, UsageError
+from finsent_batch.io import object_store
+from finsent_batch.io.object_store import fetch
+
+from ..helpers.buckets import front, settings
 
 BUCKET = "news"
 
@@ -117,8 +122,6 @@ def test_a_stop_while_copying_ends_the_run(bucket, tmp_path, monkeypatch):
 
 
 def test_a_full_disk_is_told_from_a_failing_store(bucket, run, monkeypatch):
-    from finsent_batch.io import object_store
-
     class Full:
         free = 100
 
@@ -129,8 +132,6 @@ def test_a_full_disk_is_told_from_a_failing_store(bucket, run, monkeypatch):
 
 
 def test_without_a_region_and_an_answer_the_variables_are_named(run, monkeypatch):
-    from finsent_batch.io import object_store
-
     class Silent:
         @staticmethod
         def from_uri(_):
@@ -141,3 +142,73 @@ def test_without_a_region_and_an_answer_the_variables_are_named(run, monkeypatch
     assert done.code == 66
     assert "AWS_DEFAULT_REGION" in done.err
     assert len(done.err.strip().splitlines()) == 1
+
+
+def fetched(address: str, folder: Path, copied=lambda *_: None) -> list[str]:
+    folder.mkdir()
+    return sorted(fetch(address, folder, copied)[1].values())
+
+
+def test_a_key_is_taken_as_it_is_written(bucket, tmp_path):
+    for number, name in enumerate(("a b.csv", "100%20.csv", "a#b.csv", "a?b=ä.csv", "[1].csv")):
+        address = f"s3://{BUCKET}/odd/{name}"
+        bucket.put_object(Bucket=BUCKET, Key=f"odd/{name}", Body=b"headline\nx\n")
+        assert fetched(address, tmp_path / str(number)) == [address]
+
+
+def test_a_key_of_too_long_a_name_is_refused(bucket, tmp_path):
+    key = f"{'n' * 240}.csv"
+    bucket.put_object(Bucket=BUCKET, Key=key, Body=b"headline\nx\n")
+    with pytest.raises(UsageError, match="no file of this machine can have so long a name"):
+        fetched(f"s3://{BUCKET}/{key}", tmp_path / "copies")
+
+
+def test_objects_that_stand_for_folders_and_keys_of_empty_parts_are_passed_over(bucket, tmp_path):
+    for key in ("in", "in/", "in/2014", "in//x.csv"):
+        bucket.put_object(Bucket=BUCKET, Key=key, Body=b"")
+    for key in ("in/a.csv", "in/2014/b.csv"):
+        bucket.put_object(Bucket=BUCKET, Key=key, Body=b"headline\nx\n")
+    found = fetched(f"s3://{BUCKET}/in/", tmp_path / "copies")
+    assert found == [f"s3://{BUCKET}/in/2014/b.csv", f"s3://{BUCKET}/in/a.csv"]
+
+
+def test_an_object_that_changes_while_it_is_copied_is_tried_again(bucket, tmp_path, monkeypatch):
+    """Also for one of as many bytes: its pieces are requests of their own."""
+    monkeypatch.setattr(object_store, "_CHUNK", 8)
+    bucket.put_object(Bucket=BUCKET, Key="c.csv", Body=b"headline\nup\nup\n")
+
+    def copied(*_) -> None:
+        bucket.put_object(Bucket=BUCKET, Key="c.csv", Body=b"headline\nno\nno\n")
+
+    with pytest.raises(TryAgainError, match="changed while it was being copied"):
+        fetched(f"s3://{BUCKET}/c.csv", tmp_path / "copies", copied)
+
+
+@pytest.fixture
+def azure(monkeypatch):
+    """Sets Azure's endpoint, and a shared access signature."""
+
+    def at(endpoint: str) -> None:
+        monkeypatch.setenv("AZURE_STORAGE_ENDPOINT", f"{endpoint}/account")
+
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "account")
+    monkeypatch.setenv("AZURE_STORAGE_SAS_TOKEN", "sv=2022-11-02&sig=secret")
+    return at
+
+
+def test_a_store_that_never_answers_is_given_up(azure, tmp_path, monkeypatch):
+    monkeypatch.setattr(object_store, "PATIENCE", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        azure(f"http://127.0.0.1:{silent.getsockname()[1]}")
+        with pytest.raises(MissingInputError, match=r"no answer within 0\.2 s"):
+            fetched("abfs://lake/a.csv", tmp_path / "copies")
+
+
+def test_azures_signature_is_in_no_message(azure, tmp_path):
+    with front("http://127.0.0.1:9") as before:
+        before.refusals, before.method, before.status = 99, "HEAD", 403
+        azure(before.endpoint)
+        with pytest.raises(MissingInputError) as error:
+            fetched("abfs://lake/a.csv", tmp_path / "copies")
+    assert f"{before.endpoint}/account/lake" in str(error.value)
+    assert "sig" not in str(error.value)

@@ -4,6 +4,8 @@ import re
 from pathlib import PurePath
 from typing import Final, Literal
 
+from ...errors import UsageError
+
 Store = Literal["s3", "gs", "azure"]
 _STORES: Final[dict[str, Store]] = {
     "s3": "s3", "gs": "gs", "abfs": "azure", "abfss": "azure", "az": "azure",
@@ -11,7 +13,11 @@ _STORES: Final[dict[str, Store]] = {
 """What addresses in buckets begin with, and which kind of store that is."""
 ADDRESSES: Final = "s3://, gs:// or abfs://"
 _DELTA: Final = "delta:"
-_ADDRESS = re.compile(r"(s3a?|gs|gcs|abfss?|az|https?):/+(?=[^/])")
+_ADDRESS = re.compile(
+    r"(s3[an]?|gs|gcs|abfss?|az|adl|wasbs?|hdfs|file|https?):(?:/+(?=[^/])|$)", re.IGNORECASE
+)
+_SIGNED = re.compile(r"[?&](?:sig|x-(?:amz|goog)-(?:signature|credential))=", re.IGNORECASE)
+"""What is in an address that opens a store to whoever has it."""
 _ACCOUNT = re.compile(r"([^:@]+)@([a-z0-9]+)\.(?:dfs|blob)\.core\.windows\.net")
 
 
@@ -59,9 +65,30 @@ def container_of(bucket: str) -> tuple[str, str | None]:
 
 
 def without_credentials(address: str) -> str:
-    """Return an address without what stands before `@` in its host, but for Azure's containers."""
+    """Return an address without a signature, and without what stands before `@` in its host.
+
+    Azure's containers stand there too, and stay.
+    """
+    table = _DELTA if address.startswith(_DELTA) else ""
+    address = address.removeprefix(table)
+    if "://" in address and _SIGNED.search(address):
+        address = address.partition("?")[0]
     scheme, mark, rest = address.partition("://")
     host, slash, path = rest.partition("/")
     if not mark or (is_address(address) and container_of(f"{scheme}://{host}")[1] is not None):
-        return address
-    return f"{scheme}{mark}{host.rpartition('@')[2]}{slash}{path}"
+        return table + address
+    return f"{table}{scheme}{mark}{host.rpartition('@')[2]}{slash}{path}"
+
+
+def check_no_credentials(*addresses: str) -> None:
+    """Refuse credentials in addresses: they are recorded, logged and shown.
+
+    Raises:
+        UsageError: there are some; the message does not repeat them.
+    """
+    if any(without_credentials(address) != address for address in addresses):
+        raise UsageError(
+            "the address holds credentials, which would be recorded with the run: leave them out "
+            "and set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or those of the "
+            "other stores"
+        )

@@ -80,6 +80,8 @@ def filesystem(account: str | None) -> Any:
         os.environ.setdefault("AZURE_TOKEN_CREDENTIALS", "prod")
     settings = {name: _setting(name) for name in ("account_key", "sas_token")}
     given = {name: value for name, value in settings.items() if value is not None}
+    if "sas_token" in given:  # pyarrow puts it behind its addresses as it is
+        given["sas_token"] = f"?{given['sas_token'].lstrip('?')}"
     return fs.AzureFileSystem(account, **given, **_authorities(account))
 
 

@@ -67,8 +67,10 @@ class Bucket:
             except client.errors as error:
                 kind = client.failure(error).kind
                 # An attempt that was repeated as its answer got lost comes second to itself.
-                if kind == "conflict" and self._is_there(key, metadata, file):
+                if kind in ("conflict", "ended") and self._is_there(key, metadata, file):
                     return
+                if kind == "absent" and replaces is not None:
+                    raise self._another_wrote(key) from None
                 if kind != "unconditional":
                     raise
                 self._check_unchanged(key, replaces)
@@ -82,7 +84,10 @@ class Bucket:
         )  # fmt: skip
         there = self.find(key)
         if (there.etag if there else None) != replaces:
-            raise TryAgainError(f"another process wrote {self._named(key)} meanwhile: run again")
+            raise self._another_wrote(key)
+
+    def _another_wrote(self, key: str) -> TryAgainError:
+        return TryAgainError(f"another process wrote {self._named(key)} meanwhile: run again")
 
     def _is_there(self, key: str, metadata: dict[str, str], file: Path) -> bool:
         there = self.find(key)

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, Literal, NamedTuple, Protocol
 
-Kind = Literal["absent", "conflict", "busy", "unconditional", "silent", "refused"]
-"""No such object; a conditional write came second; the store is overloaded, has no conditional
-writes, does not answer, or says no."""
+Kind = Literal["absent", "conflict", "ended", "busy", "unconditional", "silent", "refused"]
+"""No such object; a conditional write came second; an upload in parts has ended; the store is
+overloaded, has no conditional writes, does not answer, or says no."""
 
 ATTEMPTS: Final = 8
 """How often a request is made that fails for a moment, with growing pauses."""
@@ -18,10 +18,11 @@ _KINDS: Final[dict[Kind, set[str]]] = {
         *("PreconditionFailed", "ConditionalRequestConflict", "412", "409"),
         *("ConditionNotMet", "BlobAlreadyExists"),
     },
+    "ended": {"NoSuchUpload"},
     "unconditional": {"NotImplemented", "501"},
     "busy": {
         *("SlowDown", "ServiceUnavailable", "InternalError", "RequestTimeout"),
-        *("ThrottlingException", "OperationAborted", "NoSuchUpload", "ServerBusy"),
+        *("ThrottlingException", "OperationAborted", "ServerBusy"),
         *("OperationTimedOut", "500", "502", "503", "504", "429"),
     },
 }

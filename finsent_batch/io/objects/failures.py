@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from ...errors import FinsentError, StorageError, TryAgainError
+from ...errors import FinsentError, StorageError, TryAgainError, first_line
 from .addresses import Store, store_of
 from .client import Client, Failure, kind_of
 
@@ -27,6 +27,15 @@ _METADATA_SERVERS = ("169.254.169.254", "metadata.google.internal")
 """Whom Google's and Azure's clients ask where no credentials are set."""
 
 
+def said_of(error: BaseException) -> str:
+    """Return an error's first line without what its addresses may hold of credentials.
+
+    That is a password before a host, and a query: Azure's shared access signatures stand there.
+    """
+    text = re.sub(r"//[^/\s]*@", "//", first_line(error))
+    return re.sub(r"\?[^\s'\"]+", "", text)
+
+
 def told(failure: Failure, address: str, cannot: str, refused: type[FinsentError]) -> FinsentError:
     """Return our error for a failure: `cannot` is what cannot be done with the address.
 
@@ -37,7 +46,7 @@ def told(failure: Failure, address: str, cannot: str, refused: type[FinsentError
     what, store = f"{address} {cannot} ({failure.said})", store_of(address)
     if failure.kind == "conflict":
         return TryAgainError(f"{what}: another process wrote it meanwhile, run again")
-    if failure.kind == "busy":
+    if failure.kind in ("busy", "ended"):
         return TryAgainError(f"{what}: {_BUSY}")
     if failure.kind == "silent":
         return StorageError(f"{what}: {_NETWORK[store]}, and run again; scores are kept")

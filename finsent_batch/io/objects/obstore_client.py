@@ -11,11 +11,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
-from ...errors import first_line
 from ...optional_imports import load_obstore
 from . import client
 from .client import CHUNK, Failure, Found
-from .failures import failure_in
+from .failures import failure_in, said_of
 
 _MAPPED: Final = 2**20
 """Bytes above which a file is mapped, not read."""
@@ -67,7 +66,7 @@ class ObstoreClient(ABC):
         if isinstance(error, self._conflicts):
             return Failure("conflict", failure_in(str(error)).said)
         if isinstance(error, ValueError) or "Error performing" not in str(error):  # of its settings
-            return Failure("refused", first_line(error).rpartition(" error: ")[2].rstrip("."))
+            return Failure("refused", said_of(error).rpartition(" error: ")[2].rstrip("."))
         return failure_in(str(error))
 
     def head(self, key: str) -> Found:

@@ -5,17 +5,16 @@ what fails for a moment, waiting longer each time.
 """
 
 import os
-import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from ...errors import first_line
 from ...failpoints import failpoint
 from ...optional_imports import load_boto3
 from .client import ATTEMPTS, CHUNK, Failure, Found, kind_of
+from .failures import said_of
 
 PART: Final = 16 * 2**20
 """Bytes above which an object is sent in parts of this size, several at a time."""
@@ -54,8 +53,7 @@ class S3Client:
             code = str(error.response.get("Error", {}).get("Code", ""))
             return Failure(kind_of(code), code)
         silent = (self._exceptions.HTTPClientError, self._exceptions.ConnectionError)
-        # An endpoint's address may hold a password.
-        said = re.sub(r"//[^/@\s]*@", "//", first_line(error)).rstrip(".")
+        said = said_of(error).rstrip(".")
         return Failure("silent" if isinstance(error, silent) else "refused", said)
 
     def head(self, key: str) -> Found:
