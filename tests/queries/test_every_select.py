@@ -83,14 +83,21 @@ def strict(text):
 
 
 @pytest.mark.parametrize("kind", VALUES)
-def test_a_value_of_any_type_in_every_format(run, tmp_path, kind):
-    sql = f"SELECT {VALUES[kind]} AS value, 7 AS other"
+def test_a_value_of_any_type_is_shown(run, kind):
+    done = run("query", "--sql", f"SELECT {VALUES[kind]} AS value, 7 AS other", "--format", "table")
+    assert (done.code, done.err) == (0, "")
+
+
+def test_values_of_all_types_in_every_format(run, tmp_path):
+    values = ", ".join(f"{value} AS v{i}" for i, value in enumerate(VALUES.values()))
+    sql = f"SELECT {values}, 7 AS other"
     for format_ in FORMATS:
         suffix = {"table": "", "markdown": "md"}.get(format_, format_)
         done = run("query", "--sql", sql, *(["-o", f"out.{suffix}"] if suffix else
                                             ["--format", "table"]))  # fmt: skip
         assert (done.code, done.err) == (0, ""), (format_, done.err)
-    assert len(list(csv.reader(io.StringIO((tmp_path / "out.csv").read_text())))) == 2
+    rows = list(csv.reader(io.StringIO((tmp_path / "out.csv").read_text())))
+    assert [len(row) for row in rows] == [len(VALUES) + 1] * 2
     assert strict((tmp_path / "out.json").read_text())[0]["other"] == 7
     assert strict((tmp_path / "out.jsonl").read_text())["other"] == 7
     assert pq.read_table(tmp_path / "out.parquet").column("other").to_pylist() == [7]
