@@ -159,7 +159,10 @@ def check_target(sink: Sink, source: Source, config: ScoreConfig) -> None:
             written now.
     """
     sink.check_replaceable(source, overwrite=config.overwrite, limit=config.limit)
-    sink.check_columns(source.schema)
+    confident = config.min_confidence is not None
+    sink.check_columns(
+        output_schema(source.schema, replace=True, where=source.path, confident=confident)
+    )
     sink.check_writable()
 
 

@@ -93,3 +93,25 @@ def test_a_bound_that_is_no_probability(run, feed, bound):
     done = run("score", "feed.parquet", "--min-confidence", bound)
     assert done.code == 2
     assert "--min-confidence" in done.err
+
+
+@pytest.mark.parametrize("to", [("news.duckdb", "--output-table", "t"), ("delta:news",)])
+def test_nights_that_share_a_table_have_the_column_or_are_told(score, run, feed, tmp_path, to):
+    if to[0].startswith("delta:"):
+        pytest.importorskip("deltalake", reason="the extra delta is not installed")
+    feed.write_parquet(tmp_path / "second.parquet")
+    sure = ("--min-confidence", "0.001")
+
+    def refused(*options):
+        done = run("score", "second.parquet", "-o", *to, "--append", "--model", "mini", *options)
+        assert done.code == 73, done.err
+        return done.err
+
+    score("feed.parquet", "-o", *to, "--append")
+    assert "--on-new-columns add" in refused(*sure)
+    to = (to[0].replace("news", "other"), *to[1:])
+    collected = score("feed.parquet", "second.parquet", "-o", *to, "--append", *sure)
+    assert collected["confidence"]["coverage"] == 1.0
+    assert score("feed.parquet", "-o", *to, "--append", *sure)["rows"]["unique_scored"] == 0
+    assert "--on-missing-columns null" in refused()
+    score("second.parquet", "-o", *to, "--append", "--on-missing-columns", "null")
