@@ -21,6 +21,8 @@ LABEL_COLUMNS: Final = ("label", "sentiment")
 """Names tried in this order for the label of labelled data."""
 SOURCE_COLUMNS: Final = ("source", "source_name", "news_source", "publisher", "provider", "outlet")
 """Names tried in this order for where a headline is from."""
+NESTED: Final = b"finsent_nested"
+"""Metadata of a text column that holds objects or lists of JSON as they were written."""
 SCORED_AT: Final = "scored_at"
 DATE_COLUMNS: Final = (
     *("published_at", "date", "time", "datetime", "timestamp", "ts", "created_at", "pub_date"),
@@ -170,6 +172,11 @@ def choose_text_column(
         raise BadDataError(
             f"column {column!r} of {where} holds {kind}, not text: "
             "name the headline column with --text-column"
+        )
+    if NESTED in (schema.arrow.field(column).metadata or {}):
+        raise BadDataError(
+            f"column {column!r} of {where} holds JSON objects or lists, not text alone: write its "
+            "text under a key of its own, or name the headline column with --text-column"
         )
     return column
 

@@ -4,13 +4,14 @@ Every other field is transformers' business. What is wrong is said by its name, 
 to write instead.
 """
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from ..errors import ConfigError
 from ..labels import LABELS, label_index
-from .label_classes import OPTION, LabelClasses, map_classes
+from .label_classes import DROP, OPTION, LabelClasses, map_classes
 from .reading import read_json
 
 FILE: Final = "config.json"
@@ -140,6 +141,11 @@ class ConfigFile:
         if len(labels) == len(LABELS) and set(found) == {0, 1, 2}:
             return (found[0],), (found[1],), (found[2],)
         words = ", ".join(self.outputs)[:100]
+        if len(self.outputs) == 1:
+            raise ConfigError(
+                f"{self.name}: it has one output ({words}), a number and no labels: name a "
+                "classifier of negative, neutral and positive"
+            )
         if len(self.outputs) != len(LABELS):
             unnamed = "" if labels else f"; its {FILE} has no id2label that names others"
             raise ConfigError(
@@ -166,16 +172,24 @@ def _example(labels: tuple[str, ...]) -> str:
     return "{" + ", ".join(f'"{i}": "{label}"' for i, label in enumerate(labels)) + "}"
 
 
-def _example_map(labels: Sequence[str]) -> str:
-    """Return what `--model-labels` could say of some outputs, by their names where these do."""
-    known = [label_index(label) for label in labels]
-    if len(labels) > _SHOWN:
+def _example_map(outputs: Sequence[str]) -> str:
+    """Return what `--model-labels` could say of some outputs, never against their names.
+
+    Where no name says anything, numbers that count up mostly go from the worst to the best.
+    """
+    if len(outputs) > _SHOWN:
         return "0=negative,1=drop,…"
-    if None in known or len(set(known)) < len(known):
-        # Outputs without telling names mostly go from the worst to the best.
-        steps = max(1, len(labels) - 1)
-        known = [round(2 * i / steps) for i in range(len(labels))]
-    return ",".join(f"{i}={LABELS[label or 0]}" for i, label in enumerate(known))
+    known = [label_index(name) for name in outputs]
+    counts = [re.findall(r"-?\d+", name) for name in outputs]
+    numbers = [int(found[0]) for found in counts if len(found) == 1]
+    if set(known) == {None} and len(numbers) == len(outputs) and numbers == sorted(set(numbers)):
+        steps = max(1, len(outputs) - 1)
+        said = [LABELS[round(2 * i / steps)] for i in range(len(outputs))]
+    else:
+        unknown = DROP if len({*known} - {None}) > 1 else "LABEL"
+        said = [unknown if label is None else LABELS[label] for label in known]
+    named = ",".join(f"{i}={label}" for i, label in enumerate(said))
+    return named + (f", each LABEL one of {', '.join(LABELS)}, {DROP}" if "LABEL" in said else "")
 
 
 def tokenizer_limit(folder: Path) -> int | None:

@@ -1,8 +1,9 @@
 """The end of planning: what each input's columns and times are, and whether it is known already."""
 
+import shlex
 from collections import Counter
 
-from ..io.columns import NewsColumns
+from ..io.columns import DATE_COLUMNS, NewsColumns, usual_columns
 from ..io.duckdb_append import input_name
 from ..io.times.text import BLANK, NO_ORDER, NO_ZONE
 from ..store.counted import latest_publications
@@ -51,11 +52,21 @@ def _warn_of_times(run: ScoreRun, faults: Counter[str]) -> None:
         rows = sum(faults.values())
         run.summary.warnings.append(
             f"{rows:,} rows have no time that can be read: {said_of(faults)}; they are labelled, "
-            f"and in no day{_remedy(faults)}"
+            f"and in no day{_remedy(faults, _not_taken(run))}"
         )
 
 
-def _remedy(faults: Counter[str]) -> str:
+def _not_taken(run: ScoreRun) -> str | None:
+    """Return a column with a usual name beside one in which no time at all can be read."""
+    for task in run.tasks:
+        if run.config.date_column is None and task.times and not task.times.counts.dated:
+            usual = usual_columns(task.source.schema.names, DATE_COLUMNS)
+            if len(usual) > 1:
+                return usual[1]
+    return None
+
+
+def _remedy(faults: Counter[str], not_taken: str | None) -> str:
     """Return which options would read what could not be read."""
     zone = NO_ZONE.split("{}")[0]
     remedies = []
@@ -64,7 +75,9 @@ def _remedy(faults: Counter[str]) -> str:
     if any(reason.startswith(zone) for reason in faults):
         remedies.append("the feed's --timezone, such as Europe/London")
     others = [r for r in faults if r not in (NO_ORDER, BLANK) and not r.startswith(zone)]
-    if others:
+    if not_taken is not None:
+        remedies.append(f"--date-column {shlex.quote(not_taken)}")
+    elif others:
         remedies.append("--date-format, such as '%d.%m.%Y %H:%M', or another --date-column")
     return f": score it again with {' and '.join(remedies)}" if remedies else ""
 

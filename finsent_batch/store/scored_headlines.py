@@ -60,9 +60,13 @@ def kept_view_sql(
     """
     mixed = _mixed(tables)
     selects = _selects(tables, mixed)
-    kinds = {name: kind for table in tables for name, kind in table.columns}
-    kinds |= dict.fromkeys(mixed, "VARCHAR")
-    columns = {name: kind for name, kind in kinds.items() if name.casefold() not in _OWN_COLUMNS}
+    # `Date` of one feed and `date` of another are one column.
+    kinds = {name.casefold(): (name, kind) for table in tables for name, kind in table.columns}
+    columns = {
+        name: "VARCHAR" if key in mixed else kind
+        for key, (name, kind) in kinds.items()
+        if key not in _OWN_COLUMNS
+    }
     columns |= _ADDED_TYPES
     files = sorted({table.file for table in tables if table.file})
     if recorded and not elsewhere and not (files and set(files) <= set(spared)):
@@ -108,11 +112,11 @@ def _told_if_gone(files: Sequence[str], needed: int, told: str, columns: Mapping
 
 
 def _mixed(tables: Sequence[Table]) -> set[str]:
-    """Return the columns that have several types."""
+    """Return the columns that have several types, in small letters as SQL tells names apart."""
     kinds: dict[str, set[str]] = {}
     for table in tables:
         for name, kind in table.columns:
-            kinds.setdefault(name, set()).add(kind)
+            kinds.setdefault(name.casefold(), set()).add(kind)
     return {name for name, found in kinds.items() if len(found) > 1}
 
 
@@ -151,7 +155,8 @@ def _select(group: Sequence[Table], mixed: set[str]) -> str:
     for name in first.names:
         column = quote_identifier(name)
         if name.casefold() not in _OWN_COLUMNS:
-            parts.append(f"CAST({column} AS VARCHAR) AS {column}" if name in mixed else column)
+            as_text = name.casefold() in mixed
+            parts.append(f"CAST({column} AS VARCHAR) AS {column}" if as_text else column)
     parts += [f"CAST({name} AS {kind}) AS {name}" for name, kind in _RESULT_TYPES.items()]
     parts.append("ft_time AS news_time")
     parts.append(f"{_text_sql(first, news.text_column)} AS news_text")

@@ -92,6 +92,20 @@ FORMS = {
     "2014-01-06 09:30-0500": "2014-01-06 14:30:00",
     "2014-06-30T23:59:60Z": None,
     "06 Jan 2014 | 09:30": "2014-01-06 09:30:00",
+    # An offset that no place has, and two times of day, say no time.
+    "2014-01-06T09:30:00+25:00": None,
+    "2014-01-06T09:30:00+0560": None,
+    "2014-01-06 09:30 +2500": None,
+    "2014-01-06+25:00": None,
+    "2014-01-06 09:30-17:30": None,
+    "2014-01-06-09:30": "2014-01-06 09:30:00",
+    "2014-01-06 09:30 - 17:30": None,
+    "6 Jan 2014 9:30 AM EST, 14:30 GMT": None,
+    "2014-01-06 9am 17:30": None,
+    # Whole numbers that came through floats and decimals.
+    "20140106.0": "2014-01-06 00:00:00",
+    "1388999999000.125": "2014-01-06 09:19:59",
+    "1388999999000000000.00": "2014-01-06 09:19:59",
 }
 
 
@@ -262,6 +276,7 @@ def test_a_date_in_numbers_is_never_read_wrongly(days, order, year, mark):
     [
         (None, "BST", "--timezone BST"),
         (None, "Europe/Nowhere", "--timezone Europe/Nowhere"),
+        (None, "+25:00", "--timezone .25:00"),
         ("iso", None, "--date-format takes dmy, mdy or ymd"),
         ("%Q", None, "--date-format takes"),
     ],

@@ -179,6 +179,29 @@ def test_the_refusal_says_what_works(tiny_model, tmp_path, outputs):
     assert ours(model, model_labels=pairs(advised)).shape == (len(HEADLINES), 3)
 
 
+@pytest.mark.parametrize(
+    ("outputs", "advised"),
+    [
+        (["positive", "negative", "mixed"], "0=positive,1=negative,2=drop"),
+        (["positive", "negative", "neutral", "mixed"], "0=positive,1=negative,2=neutral,3=drop"),
+        (["positiv", "negativ", "neutral"], "0=LABEL,1=LABEL,2=neutral, each LABEL one of"),
+        (["1", "-1", "0"], "0=LABEL,1=LABEL,2=LABEL, each LABEL one of"),
+    ],
+)
+def test_the_refusal_advises_nothing_against_the_outputs_names(
+    tiny_model, tmp_path, outputs, advised
+):
+    model = save_outputs(tiny_model, tmp_path / "model", outputs)
+    with pytest.raises(ConfigError, match=f"--model-labels {advised}"):
+        open_model(str(model))
+
+
+def test_a_model_of_one_output_is_told_that_it_has_no_labels(tiny_model, tmp_path):
+    model = save_outputs(tiny_model, tmp_path / "model", ["LABEL_0"])
+    with pytest.raises(ConfigError, match="a number and no labels: name a classifier of"):
+        open_model(str(model))
+
+
 def test_outputs_are_not_named_twice_over(stars, tiny_model, causal_base):
     with pytest.raises(UsageError, match="--model-labels is for classifiers"):
         open_model(str(causal_base()), model_labels=pairs(STARS_AS))

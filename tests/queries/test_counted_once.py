@@ -157,6 +157,17 @@ def test_feeds_of_different_columns_share_a_store(score, night, days):
     assert days() == {"2014-01-06": 10, "2014-01-07": 10}
 
 
+def test_feeds_whose_columns_differ_in_case_alone_share_a_store(score, days, tmp_path):
+    (tmp_path / "in").mkdir()
+    texts = {"a": "headline,date,Über", "b": "Headline,DATE,über", "c": "title,Date,ÜBER"}
+    for name, header in texts.items():
+        (tmp_path / f"in/{name}.csv").write_text(f"{header}\nProfit of {name},2014-01-06,x\n")
+    table = {"HEADLINE": ["Loss"], "date": [datetime(2014, 1, 7)], "über": [1]}
+    pl.DataFrame(table).write_parquet("in/d.parquet")
+    score("in")
+    assert days() == {"2014-01-06": 3, "2014-01-07": 1}
+
+
 def test_an_output_that_moves_from_a_file_to_a_table_counts_once(score, run, night, days):
     score(night("n.parquet"))
     score("n.parquet", "-o", "news.duckdb", "--output-table", "t", "--append")

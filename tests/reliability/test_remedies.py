@@ -248,6 +248,18 @@ LENGTHS = {
             "correct the file": written("n.jsonl", LINES),
         },
     ),
+    "headlines_within_objects": Refusal(
+        make=written("n.jsonl", LINES + '{"headline": {"main": "Oil falls"}, "t": "Oil falls"}\n'),
+        command="n.jsonl",
+        says=" holds JSON objects or lists, not text alone: ",
+        advice={
+            "write its text under a key of its own": written("n.jsonl", LINES),
+            "name the headline column with --text-column": (
+                written("n.jsonl", LINES.replace("headline", "t") + '{"headline": ["x"]}\n'),
+                "n.jsonl --text-column t --limit 3",
+            ),
+        },
+    ),
     "no_json": Refusal(
         make=written("n.jsonl", "\n\n"),
         command="n.jsonl",
@@ -296,6 +308,11 @@ KINDS = {
     ),
     "sqlite": Refusal(
         make=sqlite, says=" is ", advice={"write its table as .csv": (export_sqlite, "t.csv")}
+    ),
+    "web_page": Refusal(
+        make=written("n.csv", "<!DOCTYPE html>\n<p>Not found, sorry</p>\n"),
+        says=" is ",
+        advice={"a web page (of an error or a login?): get the file again": CORRECTED},
     ),
     "gzip_cut_short": Refusal(
         make=lambda: Path("n.csv.gz").write_bytes(GZIP[:40]),

@@ -37,6 +37,10 @@ _OTHERS: Final = {
     b"Obj\x01": "an Avro file: write it as .parquet",
     b"ORC": "an ORC file: write it as .parquet",
     b"%PDF": "a PDF document: no table",
+    b"<!DOCTYPE": "a web page (of an error or a login?): get the file again",
+    b"<!doctype": "a web page (of an error or a login?): get the file again",
+    b"<html": "a web page (of an error or a login?): get the file again",
+    b"<?xml": "an XML document: write its rows as .csv or .jsonl",
     b"SQLite format 3": "an SQLite database: write its table as .csv or .parquet",
 }
 

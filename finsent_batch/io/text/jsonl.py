@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ...errors import BadDataError
-from ..columns import check_column_names
+from ..columns import NESTED, check_column_names
 from ..csv_text import open_text
 from .compression import misnamed
 from .encoding import check_encoding
@@ -60,10 +60,13 @@ class _Kinds:
         return pa.string()
 
     def field(self, name: str) -> pa.Field:
-        """Return the column, marked where each value is JSON as it was written."""
+        """Return the column, marked where each value is JSON as it was written, or some are."""
         raw = self.arrow() == pa.string() and "str" not in self.found and self.found
         inexact = "float" in self.found and not self.exact
-        return pa.field(name, self.arrow(), metadata=_RAW_JSON if raw and not inexact else None)
+        marks = dict(_RAW_JSON) if raw and not inexact else {}
+        if self.found & {"dict", "list"}:
+            marks[NESTED] = b"1"
+        return pa.field(name, self.arrow(), metadata=marks or None)
 
 
 def is_raw_json(column: pa.Field) -> bool:

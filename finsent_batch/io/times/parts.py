@@ -45,15 +45,18 @@ _MONTH = (
     "sept?(?:ember)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?"
 )
 WORD = "(?:mon|tues?|wed(?:nes)?|thu(?:rs?)?|fri|sat(?:ur)?|sun)(?:day)?|at|on|of"
-EPOCH = r"(1\d{9})(?:\.\d*)?|(1\d{12})(?:\.0)?|(1\d{15})(?:\.0)?|(1\d{18})"
+EPOCH = r"(?:(1\d{9})|(1\d{12})|(1\d{15})|(1\d{18}))(?:\.\d*)?"
 CLOCK = r"\b(\d{1,2}):(\d{2})(?::(\d{2})(?:[.,:](\d{1,9}))?)?(?: ?([ap])m\b)?"
 HOUR = r"\b(\d{1,2}) ?([ap])m\b"
+_HOURS = r"(?:0\d|1[0-4])"
+OFFSET = f"[+-]{_HOURS}"
+"""The hours of an offset: no place is further from Greenwich."""
 # An offset, between what stands before and behind it: after a time of day; by itself; after a day.
 _OFFSETS = (
-    r"()\b(?:utc|gmt) ?([+-]\d{1,2}(?::?\d{2})?)(\b)",
-    r"(:\d{2}(?:[.,]\d+)?(?: ?[ap]m)?) ?([+-]\d{2}(?::?\d{2})?)($|[^\d:-])",
-    r"(^| )([+-]\d{2}:?\d{2})($| )",
-    r"(^\d{4}-\d{2}-\d{2}) ?(\+\d{2}:\d{2})($)",
+    r"()\b(?:utc|gmt) ?([+-](?:0?\d|1[0-4])(?::?[0-5]\d)?)(\b)",
+    rf"(:\d{{2}}(?:[.,]\d+)?(?: ?[ap]m)?) ?({OFFSET}(?::?[0-5]\d)?)($|[^\d:-])",
+    rf"(^| )({OFFSET}:?[0-5]\d)($| )",
+    rf"(^\d{{4}}-\d{{2}}-\d{{2}}) ?(\+{_HOURS}:[0-5]\d)($)",
 )
 _DATE = (
     r"(\d{4})[-/. ](\d{1,2})[-/. ](\d{1,2})",
@@ -61,7 +64,7 @@ _DATE = (
     rf"({_MONTH})[-/. ]*(\d{{1,2}})[-/. ]+(\d{{4}}|\d{{2}})",
     rf"(\d{{1,2}})[-/. ]*({_MONTH})[-/. ]*(\d{{4}}|\d{{2}})",
     rf"(\d{{4}})[-/. ]*({_MONTH})[-/. ]*(\d{{1,2}})",
-    r"((?:19|20)\d{2})(\d{2})(\d{2})",
+    r"((?:19|20)\d{2})(\d{2})(\d{2})(?:\.0*)?",
 )
 _PIECES = tuple(f"{part}{form}" for form in range(1, 7) for part in "abc")
 
@@ -147,8 +150,9 @@ def clock_sql() -> str:
 
 
 def dated(text: str) -> str:
-    """Take apart what is left for the date."""
-    rest = replaced(replaced(replaced(text, CLOCK), HOUR), "[, ]+")
+    """Take apart what is left for the date: a second time of day is left too, and is no date."""
+    clock = quote_literal(f"{CLOCK}|{HOUR}")
+    rest = replaced(f"regexp_replace({text}, {clock}, ' ')", "[, ]+")
     rest = replaced(rest, r"^[ ;:|@.-]+|[ ;:|@.-]+$", "")
     return extract(rest, "^(?:" + "|".join(_DATE) + ")$", _PIECES)
 

@@ -145,7 +145,7 @@ def is_text(kind: str) -> bool:
 
 
 def _offset(timezone: str) -> int | None:
-    match = re.fullmatch(r"([+-])(\d{2}):?(\d{2})", timezone)
+    match = re.fullmatch(r"([+-])(0\d|1[0-4]):?([0-5]\d)", timezone)
     if not match:
         return None
     return (-1 if match[1] == "-" else 1) * (int(match[2]) * 60 + int(match[3]))

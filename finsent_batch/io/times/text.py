@@ -15,6 +15,7 @@ from .parts import (
     CLOCK,
     EPOCH,
     HOUR,
+    OFFSET,
     ORDERS,
     WORD,
     clock_sql,
@@ -57,7 +58,7 @@ _SPACE = r"[\s\x{00A0}\x{2000}-\x{200F}\x{2028}-\x{202F}\x{2060}-\x{2069}\x{FEFF
 _EDGES = r"""^[ '"]+|[ '"]+$"""
 _ISO = (
     r"\d{4}-\d{2}-\d{2}"
-    r"(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?(?:Z| UTC|[+-]\d{2}(?::\d{2})?)?)?"
+    rf"(?:[T ]\d{{2}}:\d{{2}}(?::\d{{2}}(?:\.\d{{1,9}})?)?(?:Z| UTC|{OFFSET}(?::[0-5]\d)?)?)?"
 )
 
 
@@ -77,7 +78,7 @@ def is_plain_sql(text: str, reading: TextReading) -> str:
     if reading.formats:
         return "false"
     names = "|".join(sorted(name for name in reading.abbreviations if name.isalpha()))
-    plain = rf"{_ISO}|{_RSS}(?:{names}|[+-]\d{{4}})"
+    plain = rf"{_ISO}|{_RSS}(?:{names}|{OFFSET}[0-5]\d)"
     return f"coalesce(regexp_full_match({text}, {quote_literal(plain)}), false)"
 
 
