@@ -2,7 +2,8 @@
 -- columns: headline, label, reviewer, reviewed_at, sentiment, is_right, confidence, source, month,
 --     model, weight, sample_id, headline_key, model_fingerprint
 --     (a row an answer, sample and model; label is the reviewer's, sentiment the model's; month is
---     that of the news, weight how many headlines the row stands for)
+--     that of the news, weight how many headlines the row stands for; the models of a run with
+--     --first together are one more model)
 -- param model VARCHAR: name or fingerprint of one model, default all
 WITH answers AS (
     SELECT
@@ -34,6 +35,42 @@ labels AS (
     FROM review_samples
     INNER JOIN scores USING (headline_key)
     WHERE scores.model_fingerprint <> review_samples.model_fingerprint
+),
+cascades AS (
+    SELECT
+        model_fingerprint AS cascade_fingerprint,
+        arg_max(model, started_at) AS cascade,
+        arg_max(summary->>'$.cascade.first_fingerprint', started_at) AS first_fingerprint,
+        arg_max(summary->>'$.cascade.second_fingerprint', started_at) AS second_fingerprint,
+        CAST(arg_max(summary->>'$.cascade.sure', started_at) AS FLOAT) AS sure
+    FROM runs
+    WHERE summary->>'$.cascade.first_fingerprint' IS NOT NULL
+    GROUP BY model_fingerprint
+),
+-- What the models of each cascade say: the first where it is sure, and the other is asked next.
+in_turn AS (
+    SELECT
+        labels.* REPLACE (cascade_fingerprint AS model_fingerprint),
+        cascade,
+        CASE
+            WHEN model_fingerprint = second_fingerprint THEN 1
+            WHEN confidence >= sure THEN 0
+            ELSE 2
+        END AS turn,
+        max(CAST(model_fingerprint = first_fingerprint AS INTEGER)) OVER headlines AS first_asked
+    FROM labels INNER JOIN cascades ON model_fingerprint IN (first_fingerprint, second_fingerprint)
+    WINDOW headlines AS (PARTITION BY sample_id, headline_key, cascade_fingerprint)
+),
+said AS (
+    SELECT labels.*, model
+    FROM labels LEFT JOIN models ON models.model_fingerprint = labels.model_fingerprint
+    UNION ALL BY NAME
+    SELECT * EXCLUDE (cascade, turn, first_asked), cascade AS model
+    FROM in_turn
+    WHERE turn < 2 AND first_asked = 1
+    QUALIFY row_number() OVER (
+        PARTITION BY sample_id, headline_key, model_fingerprint ORDER BY turn
+    ) = 1
 )
 SELECT
     headline,
@@ -49,10 +86,9 @@ SELECT
     weight,
     sample_id,
     headline_key,
-    labels.model_fingerprint AS model_fingerprint
+    model_fingerprint
 FROM answers
-INNER JOIN labels USING (headline_key)
-LEFT JOIN models ON models.model_fingerprint = labels.model_fingerprint
-WHERE coalesce(CAST(getvariable('model') AS VARCHAR), labels.model_fingerprint)
-    IN (model, labels.model_fingerprint)
-ORDER BY reviewed_at DESC, headline, reviewer, model, labels.model_fingerprint, sample_id
+INNER JOIN said USING (headline_key)
+WHERE coalesce(CAST(getvariable('model') AS VARCHAR), model_fingerprint)
+    IN (model, model_fingerprint)
+ORDER BY reviewed_at DESC, headline, reviewer, model, model_fingerprint, sample_id

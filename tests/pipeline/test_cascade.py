@@ -252,6 +252,28 @@ def test_killed_while_the_large_model_scores_it_goes_on(
     assert again["second_scored"] > 0
 
 
+def test_reviewers_judge_the_cascade_as_one_model(feed, run, tmp_path):
+    of_store = ("--store", feed.folder / "store.duckdb")
+    found, summary = feed.scored(feed.large, first=feed.small, sure=middle(feed.of_small))
+    assert run(*of_store, "review", "export", "-o", "sample.csv", "--rows", 1000).code == 0
+    sheet = pl.read_csv(tmp_path / "sample.csv").with_columns(
+        label=pl.lit("negative"), reviewer=pl.lit("Anna")
+    )
+    sheet.write_csv(tmp_path / "sample.csv")
+    done = run(*of_store, "review", "import", "sample.csv")
+    assert done.code == 0, done.err
+    shown = run(*of_store, "review", "show", "--only", "accuracy", "--format", "json").json
+    [row] = [r for r in shown if r["model_fingerprint"] == summary.model_fingerprint]
+    published = found.drop_nulls("sentiment").unique("headline")
+    assert (row["model"], row["headlines"]) == (summary.model, ROWS)
+    right = published.filter(sentiment="negative")["headline"].to_list()
+    assert set(published["sentiment"]) > {"negative"}
+    answers = run(*of_store, "query", "reviews", "--param", f"model={summary.model}",
+                  "--format", "json").json  # fmt: skip
+    assert sorted(r["headline"] for r in answers if r["is_right"]) == sorted(right)
+    assert len(answers) == ROWS
+
+
 def test_the_first_may_be_the_promoted_model(feed, run, tmp_path):
     path, sure = feed.folder / "store.duckdb", middle(feed.of_small)
     promotion = {
