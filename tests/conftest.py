@@ -1,5 +1,6 @@
 """Fixtures: a real tiny classifier, the command as users call it, the shared data."""
 
+import gc
 import json
 import logging
 import os
@@ -23,6 +24,9 @@ from .helpers.tiny_bert import WORDS, save_classifier
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 os.environ.setdefault("OMP_NUM_THREADS", "2")
+
+# The libraries' objects are gone through at each collection: a twentieth of the time otherwise.
+gc.set_threshold(50_000, 20, 100)
 
 # A busy machine is no failure; the same cases each time, so that a failure means the change.
 settings.register_profile(
