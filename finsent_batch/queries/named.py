@@ -8,10 +8,10 @@ from typing import Final
 
 import duckdb
 
-from ..errors import FinsentError, MissingInputError
+from ..errors import FinsentError, MissingInputError, UsageError
 from ..io.lake.delta import is_delta
 from ..io.lake.tables import check_no_lake_table
-from ..io.objects.addresses import check_no_credentials, is_address
+from ..io.objects.addresses import ADDRESSES, check_no_credentials, is_address
 from ..io.paths import suffix_of
 from ..io.result_columns import RESULT_SCHEMA
 from ..store.object_copies import fetched
@@ -30,6 +30,7 @@ def named_publications(published: str, work: Path) -> list[Publication]:
     Objects of a bucket are copied to the folder `work`.
 
     Raises:
+        UsageError: it is an address of another kind, or one that holds credentials.
         MissingInputError: there is none.
         BadDataError: a folder is a table of a format whose files do not all count.
     """
@@ -39,6 +40,8 @@ def named_publications(published: str, work: Path) -> list[Publication]:
     check_no_credentials(published)
     if is_address(published):
         return [named(str(file)) for file in fetched(published, work, _SUFFIXES)]
+    if "://" in published:
+        raise UsageError(f"--from {published}: name files of this machine, or {ADDRESSES} ones")
     if is_delta(path):
         return [Publication(path=published)]
     if path.is_dir():

@@ -203,7 +203,8 @@ def test_no_credential_is_logged_recorded_or_reported(bucket, run, tiny_model, t
         ("abfs://lake/a.csv?sv=1&sig=u:p@", 2, "the address holds credentials"),
         ("S3://lake/a.parquet", 2, "or s3://, gs:// or abfs:// addresses"),
         ("hdfs://lake/a.parquet", 2, "or s3://, gs:// or abfs:// addresses"),
-        ("gs://", 2, "names no bucket"),
+        ("gs://", 2, "or s3://, gs:// or abfs:// addresses"),
+        ("delta:gs:// --append", 2, "a Delta table is a folder of this machine, or s3://"),
         ("gs://lake/all.duckdb", 2, "cannot be written in a bucket"),
         ("gs://lake/all --append --partition-by day", 2, "an object is one output whole"),
         ("s3://lake/all.duckdb", 2, "cannot be written in a bucket"),
@@ -222,11 +223,15 @@ def test_what_cannot_be_is_said_in_one_line(bucket, run, tiny_model, output, cod
     assert not list(Path().glob("*:"))
 
 
-def test_a_query_refuses_credentials_too(run):
+def test_a_query_refuses_credentials_and_other_addresses_too(run):
     for arguments in (("--from", "s3://u:p@lake/q/"), ("-o", "s3://u:p@lake/q.csv")):
         done = run("query", "label_mix", *arguments)
         assert done.code == 2
         assert "u:p@" not in done.err
+    for address in ("hdfs://lake/q/", "S3://lake/q.csv", "file:///q.csv", "gs://"):
+        done = run("query", "label_mix", "--from", address)
+        assert done.code == 2
+        assert "name files of this machine, or s3://" in done.err
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,6 @@ MERGED = "io/test_delta.py::test_columns_that_differ_are_refused_or_merged"
 BUCKETS = "io/test_object_outputs.py"
 OTHERWISE = {
     ": no file of this machine can have so long a name": OBJECTS,
-    " names no bucket: write ": BUCKETS,
     ": a Delta table is what nights share: add --append": DELTA,
     " is the whole table: leave out --output-table": DELTA,
     " is no Delta table: name one": DELTA,

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from ...errors import BadDataError, FinsentError, MissingInputError, first_line
 from ...optional_imports import load_deltalake
-from ..objects.addresses import address_of, divided, shown
+from ..objects.addresses import address_of, divided, is_address, shown
 from ..objects.bucket import bucket_of
 from ..objects.failures import told_of_table
 
@@ -28,7 +28,7 @@ def is_delta(folder: Path, refused: type[FinsentError] = MissingInputError) -> b
         FinsentError: the bucket cannot be looked at; `refused` where it lets nobody in.
     """
     address = address_of(folder)
-    if address is None:
+    if address is None or not is_address(address):
         return (folder / LOG).is_dir()
     deltalake = load_deltalake()
     try:

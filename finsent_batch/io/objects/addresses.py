@@ -23,8 +23,8 @@ _ACCOUNT = re.compile(r"([^:@]+)@([a-z0-9]+)\.(?:dfs|blob)\.core\.windows\.net")
 
 def is_address(named: str) -> bool:
     """Whether a name is that of an object or prefix in a bucket."""
-    scheme, mark, _ = named.partition("://")
-    return bool(mark) and scheme in _STORES
+    scheme, _, rest = named.partition("://")
+    return rest.strip("/") != "" and scheme in _STORES
 
 
 def address_of(path: PurePath | str | None) -> str | None:

@@ -53,9 +53,7 @@ def check_output(config: ScoreConfig) -> None:
         raise UsageError(
             f"-o {address}: outputs are files of this machine, or {ADDRESSES} addresses"
         )
-    bucket, key = divided(address)
-    if bucket.endswith("://"):
-        raise UsageError(f"-o {address} names no bucket: write {address}BUCKET/PREFIX/")
+    _, key = divided(address)
     if config.append or config.partition_by is not None:
         raise UsageError(
             f"-o {address}: an object is one output whole; leave out --append and --partition-by, "
