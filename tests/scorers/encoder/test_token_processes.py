@@ -1,6 +1,5 @@
 """Texts tokenized in several processes: as in one, and without a trace of them behind."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -77,7 +76,7 @@ def test_they_end_with_a_process_that_is_killed():
 
 def alive(pid):
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        state = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):  # as it ends while it is read
         return False
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return state.rpartition(")")[2].split()[0] != "Z"
