@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from ..errors import BadDataError, CannotCreateError
 from .sql import quote_identifier
-from .times.reading import TimeReading
+from .times.reading import ADDED, TimeReading
 
 TEXT_COLUMNS: Final = (
     *("headline", "title", "text", "sentence"),
@@ -126,10 +126,15 @@ def check_column_names(names: list[str], where: object) -> None:
     """Refuse names that differ in nothing but case: DuckDB and SQL cannot tell them apart.
 
     Raises:
-        BadDataError: two columns share a name.
+        BadDataError: two columns share a name, or one begins as those that reading times adds.
     """
     seen: dict[str, str] = {}
     for name in names:
+        if name.casefold().startswith(ADDED):
+            raise BadDataError(
+                f"{where} has the column {name!r}; names that begin with {ADDED} are used while "
+                "times are read: rename it"
+            )
         other = seen.get(name.casefold())
         if other is not None:
             raise BadDataError(

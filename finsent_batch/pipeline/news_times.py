@@ -88,8 +88,8 @@ def _settle(
         found += count_times(connection, "plan.odd_times", "value", kind, reading)
         odd = with_time_sql("plan.odd_times", "value", kind, reading)
         connection.execute(
-            f"INSERT INTO plan.undated SELECT {number}, row_number, ft_fault, {text} "
-            f"FROM ({odd}) WHERE ft_fault IS NOT NULL AND ft_fault <> {quote_literal(BLANK)} "
+            f"INSERT INTO plan.undated SELECT {number}, row_number, _t_fault, {text} "
+            f"FROM ({odd}) WHERE _t_fault IS NOT NULL AND _t_fault <> {quote_literal(BLANK)} "
             f"ORDER BY row_number LIMIT {QUARANTINED_TIMES}"
         )
         connection.execute("DROP TABLE plan.odd_times")

@@ -5,7 +5,7 @@ from collections import Counter
 
 from ..io.columns import DATE_COLUMNS, NewsColumns, usual_columns
 from ..io.duckdb_append import input_name
-from ..io.times.text import BLANK, NO_ORDER, NO_ZONE
+from ..io.times.text import BLANK, FAR, NO_ORDER, NO_ZONE
 from ..store.counted import latest_publications
 from ..store.notes import said_of, twice
 from .news_times import settle_times
@@ -74,7 +74,7 @@ def _remedy(faults: Counter[str], not_taken: str | None) -> str:
         remedies.append("--date-format dmy, mdy or ymd")
     if any(reason.startswith(zone) for reason in faults):
         remedies.append("the feed's --timezone, such as Europe/London")
-    others = [r for r in faults if r not in (NO_ORDER, BLANK) and not r.startswith(zone)]
+    others = [r for r in faults if r not in (NO_ORDER, BLANK, FAR) and not r.startswith(zone)]
     if not_taken is not None:
         remedies.append(f"--date-column {shlex.quote(not_taken)}")
     elif others:

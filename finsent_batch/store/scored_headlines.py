@@ -158,7 +158,7 @@ def _select(group: Sequence[Table], mixed: set[str]) -> str:
             as_text = name.casefold() in mixed
             parts.append(f"CAST({column} AS VARCHAR) AS {column}" if as_text else column)
     parts += [f"CAST({name} AS {kind}) AS {name}" for name, kind in _RESULT_TYPES.items()]
-    parts.append("ft_time AS news_time")
+    parts.append("_t_time AS news_time")
     parts.append(f"{_text_sql(first, news.text_column)} AS news_text")
     date = news.date_column or SCORED_AT
     timed = with_time_sql(relation, date, dict(first.columns)[date], news.times)

@@ -13,6 +13,7 @@ from finsent_batch.errors import UsageError
 from finsent_batch.io.times.parts import ORDERS
 from finsent_batch.io.times.reading import TimeReading, check_time_reading, with_time_sql
 from finsent_batch.io.times.settle import count_times, settle_order
+from finsent_batch.io.times.text import FAR
 
 from ..helpers.fuzzing import examples
 
@@ -25,7 +26,7 @@ def read_all(values, kind="VARCHAR", **how):
         connection.executemany("INSERT INTO v VALUES (?, ?)", [list(p) for p in enumerate(values)])
         timed = with_time_sql("v", "v", kind, TimeReading(**how))
         return connection.execute(
-            f"SELECT CAST(ft_time AS VARCHAR), ft_fault FROM ({timed}) ORDER BY i"
+            f"SELECT CAST(_t_time AS VARCHAR), _t_fault FROM ({timed}) ORDER BY i"
         ).fetchall()
 
 
@@ -102,6 +103,11 @@ FORMS = {
     "2014-01-06 09:30 - 17:30": None,
     "6 Jan 2014 9:30 AM EST, 14:30 GMT": None,
     "2014-01-06 9am 17:30": None,
+    # What programs put for no time.
+    "0001-01-01T00:00:00Z": None,
+    "0001-01-01 00:00": None,
+    "10000-01-01": None,
+    "9999-12-31": "9999-12-31 00:00:00",
     # Whole numbers that came through floats and decimals.
     "20140106.0": "2014-01-06 00:00:00",
     "1388999999000.125": "2014-01-06 09:19:59",
@@ -131,6 +137,7 @@ def test_faults_name_what_is_open():
     assert "BST is ambiguous" in faults["2014-07-01 03:30:00 BST"]
     assert "day and month" in faults["01/07/2014"]
     assert faults[""] == "no time is given"
+    assert faults["0001-01-01T00:00:00Z"] == faults["10000-01-01"] == FAR
     assert read_all([None]) == [(None, "no time is given")]
 
 
@@ -174,6 +181,9 @@ def test_options_say_what_is_open(text, how, time):
         ("TIMESTAMP_NS '2014-01-06 23:59:59.9999999'", "2014-01-06 18:29:59.999999"),
         ("DATE '2014-01-06'", "2014-01-06 00:00:00"),
         ("DATE 'infinity'", None),
+        ("DATE '0001-01-01'", None),
+        ("TIMESTAMP '294246-01-01'", None),
+        ("TIMESTAMP '9999-12-31'", "9999-12-30 18:30:00"),
         ("TIME '02:00:00'", None),
         ("true", None),
         ("20140106", "2014-01-06 00:00:00"),
@@ -191,7 +201,7 @@ def test_each_type_is_read_by_its_rule(sql, time):
         kind = connection.execute("DESCRIBE v").fetchall()[0][1]
         timed = with_time_sql("v", "v", kind, TimeReading(timezone="+05:30"))
         [(found,)] = connection.execute(
-            f"SELECT CAST(ft_time AS VARCHAR) FROM ({timed})"
+            f"SELECT CAST(_t_time AS VARCHAR) FROM ({timed})"
         ).fetchall()
     assert found == time
 

@@ -260,6 +260,11 @@ LENGTHS = {
             ),
         },
     ),
+    "a_name_of_ours": Refusal(
+        make=written("n.csv", ROWS.replace("source", "_T_time")),
+        says="used while times are read: ",
+        advice={"rename it": CORRECTED},
+    ),
     "no_json": Refusal(
         make=written("n.jsonl", "\n\n"),
         command="n.jsonl",

@@ -22,7 +22,7 @@ FILES_AT_ONCE: Final = 100
 """Days whose files are open together; the rows of others wait in one more file."""
 _WAITING_ROWS: Final = 4 * BATCH_ROWS
 """Rows in memory before they are written, so that a day's row groups are not tiny."""
-_YEARS = "year(ft_time) BETWEEN 1 AND 9999"  # what readers take for the date in a folder's name
+_YEARS = "year(_t_time) BETWEEN 1 AND 9999"  # what readers take for the date in a folder's name
 OpenFile = Callable[[str], AbstractContextManager[pq.ParquetWriter]]
 
 
@@ -42,7 +42,7 @@ class DayReader:
         with registered(connection, "day_values", self._schema, iter(())):
             described = connection.execute("DESCRIBE SELECT value FROM day_values").fetchall()
         timed = with_time_sql("day_values", "value", described[0][1], self._reading)
-        day = f"CASE WHEN {_YEARS} THEN CAST(CAST(ft_time AS DATE) AS VARCHAR) END"
+        day = f"CASE WHEN {_YEARS} THEN CAST(CAST(_t_time AS DATE) AS VARCHAR) END"
         self._sql = f"SELECT coalesce({day}, '{NO_DAY}') AS day FROM ({timed}) ORDER BY number"
 
     def days(self, batch: pa.RecordBatch) -> pa.Array:

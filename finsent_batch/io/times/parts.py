@@ -142,10 +142,10 @@ def clock_sql() -> str:
         )
 
     return (
-        f"CASE WHEN ft_c.h <> '' THEN ({hour('ft_c')}) || ':' || ft_c.m || ':' "
-        "|| coalesce(nullif(ft_c.s, ''), '00') || CASE ft_c.f WHEN '' THEN '' "
-        "ELSE '.' || ft_c.f END "
-        f"WHEN ft_g.h <> '' THEN ({hour('ft_g')}) || ':00' END"
+        f"CASE WHEN _t_c.h <> '' THEN ({hour('_t_c')}) || ':' || _t_c.m || ':' "
+        "|| coalesce(nullif(_t_c.s, ''), '00') || CASE _t_c.f WHEN '' THEN '' "
+        "ELSE '.' || _t_c.f END "
+        f"WHEN _t_g.h <> '' THEN ({hour('_t_g')}) || ':00' END"
     )
 
 
@@ -172,22 +172,22 @@ def _month(name: str) -> str:
 
 def sure_day() -> str:
     return (
-        f"CASE WHEN ft_d.a1 <> '' THEN {_day('ft_d.a1', 'ft_d.b1', 'ft_d.c1')} "
-        f"WHEN ft_d.a3 <> '' THEN {_day('ft_d.c3', _month('ft_d.a3'), 'ft_d.b3')} "
-        f"WHEN ft_d.a4 <> '' THEN {_day('ft_d.c4', _month('ft_d.b4'), 'ft_d.a4')} "
-        f"WHEN ft_d.a5 <> '' THEN {_day('ft_d.a5', _month('ft_d.b5'), 'ft_d.c5')} "
-        f"WHEN ft_d.a6 <> '' THEN {_day('ft_d.a6', 'ft_d.b6', 'ft_d.c6')} END"
+        f"CASE WHEN _t_d.a1 <> '' THEN {_day('_t_d.a1', '_t_d.b1', '_t_d.c1')} "
+        f"WHEN _t_d.a3 <> '' THEN {_day('_t_d.c3', _month('_t_d.a3'), '_t_d.b3')} "
+        f"WHEN _t_d.a4 <> '' THEN {_day('_t_d.c4', _month('_t_d.b4'), '_t_d.a4')} "
+        f"WHEN _t_d.a5 <> '' THEN {_day('_t_d.a5', _month('_t_d.b5'), '_t_d.c5')} "
+        f"WHEN _t_d.a6 <> '' THEN {_day('_t_d.a6', '_t_d.b6', '_t_d.c6')} END"
     )
 
 
 def days_by_order() -> dict[str, str]:
-    years_first = _day("ft_d.a2", "ft_d.b2", "ft_d.c2")
+    years_first = _day("_t_d.a2", "_t_d.b2", "_t_d.c2")
     days = {
-        "dmy": _day("ft_d.c2", "ft_d.b2", "ft_d.a2"),
-        "mdy": _day("ft_d.c2", "ft_d.a2", "ft_d.b2"),
-        "ymd": f"CASE WHEN length(ft_d.a2) = 2 AND length(ft_d.c2) = 2 THEN {years_first} END",
+        "dmy": _day("_t_d.c2", "_t_d.b2", "_t_d.a2"),
+        "mdy": _day("_t_d.c2", "_t_d.a2", "_t_d.b2"),
+        "ymd": f"CASE WHEN length(_t_d.a2) = 2 AND length(_t_d.c2) = 2 THEN {years_first} END",
     }
-    return {order: f"CASE WHEN ft_d.a2 <> '' THEN {sql} END" for order, sql in days.items()}
+    return {order: f"CASE WHEN _t_d.a2 <> '' THEN {sql} END" for order, sql in days.items()}
 
 
 def minutes_sql(sign: str) -> str:

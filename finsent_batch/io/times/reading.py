@@ -18,12 +18,16 @@ from ..sql import quote_identifier, quote_literal
 from .parts import ABBREVIATIONS, LOCAL_NAMES, ORDERS
 from .text import (
     BLANK,
+    FAR,
     UNREADABLE,
     text_fault_sql,
     text_layers,
+    within_years_sql,
 )
 
 UTC: Final = "UTC"
+ADDED: Final = "_t_"
+"""How the names of all columns begin that reading a time adds."""
 ZONED: Final = ("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ_NS")
 """DuckDB's types of moments; the other TIMESTAMP types are wall clocks."""
 _NEVER = ("TIME", "TIME_NS", "TIME WITH TIME ZONE", "BOOLEAN", "INTERVAL", "UUID", "BIT")
@@ -103,27 +107,29 @@ def check_time_reading(date_format: str | None, timezone: str | None) -> None:
 
 
 def with_time_sql(relation: str, column: str | None, kind: str, reading: TimeReading) -> str:
-    """Return a SELECT of the relation with `ft_time` after its own columns, and what led there.
+    """Return a SELECT of the relation with `_t_time` after its own columns, and what led there.
 
-    `ft_time` is the time in UTC (TIMESTAMP) of the column of this DuckDB type, NULL where it is
-    not sure; `ft_fault` (VARCHAR) says why, NULL where there is one. All added names begin so.
+    `_t_time` is the time in UTC (TIMESTAMP) of the column of this DuckDB type, NULL where it is
+    not sure; `_t_fault` (VARCHAR) says why, NULL where there is one. All added names begin
+    with `ADDED`.
     """
     if column is None or kind in _NEVER:
         fault = f"{quote_literal(UNREADABLE)}" if column else quote_literal(BLANK)
-        return f"SELECT *, CAST(NULL AS TIMESTAMP) AS ft_time, {fault} AS ft_fault FROM {relation}"
+        return f"SELECT *, CAST(NULL AS TIMESTAMP) AS _t_time, {fault} AS _t_fault FROM {relation}"
     named = quote_identifier(column)
     if not is_text(kind):
-        relation = f"(SELECT *, {_typed_time(named, kind, reading)} AS ft_time FROM {relation})"
-        fault, blank = quote_literal(UNREADABLE), f"{named} IS NULL"
+        time = within_years_sql(_typed_time(named, kind, reading))
+        relation = f"(SELECT *, {time} AS _t_time FROM {relation})"
+        fault, blank = quote_literal(FAR), f"{named} IS NULL"
     else:
         text = f"TRY(decode({named}))" if kind == "BLOB" else f"CAST({named} AS VARCHAR)"
         for layer in text_layers(text, reading):
             added = ", ".join(f"{sql} AS {name}" for name, sql in layer.items())
             relation = f"(SELECT *, {added} FROM {relation})"
-        fault, blank = text_fault_sql(reading), f"{named} IS NULL OR ft_clean = ''"
+        fault, blank = text_fault_sql(reading), f"{named} IS NULL OR _t_clean = ''"
     return (
-        f"SELECT *, CASE WHEN ft_time IS NOT NULL THEN NULL WHEN {blank} "
-        f"THEN {quote_literal(BLANK)} ELSE {fault} END AS ft_fault FROM {relation}"
+        f"SELECT *, CASE WHEN _t_time IS NOT NULL THEN NULL WHEN {blank} "
+        f"THEN {quote_literal(BLANK)} ELSE {fault} END AS _t_fault FROM {relation}"
     )
 
 

@@ -55,8 +55,8 @@ def settle_order(
     """
     if reading.date_format is not None or not is_text(kind):
         return reading
-    counts = ", ".join(f"count(ft_{order})" for order in ORDERS)
-    some = f"coalesce({', '.join(f'ft_{order}' for order in ORDERS)})"
+    counts = ", ".join(f"count(_t_{order})" for order in ORDERS)
+    some = f"coalesce({', '.join(f'_t_{order}' for order in ORDERS)})"
     [(rows, *found)] = connection.execute(
         f"SELECT count({some}), {counts} "
         f"FROM ({with_time_sql(distinct_sql(relation, column), column, kind, reading)})"
@@ -77,8 +77,8 @@ def count_times(
     # take over a second for that.
     timed = with_time_sql(relation, column, kind, reading)
     rows = connection.execute(
-        f"WITH timed AS MATERIALIZED (SELECT ft_time, ft_fault FROM ({timed})) "
-        f"SELECT ft_fault, {day_counts_sql('ft_time')} FROM timed GROUP BY ALL ORDER BY 3 DESC"
+        f"WITH timed AS MATERIALIZED (SELECT _t_time, _t_fault FROM ({timed})) "
+        f"SELECT _t_fault, {day_counts_sql('_t_time')} FROM timed GROUP BY ALL ORDER BY 3 DESC"
     ).fetchall()
     faults: dict[str, int] = {}
     for reason, _, count, _, _ in rows:

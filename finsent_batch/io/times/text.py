@@ -34,6 +34,7 @@ from .parts import (
 
 BLANK: Final = "no time is given"
 UNREADABLE: Final = "not a time in a known form"
+FAR: Final = "a year before 1000 or after 9999"
 NO_ORDER: Final = "day and month could be either way round"
 NO_ZONE: Final = "the zone abbreviation {} is ambiguous"
 
@@ -112,29 +113,38 @@ def _clean(text: str) -> str:
 def text_layers(text: str, reading: TextReading) -> Iterator[dict[str, str]]:
     """Yield the columns that lead from a text to its time, layer by layer: name to SQL.
 
-    A layer's SQL may use the columns of those before. The last one gives `ft_time` (TIMESTAMP in
-    UTC, NULL where it is not sure); `ft_dmy`, `ft_mdy`, `ft_ymd` are the days that the orders give.
+    A layer's SQL may use the columns of those before. The last one gives `_t_time` (TIMESTAMP in
+    UTC, NULL where it is not sure); `_t_dmy`, `_t_mdy`, `_t_ymd` are the days that the orders give.
     """
-    yield {"ft_text": text}
-    plain = is_plain_sql("ft_text", reading)
-    yield {"ft_plain": plain, "ft_clean": f"CASE WHEN NOT {plain} THEN {_clean('ft_text')} END"}
-    yield {"ft_said": spelled("ft_clean")}
-    yield {"ft_sign": offset_sql("ft_said")}
-    yield {"ft_opened": without_offset("ft_said", "ft_sign")}
-    yield {"ft_zone": zone_sql("ft_opened"), "ft_minutes": minutes_sql("ft_sign")}
-    yield {"ft_bare": without_zone("ft_opened", "ft_zone")}
-    yield {"ft_words": replaced("ft_bare", rf"\b(?:{WORD})\b")}
-    yield {"ft_c": extract("ft_words", CLOCK, "hmsfp"), "ft_d": dated("ft_words")}
-    yield {"ft_g": extract("CASE ft_c.h WHEN '' THEN ft_words END", HOUR, "hp")}
+    yield {"_t_text": text}
+    plain = is_plain_sql("_t_text", reading)
+    yield {
+        "_t_plain": plain,
+        "_t_clean": f"CASE WHEN NOT {plain} THEN {_clean('_t_text')} END",
+    }
+    yield {"_t_said": spelled("_t_clean")}
+    yield {"_t_sign": offset_sql("_t_said")}
+    yield {"_t_opened": without_offset("_t_said", "_t_sign")}
+    yield {
+        "_t_zone": zone_sql("_t_opened"),
+        "_t_minutes": minutes_sql("_t_sign"),
+    }
+    yield {"_t_bare": without_zone("_t_opened", "_t_zone")}
+    yield {"_t_words": replaced("_t_bare", rf"\b(?:{WORD})\b")}
+    yield {
+        "_t_c": extract("_t_words", CLOCK, "hmsfp"),
+        "_t_d": dated("_t_words"),
+    }
+    yield {"_t_g": extract("CASE _t_c.h WHEN '' THEN _t_words END", HOUR, "hp")}
     stripped = tuple(_ZONE_PARTS.sub("", form).strip() for form in reading.formats)
     exact = tuple(form for form in reading.formats if not _ZONE_PARTS.search(form))
     yield {
-        "ft_clock": clock_sql(),
-        "ft_own": _by_format("ft_clean", exact),
-        "ft_given": _by_format("ft_bare", stripped),
-        "ft_e": extract("ft_clean", f"^(?:{EPOCH})$", ("s", "ms", "us", "ns")),
-        "ft_day": sure_day(),
-        **{f"ft_{order}": sql for order, sql in days_by_order().items()},
+        "_t_clock": clock_sql(),
+        "_t_own": _by_format("_t_clean", exact),
+        "_t_given": _by_format("_t_bare", stripped),
+        "_t_e": extract("_t_clean", f"^(?:{EPOCH})$", ("s", "ms", "us", "ns")),
+        "_t_day": sure_day(),
+        **{f"_t_{order}": sql for order, sql in days_by_order().items()},
     }
     yield from _times(reading)
 
@@ -155,42 +165,51 @@ def _by_format(text: str, formats: tuple[str, ...]) -> str:
 def _times(reading: TextReading) -> Iterator[dict[str, str]]:
     """Put together what `text_layers` took apart."""
     known = ", ".join(f"{quote_literal(k.lower())}: {v}" for k, v in reading.abbreviations.items())
-    days = ", ".join(f"ft_{order}" for order in ORDERS)
+    days = ", ".join(f"_t_{order}" for order in ORDERS)
     # Without an order, a value that can be read in one way alone.
     one = f"CASE WHEN len(list_distinct([{days}])) = 1 THEN coalesce({days}) END"
-    ordered = f"ft_{reading.order}" if reading.order else one
+    ordered = f"_t_{reading.order}" if reading.order else one
     yield {
-        "ft_at": f"coalesce(CAST(ft_given AS DATE), ft_day, {ordered})",
-        "ft_offset": f"coalesce(ft_minutes, MAP {{{known}}}[ft_zone])",
-        "ft_hour": "CASE WHEN ft_given IS NULL THEN ft_clock "
-        "ELSE strftime(ft_given, '%H:%M:%S.%f') END",
+        "_t_at": f"coalesce(CAST(_t_given AS DATE), _t_day, {ordered})",
+        "_t_offset": f"coalesce(_t_minutes, MAP {{{known}}}[_t_zone])",
+        "_t_hour": "CASE WHEN _t_given IS NULL THEN _t_clock "
+        "ELSE strftime(_t_given, '%H:%M:%S.%f') END",
     }
-    yield {"ft_local": "TRY_CAST(CAST(ft_at AS VARCHAR) || ' ' || ft_hour AS TIMESTAMP)"}
+    yield {"_t_local": "TRY_CAST(CAST(_t_at AS VARCHAR) || ' ' || _t_hour AS TIMESTAMP)"}
     names = ", ".join(quote_literal(name.lower()) for name in reading.local_names)
-    is_local = "ft_zone IS NULL" + (f" OR ft_zone IN ({names})" if names else "")
-    place = "TRY_CAST(CAST(ft_local AS VARCHAR) || ' ' || ft_zone AS TIMESTAMPTZ)"
-    yield {
-        "ft_time": f"CASE WHEN ft_plain THEN {plain_time_sql('ft_text', reading)} "
-        f"WHEN ft_own IS NOT NULL THEN {reading.local.format('ft_own')} "
-        f"WHEN ft_e.s <> '' THEN make_timestamp(TRY_CAST(ft_e.s AS BIGINT) * 1000000) "
-        f"WHEN ft_e.ms <> '' THEN make_timestamp(TRY_CAST(ft_e.ms AS BIGINT) * 1000) "
-        f"WHEN ft_e.us <> '' THEN make_timestamp(TRY_CAST(ft_e.us AS BIGINT)) "
-        f"WHEN ft_e.ns <> '' THEN make_timestamp(TRY_CAST(ft_e.ns AS BIGINT) // 1000) "
-        f"WHEN ft_hour IS NULL AND ({is_local} OR ft_offset IS NOT NULL) "
-        "THEN CAST(ft_at AS TIMESTAMP) "
-        "WHEN ft_offset IS NOT NULL THEN ft_local - to_minutes(ft_offset) "
-        f"WHEN contains(ft_zone, '/') THEN timezone('UTC', {place}) "
-        f"WHEN {is_local} THEN {reading.local.format('ft_local')} END"
-    }
+    is_local = "_t_zone IS NULL" + (f" OR _t_zone IN ({names})" if names else "")
+    place = "TRY_CAST(CAST(_t_local AS VARCHAR) || ' ' || _t_zone AS TIMESTAMPTZ)"
+    time = (
+        f"CASE WHEN _t_plain THEN {plain_time_sql('_t_text', reading)} "
+        f"WHEN _t_own IS NOT NULL THEN {reading.local.format('_t_own')} "
+        f"WHEN _t_e.s <> '' THEN make_timestamp(TRY_CAST(_t_e.s AS BIGINT) * 1000000) "
+        f"WHEN _t_e.ms <> '' THEN make_timestamp(TRY_CAST(_t_e.ms AS BIGINT) * 1000) "
+        f"WHEN _t_e.us <> '' THEN make_timestamp(TRY_CAST(_t_e.us AS BIGINT)) "
+        f"WHEN _t_e.ns <> '' THEN make_timestamp(TRY_CAST(_t_e.ns AS BIGINT) // 1000) "
+        f"WHEN _t_hour IS NULL AND ({is_local} OR _t_offset IS NOT NULL) "
+        "THEN CAST(_t_at AS TIMESTAMP) "
+        "WHEN _t_offset IS NOT NULL THEN _t_local - to_minutes(_t_offset) "
+        f"WHEN contains(_t_zone, '/') THEN timezone('UTC', {place}) "
+        f"WHEN {is_local} THEN {reading.local.format('_t_local')} END"
+    )
+    yield {"_t_time": within_years_sql(time)}
+
+
+def within_years_sql(time: str) -> str:
+    """Return a time, NULL if its year is none of 1000 to 9999: programs put such for no time."""
+    low, high = "TIMESTAMP '0999-12-31 23:59:59.999999'", "TIMESTAMP '10000-01-01'"
+    return f"nullif(nullif(least(greatest({time}, {low}), {high}), {low}), {high})"
 
 
 def text_fault_sql(reading: TextReading) -> str:
     """Return why the columns of `text_layers` give no time."""
     before, after = map(quote_literal, NO_ZONE.split("{}"))
-    some = " OR ".join(f"ft_{order} IS NOT NULL" for order in ORDERS)
-    open_order = f"ft_at IS NULL AND ({some})" if reading.order is None else "false"
+    far = r"^\W*(0\d{3}-|\d{5,}-\d)"
+    some = " OR ".join(f"_t_{order} IS NOT NULL" for order in ORDERS)
+    open_order = f"_t_at IS NULL AND ({some})" if reading.order is None else "false"
     return (
-        f"CASE WHEN ft_at IS NOT NULL AND ft_offset IS NULL AND length(ft_zone) <= 5 "
-        f"THEN {before} || upper(ft_zone) || {after} "
+        f"CASE WHEN _t_at IS NOT NULL AND _t_offset IS NULL AND length(_t_zone) <= 5 "
+        f"THEN {before} || upper(_t_zone) || {after} "
+        f"WHEN regexp_matches(_t_text, '{far}') THEN {quote_literal(FAR)} "
         f"WHEN {open_order} THEN {quote_literal(NO_ORDER)} ELSE {quote_literal(UNREADABLE)} END"
     )
