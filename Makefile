@@ -11,11 +11,12 @@ DATA ?= $(or $(FINSENT_DATA),../shared/data)
 install: $(VENV)/.installed
 
 # torch first and alone: a plain dependency would bring the newest build and its CUDA libraries.
+# Modules are compiled when they are first imported: compiling all takes half of an installation.
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@echo "Installing into $(VENV): one to three minutes, quietly."
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt $(TORCH)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt $(TORCH)
+	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
 demo: install
@@ -83,7 +84,7 @@ audit: .venv-audit/bin/pip-audit
 
 .venv-audit/bin/pip-audit:
 	$(PYTHON) -m venv .venv-audit
-	.venv-audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
+	.venv-audit/bin/python -m pip install --quiet --no-compile --disable-pip-version-check pip-audit
 
 clean:
 	rm -rf $(VENV) .venv-audit site build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis runs
