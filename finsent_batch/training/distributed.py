@@ -119,4 +119,7 @@ class ProcessGroup:
 
 def lost_another(error: Exception) -> bool:
     """Return whether an error says that another process of the training is gone."""
-    return isinstance(error, torch.distributed.DistError) or "gloo" in str(error)
+    if isinstance(error, torch.distributed.DistError):
+        return True
+    # A disk's error may name a file of any name.
+    return isinstance(error, RuntimeError) and "gloo" in str(error)

@@ -1,5 +1,6 @@
 """Two training processes on CPUs, as torchrun starts them, against one."""
 
+import errno
 import json
 import os
 import socket
@@ -14,9 +15,10 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from finsent_batch.errors import UsageError
+from finsent_batch.errors import StorageError, UsageError
 from finsent_batch.train_config import TrainConfig
 from finsent_batch.training.distributed import ProcessGroup
+from finsent_batch.training.failures import expected_faults
 from finsent_batch.training.micro_batch import micro_batch
 
 from ..helpers.forks import COMMAND, Popen
@@ -167,6 +169,12 @@ def test_the_first_is_killed_the_other_ends_and_both_resume_to_the_same_adapter(
     assert adapter_of(folder / "killed").read_bytes() == adapter_of(folder / "two").read_bytes()
     log = json.loads((folder / "killed" / "training_log.json").read_text())
     assert log[-1]["step"] == 10
+
+
+def test_a_full_disk_is_told_as_such_whatever_the_folder_is_called(tmp_path):
+    full = OSError(errno.ENOSPC, "No space left on device", str(tmp_path / "gloom" / "model"))
+    with pytest.raises(StorageError, match="disk is full"), expected_faults(tmp_path / "gloom"):
+        raise full
 
 
 @pytest.mark.parametrize(
