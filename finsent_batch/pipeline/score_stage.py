@@ -25,7 +25,7 @@ from .summary import Summary
 logger = logging.getLogger(__name__)
 
 _TELLING = 10
-"""If this many headlines fail and none succeeds, blame the model."""
+"""If this many headlines fail and none succeeds, blame the model; if fewer, ask it another."""
 
 
 def score_pending(run: ScoreRun, plan: Plan, progress: Progress) -> None:
@@ -51,12 +51,22 @@ def score_pending(run: ScoreRun, plan: Plan, progress: Progress) -> None:
     summary.rows["unique_scored"] = scored.headlines
     summary.tokens = scored.tokens
     summary.headlines_per_second = round(scored.headlines / max(summary.seconds["score"], 1e-3), 1)
-    if scored.invalid >= _TELLING and not scored.headlines:
+    if not scored.headlines and (
+        scored.invalid >= _TELLING or (scored.invalid and _is_mute(run.scorer))
+    ):
         raise BadDataError(
             f"{run.config.model.model} gave no valid probabilities for any of "
             f"{scored.invalid} headlines: its weights are damaged, restore them; nothing was "
             "written"
         )
+
+
+def _is_mute(scorer: Scorer | None) -> bool:
+    """Return whether a model that was loaded here has no numbers for a plain headline either."""
+    if scorer is None:
+        return False
+    [batch] = scorer.score(["Nordkap lifts its guidance"])
+    return not bool((batch.probabilities >= 0).all())
 
 
 def choose_engine(wanted: str, device: str, address: str | None = None) -> str:

@@ -145,6 +145,8 @@ def test_a_model_that_gives_no_numbers_at_all_leaves_the_output_as_it_was(
     said = refused(run, 65, "--model", adapter)
     assert "gave no valid probabilities for any of 20 headlines: its weights are damaged" in said
     assert output.read_bytes() == before
+    pl.DataFrame({"headline": wordy(2)}).write_parquet(tmp_path / "feed.parquet")
+    assert "for any of 2 headlines: its weights are damaged" in refused(run, 65, "--model", adapter)
 
 
 def test_hostile_headlines_are_scored_like_any_other(score, tmp_path, causal_base):
