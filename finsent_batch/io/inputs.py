@@ -85,7 +85,7 @@ def resolve_inputs(
         except FinsentError as error:
             error.args = (str(error).replace(str(waiting.output), address),)
             raise
-        yield [replace(p, output_address=waiting.address_of(p.output)) for p in pairs]
+        yield waiting.addressed(pairs)
 
 
 @contextmanager

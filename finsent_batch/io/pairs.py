@@ -8,7 +8,7 @@ from pathlib import Path
 from ..config import ScoreConfig
 from ..errors import BadDataError, UsageError
 from .append.options import shared_folder
-from .objects.addresses import address_of
+from .objects.addresses import address_of, divided, is_address
 from .paths import (
     OTHER_OUTPUT_SUFFIXES,
     OUTPUT_MARK,
@@ -135,7 +135,9 @@ def check_targets(pairs: Iterable[FilePair], *, append: bool) -> None:
 def _into_folder(config: ScoreConfig, path: Path, folder: Path) -> FilePair:
     """Return the pair of an input that is appended to a folder by days, or to a Delta table."""
     _check_names(path, folder)
-    if not address_of(folder) and path.resolve().is_relative_to(folder.resolve()):
+    address = address_of(folder)
+    named = {divided(name) for name in config.inputs if is_address(name)}
+    if divided(address) in named if address else path.resolve().is_relative_to(folder.resolve()):
         raise UsageError(f"output {folder} holds the input itself: name another folder with -o")
     table = config.table if suffix_of(path) == TABLES else None
     return FilePair(

@@ -71,6 +71,13 @@ def test_an_object_is_scored_once_and_its_output_known_again(bucket, score, run,
     assert f"made from {address}" in done.err
 
 
+def test_an_input_is_not_its_own_output(bucket, run):
+    address = f"s3://{BUCKET}/feeds/b.csv"
+    done = run("score", address, "-o", address, "--overwrite")
+    assert done.code == 2, done.err
+    assert f"output {address} is the input itself: name another with -o" in done.err
+
+
 def test_a_dry_run_reads_it_too(bucket, run, tiny_model, tmp_path):
     done = run("score", f"s3://{BUCKET}/feeds/b.csv", "-o", "b.parquet", "--model", tiny_model,
                "--dry-run", "--summary", "json")  # fmt: skip

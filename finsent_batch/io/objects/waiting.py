@@ -1,13 +1,14 @@
 """Where the outputs of a bucket wait on this machine, and the options that do not go with one."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
 from ...config import ScoreConfig
 from ...errors import UsageError
+from ..pairs import FilePair
 from ..paths import TABLES, output_format_of, suffix_of
 from .addresses import ADDRESSES, address_of, divided, is_address
 
@@ -22,8 +23,20 @@ class WaitingPlace:
     address: str
     """Of what `folder` stands for."""
 
-    def address_of(self, file: Path) -> str:
-        """Return the address of what waits in a file."""
+    def addressed(self, pairs: Iterable[FilePair]) -> list[FilePair]:
+        """Return the pairs with the addresses of their outputs.
+
+        Raises:
+            UsageError: one of them is an input.
+        """
+        found = [replace(p, output_address=self._address_of(p.output)) for p in pairs]
+        inputs = {divided(pair.address) for pair in found if pair.address}
+        for address in filter(None, (pair.output_address for pair in found)):
+            if divided(address) in inputs:
+                raise UsageError(f"output {address} is the input itself: name another with -o")
+        return found
+
+    def _address_of(self, file: Path) -> str:
         return f"{self.address}/{file.relative_to(self.folder).as_posix()}"
 
 
