@@ -109,6 +109,7 @@ def _read_table(file: Path, kind: str, how: LabelledFormat) -> pl.DataFrame:
             for note in staged.notes:
                 logger.warning("%s", note)
             frame = pl.read_parquet(staged.file, hive_partitioning=False, memory_map=False)
+            frame = frame.with_columns(pl.concat_list(name) for name in staged.nested)
             return frame.with_columns(pl.col(pl.String).fill_null(""))
     except (pl.exceptions.PolarsError, OSError) as error:
         reason = str(error).splitlines()[0]
@@ -201,8 +202,7 @@ def _choose_columns(frame: pl.DataFrame, file: Path, how: LabelledFormat) -> pl.
         if name is None or name not in frame.columns:
             raise BadDataError(
                 f"{file} has no column {name or ' or '.join(usual)}: name one with "
-                f"{how.owner}{option}; "
-                f"it has: {', '.join(frame.columns)}"
+                f"{how.owner}{option}; it has: {', '.join(frame.columns)}"
             )
         chosen[role] = name
     frame = frame.select(pl.col(name).alias(role) for role, name in chosen.items())

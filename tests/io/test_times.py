@@ -289,6 +289,8 @@ def test_a_date_in_numbers_is_never_read_wrongly(days, order, year, mark):
         (None, "+25:00", "--timezone .25:00"),
         ("iso", None, "--date-format takes dmy, mdy or ymd"),
         ("%Q", None, "--date-format takes"),
+        ("%H:%M", None, "--date-format takes"),
+        ("%d/%m %H:%M", None, "--date-format takes"),
     ],
 )
 def test_settings_under_which_nothing_could_be_read_are_refused(date_format, timezone, message):

@@ -173,6 +173,13 @@ def test_parquet_whose_columns_hold_lists_is_refused(tmp_path):
         read_labelled(file)
 
 
+def test_json_lines_whose_text_is_within_objects_are_refused(tmp_path):
+    file = tmp_path / "t.jsonl"
+    file.write_text('{"text": "Up", "label": "positive"}\n{"text": {"s": "Up"}, "label": "x"}\n')
+    with pytest.raises(BadDataError, match="text and label do not both hold plain values"):
+        read_labelled(file)
+
+
 def test_corrupt_parquet(write):
     with pytest.raises(BadDataError, match="is not a readable Parquet file"):
         read_labelled(write("t.parquet", b"PAR1 no more"))

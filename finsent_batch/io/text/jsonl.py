@@ -107,7 +107,9 @@ def stage_jsonl(path: Path, folder: Path, *, encoding: str, max_bad_rows: int | 
         for batch in _batches(path, encoding, schema):
             writer.write_batch(batch)
     note = misnamed(path)
-    return StagedText(file=staged, bad_rows=tuple(bad), notes=(note,) if note else ())
+    nested = tuple(f.name for f in schema if NESTED in (f.metadata or {}))
+    notes = (note,) if note else ()
+    return StagedText(file=staged, bad_rows=tuple(bad), notes=notes, nested=nested)
 
 
 def _objects(path: Path, encoding: str, bad: list[BadRow]) -> Iterator[tuple[int, Members]]:

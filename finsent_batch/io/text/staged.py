@@ -30,6 +30,8 @@ class StagedText:
     bad_rows: tuple[BadRow, ...]
     notes: tuple[str, ...] = ()
     """What was taken although the file does not say it, one line each."""
+    nested: tuple[str, ...] = ()
+    """Columns of JSON lines with objects or lists, which are no text."""
 
 
 def how_to_go_on(bad_rows: int, *, may_set_aside: bool) -> str:

@@ -100,10 +100,16 @@ def check_time_reading(date_format: str | None, timezone: str | None) -> None:
             connection.execute("SELECT try_strptime('', ?)", [date_format]).fetchall()
         except duckdb.Error:
             date_format = ""
-    if "%" not in date_format:
+    if not _names_a_day(date_format):
         raise UsageError(
             "--date-format takes dmy, mdy or ymd, or a format such as '%d/%m/%Y %H:%M'"
         )
+
+
+def _names_a_day(date_format: str) -> bool:
+    """Return whether a strptime format reads day and year: without, they would be those of 1900."""
+    parts = set(re.findall("%-?([A-Za-z])", date_format))
+    return bool({"c", "x"} & parts or ({"y", "Y", "g", "G"} & parts and set("djUVW") & parts))
 
 
 def with_time_sql(relation: str, column: str | None, kind: str, reading: TimeReading) -> str:
