@@ -8,7 +8,7 @@ from pathlib import Path
 from ..config import ScoreConfig
 from ..errors import BadDataError, UsageError
 from .append.options import shared_folder
-from .objects.addresses import address_of, divided, is_address
+from .objects.addresses import address_of, divided, is_address, shown
 from .paths import (
     OTHER_OUTPUT_SUFFIXES,
     OUTPUT_MARK,
@@ -138,7 +138,9 @@ def _into_folder(config: ScoreConfig, path: Path, folder: Path) -> FilePair:
     address = address_of(folder)
     named = {divided(name) for name in config.inputs if is_address(name)}
     if divided(address) in named if address else path.resolve().is_relative_to(folder.resolve()):
-        raise UsageError(f"output {folder} holds the input itself: name another folder with -o")
+        raise UsageError(
+            f"output {shown(folder)} holds the input itself: name another folder with -o"
+        )
     table = config.table if suffix_of(path) == TABLES else None
     return FilePair(
         input=path,

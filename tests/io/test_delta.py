@@ -251,3 +251,10 @@ def test_without_the_extra_one_line_says_how_to_install_it(run, night, monkeypat
     done = run("score", "mon.parquet", *TO)
     assert done.code == 69
     assert "pip install 'finsent-batch[delta]'" in done.err
+
+
+def test_a_folder_may_have_any_name(score, run, night):
+    night("mon", ["Oil falls"])
+    score("mon.parquet", "-o", "delta:my lake/ü#1", "--append")
+    done = run("query", "label_mix", "--from", "my lake/ü#1", "--format", "json")
+    assert sum(row["rows"] for row in json.loads(done.out)) == 1

@@ -205,6 +205,7 @@ def test_no_credential_is_logged_recorded_or_reported(bucket, run, tiny_model, t
         ("hdfs://lake/a.parquet", 2, "or s3://, gs:// or abfs:// addresses"),
         ("gs://", 2, "or s3://, gs:// or abfs:// addresses"),
         ("delta:gs:// --append", 2, "a Delta table is a folder of this machine, or s3://"),
+        ("delta:s3://lake/a#1 --append", 2, "name a prefix without them"),
         ("gs://lake/all.duckdb", 2, "cannot be written in a bucket"),
         ("gs://lake/all --append --partition-by day", 2, "an object is one output whole"),
         ("s3://lake/all.duckdb", 2, "cannot be written in a bucket"),

@@ -5,7 +5,7 @@ from typing import Final
 
 from ...config import ScoreConfig
 from ...errors import UsageError
-from ..objects.addresses import ADDRESSES, address_of, is_address, shown
+from ..objects.addresses import ADDRESSES, address_of, is_address, is_table_address, shown
 from ..paths import STANDARD_STREAM, TABLES, format_of, suffix_of
 
 DELTA: Final = "delta:"
@@ -49,6 +49,11 @@ def _check_delta(config: ScoreConfig) -> None:
         raise UsageError(
             f"-o {DELTA}{address}: a Delta table is a folder of this machine, or {ADDRESSES} and "
             "a bucket's prefix without a file's suffix"
+        )
+    if address and not is_table_address(address):
+        raise UsageError(
+            f"-o {DELTA}{address}: deltalake takes #, ? and % in an address for signs of its own: "
+            "name a prefix without them"
         )
     if config.output_table is not None or config.output_format or config.partition_by is not None:
         raise UsageError(

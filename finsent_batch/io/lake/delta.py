@@ -4,6 +4,7 @@ import os
 import re
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -11,7 +12,7 @@ import pyarrow.parquet as pq
 
 from ...errors import BadDataError, FinsentError, MissingInputError, first_line
 from ...optional_imports import load_deltalake
-from ..objects.addresses import address_of, divided, is_address, shown
+from ..objects.addresses import address_of, divided, is_address, is_table_address, shown
 from ..objects.bucket import bucket_of
 from ..objects.failures import told_of_table
 
@@ -30,6 +31,8 @@ def is_delta(folder: Path, refused: type[FinsentError] = MissingInputError) -> b
     address = address_of(folder)
     if address is None or not is_address(address):
         return (folder / LOG).is_dir()
+    if not is_table_address(address):
+        return False
     deltalake = load_deltalake()
     try:
         return bool(deltalake.DeltaTable.is_deltatable(address, options_of(address)))
@@ -84,7 +87,12 @@ def live_files(folder: Path) -> list[str]:
             f"{shown(folder)} is a Delta table with {', '.join(others)}, by which its files alone "
             "do not say what counts: read it with DuckDB's extension delta"
         )
-    return [uri.removeprefix("file://") for uri in table.file_uris()]
+    if address_of(folder) is not None:
+        return list(table.file_uris())
+    # Of a path the table's own folder is escaped, what is below it is not.
+    root, files = table.table_uri, [uri.removeprefix("file://") for uri in table.file_uris()]
+    root = root.removeprefix("file://")
+    return [unquote(root) + f.removeprefix(root) if f.startswith(root) else f for f in files]
 
 
 def stage_delta(folder: Path, staged: Path, wanted: pc.Expression | None = None) -> None:

@@ -27,6 +27,11 @@ def is_address(named: str) -> bool:
     return rest.strip("/") != "" and scheme in _STORES
 
 
+def is_table_address(address: str) -> bool:
+    """Whether deltalake takes an address as it is written: it would cut or decode others."""
+    return not any(sign in address for sign in "#?%")
+
+
 def address_of(path: PurePath | str | None) -> str | None:
     """Return the address of whatever scheme that a path is; None if it is a file's or folder's.
 
