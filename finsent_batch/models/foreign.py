@@ -149,18 +149,29 @@ def adapter_card(name: str, folder: Path, given: Given) -> dict[str, Any]:
         "prompt": prompt.to_card(),
         "labels": list(LABELS),
         "max_length": min(
-            CAUSAL_MAX_LENGTH, _positions(base, fetch=given.base is not None) or CAUSAL_MAX_LENGTH
+            CAUSAL_MAX_LENGTH,
+            _positions(name, base, fetch=given.base is not None) or CAUSAL_MAX_LENGTH,
         ),
         "temperature": 1.0,
     }
 
 
-def _positions(base: str, *, fetch: bool) -> int | None:
-    """Return how many tokens an adapter's base reads; None where it is not here to be asked."""
+def _positions(name: str, base: str, *, fetch: bool) -> int | None:
+    """Return how many tokens an adapter's base reads; None where it is not here to be asked.
+
+    Raises:
+        ConfigError: the base is an adapter itself.
+    """
     try:
-        return ConfigFile(resolve_base(base, fetch=fetch)).positions
+        folder = resolve_base(base, fetch=fetch)
     except MissingInputError:
         return None  # said, with the adapter's name, when it is opened
+    if (folder / ADAPTER_FILE).exists() and not (folder / FILE).exists():
+        raise ConfigError(
+            f"{name}: its base {base} is an adapter too: fold that one into its own base with "
+            f"'finsent-batch merge {base} -o DIR', and name it with --base DIR"
+        )
+    return ConfigFile(folder).positions
 
 
 def settle_quantisation(

@@ -132,6 +132,15 @@ def test_a_base_that_moved_is_named(run, notebook, causal_base, tmp_path):
     assert scored(run, notebook, "--base", moved) == pytest.approx(expected, abs=1e-4)
 
 
+def test_an_adapter_whose_base_is_an_adapter_is_told_to_fold_that_one(notebook, tmp_path):
+    first = shutil.copytree(notebook, tmp_path / "first")
+    file = notebook / "adapter_config.json"
+    config = json.loads(file.read_text()) | {"base_model_name_or_path": str(first)}
+    file.write_text(json.dumps(config))
+    with pytest.raises(ConfigError, match=r"is an adapter too: .*first -o DIR', .*--base DIR"):
+        open_model(str(notebook))
+
+
 def test_a_manifests_base_that_moved_is_named(causal_base, tmp_path):
     adapter = save_adapter(tmp_path / "adapter", causal_base())
     file = adapter / "finsent.json"
