@@ -82,9 +82,11 @@ def evaluate(
     finsent-batch evaluate --model a --against b --gate no-regression --data t.parquet -o r
     finsent-batch evaluate --model a --first mini --data split/valid.parquet -o r
     """
-    from finsent_batch.errors import GateFailedError
+    from finsent_batch.errors import GateFailedError, UsageError
     from finsent_batch.evaluation.evaluate import evaluate as run_evaluate
 
+    if options["first"] is None and options["agreement"] != EvaluateConfig.agreement:
+        raise UsageError("--agreement is for the model named by --first: name one, such as mini")
     how = take_format(options)
     config = EvaluateConfig(
         data=data,

@@ -25,7 +25,7 @@ def describe(summary: "Summary") -> str:
     if done:
         shares = (f"{name} {labels[name]:,} ({labels[name] / done:.0%})" for name in labels)
         lines.append("labels: " + ", ".join(shares))
-    if summary.cascade is not None:
+    if summary.cascade is not None and done:
         lines.append(_describe_cascade(**summary.cascade))
     lines += _describe_columns(summary)
     if summary.confidence is not None and done:

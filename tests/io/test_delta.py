@@ -253,6 +253,13 @@ def test_without_the_extra_one_line_says_how_to_install_it(run, night, monkeypat
     assert "pip install 'finsent-batch[delta]'" in done.err
 
 
+def test_a_folder_that_deltalake_would_take_for_another_is_refused(run, night):
+    night("mon", ["Oil falls"])
+    done = run("score", "mon.parquet", "-o", "delta:my%20lake", "--append")
+    assert done.code == 2
+    assert "deltalake takes %20 in a folder's path for another sign" in done.err
+
+
 def test_a_folder_may_have_any_name(score, run, night):
     night("mon", ["Oil falls"])
     score("mon.parquet", "-o", "delta:my lake/ü#1", "--append")

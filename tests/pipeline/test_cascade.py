@@ -294,6 +294,9 @@ def test_the_first_may_be_the_promoted_model(feed, run, tmp_path):
     _, named = feed.scored(feed.large, first=feed.small, sure=sure)
     assert summary.model_fingerprint == named.model_fingerprint
     pl.DataFrame({"headline": ["Oil falls"], "label": ["negative"]}).write_csv(tmp_path / "l.csv")
+    done = run("evaluate", "--agreement", 0.9, "--data", "l.csv", "-o", "report")
+    assert done.code == 2
+    assert "--agreement is for the model named by --first" in done.err
     done = run("evaluate", "--first", "promoted", "--data", "l.csv", "-o", "report")
     assert done.code == 78
     assert "--first mini is the model itself" in done.err

@@ -25,6 +25,8 @@ MERGED = "io/test_delta.py::test_columns_that_differ_are_refused_or_merged"
 BUCKETS = "io/test_object_outputs.py"
 OTHERWISE = {
     ": deltalake takes #, ? and % in an address": BUCKETS,
+    " in a folder's path for another sign": "io/test_delta.py::"
+    "test_a_folder_that_deltalake_would_take_for_another_is_refused",
     ": no file of this machine can have so long a name": OBJECTS,
     ": a Delta table is what nights share: add --append": DELTA,
     " is the whole table: leave out --output-table": DELTA,

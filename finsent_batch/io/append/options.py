@@ -1,5 +1,7 @@
 """The options of outputs that inputs share: a DuckDB table, a folder by days, a Delta table."""
 
+import os
+import re
 from pathlib import Path, PurePath
 from typing import Final
 
@@ -10,6 +12,7 @@ from ..paths import STANDARD_STREAM, TABLES, format_of, suffix_of
 
 DELTA: Final = "delta:"
 """What stands before the folder of a Delta table."""
+_ESCAPE: Final = re.compile("%[0-9A-Fa-f]{2}")
 
 
 def check_options(config: ScoreConfig) -> None:
@@ -44,7 +47,9 @@ def _check_partitions(config: ScoreConfig) -> None:
 def _check_delta(config: ScoreConfig) -> None:
     if not config.append:
         raise UsageError(f"-o {_named(config)}: a Delta table is what nights share: add --append")
-    address = address_of(_delta_folder(config.output))
+    folder = _delta_folder(config.output)
+    assert folder is not None
+    address = address_of(folder)
     if address and (not is_address(address) or format_of(PurePath(address)) is not None):
         raise UsageError(
             f"-o {DELTA}{address}: a Delta table is a folder of this machine, or {ADDRESSES} and "
@@ -54,6 +59,11 @@ def _check_delta(config: ScoreConfig) -> None:
         raise UsageError(
             f"-o {DELTA}{address}: deltalake takes #, ? and % in an address for signs of its own: "
             "name a prefix without them"
+        )
+    if not address and (escape := _ESCAPE.search(os.path.realpath(folder))):
+        raise UsageError(
+            f"-o {_named(config)}: deltalake takes {escape[0]} in a folder's path for another "
+            "sign: name a folder without it"
         )
     if config.output_table is not None or config.output_format or config.partition_by is not None:
         raise UsageError(

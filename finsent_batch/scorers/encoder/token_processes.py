@@ -8,6 +8,7 @@ their input does.
 """
 
 import logging
+import os
 import pickle
 import subprocess
 import sys
@@ -77,7 +78,11 @@ class TokenProcesses:
         command = [sys.executable, "-P", "-c", _COMMAND]
         for _ in range(self._count):
             process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env={**os.environ, "TOKENIZERS_PARALLELISM": "false"},
             )
             self._processes.append(process)
         weakref.finalize(self, _end, self._processes)
