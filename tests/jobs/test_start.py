@@ -34,7 +34,11 @@ def test_exit_handlers_run_and_the_interpreter_is_not_taken_apart():
 @pytest.mark.parametrize(
     ("code", "said"),
     [
-        ("threading.Timer(0.2, print, ['thread']).start()", "thread\n"),
+        (
+            "after = lambda: (threading.main_thread().join(), print('thread')); "
+            "threading.Thread(target=after).start()",
+            "thread\n",
+        ),
         ("import cProfile; p = cProfile.Profile(); p.enable()", ""),
     ],
     ids=["a thread that goes on", "a profiler"],
