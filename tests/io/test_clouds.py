@@ -7,22 +7,17 @@ import json
 import os
 import signal
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import polars as pl
-import pyarrow as pa
 import pytest
 
-from finsent_batch.errors import TryAgainError
-from finsent_batch.io.append.delta_sink import DeltaSink
-from finsent_batch.io.columns import RowSchema
 from finsent_batch.io.objects import bucket as bucket_module
 from finsent_batch.io.objects import client, google
-from finsent_batch.io.provenance import Provenance
 
 from ..helpers import clouds, forks
 from ..helpers.buckets import front
+from ..helpers.delta_writers import check_that_the_second_is_told
 
 COUNT = ("query", "--sql", "SELECT count(*) AS n FROM scored_headlines", "--format", "json")
 
@@ -236,18 +231,4 @@ def test_nights_share_a_delta_table(cloud, score, run, headlines):
 def test_of_two_writers_of_one_night_the_second_is_told_to_try_again(cloud, tmp_path, monkeypatch):
     """Both where there is a table and where both make it."""
     pytest.importorskip("deltalake", reason="pip install 'finsent-batch[delta]'")
-    batch = pa.record_batch({"headline": ["Oil falls"]})
-    table = Path(f"{cloud.root}/news")
-
-    def write(run: int, batches):
-        made = Provenance(input="/mon.parquet", run_id=f"019ac000-000{run}-7000-8000-000000000000")
-        DeltaSink(table).write(RowSchema(batch.schema), batches, made)
-
-    def meanwhile(run: int):
-        with ThreadPoolExecutor(1) as other:  # deltalake's own threads cannot wait for it
-            other.submit(write, run, iter((batch,))).result()
-        yield batch
-
-    for first, second in ((0, 1), (2, 3)):
-        with pytest.raises(TryAgainError, match="another process wrote "):
-            write(second, meanwhile(first))
+    check_that_the_second_is_told(Path(f"{cloud.root}/news"), "another process wrote ")

@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
 import duckdb
@@ -13,12 +12,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from finsent_batch.errors import TryAgainError
 from finsent_batch.io.append.delta_sink import DeltaSink
 from finsent_batch.io.columns import RowSchema
 from finsent_batch.io.provenance import Provenance
 
 from ..helpers import forks
+from ..helpers.delta_writers import check_that_the_second_is_told
 
 deltalake = pytest.importorskip("deltalake", reason="the extra delta is not installed")
 
@@ -107,20 +106,7 @@ def test_a_run_that_comes_to_its_commit_twice_is_there_once(tmp_path):
 
 def test_of_two_writers_of_one_night_the_second_is_told_to_try_again(tmp_path):
     """Where there is a table, and where both make it."""
-    batch = pa.record_batch({"headline": ["Oil falls"]})
-
-    def write(run, batches):
-        made = Provenance(input="/mon.parquet", run_id=f"019ac000-000{run}-7000-8000-000000000000")
-        DeltaSink(tmp_path / "lake").write(RowSchema(batch.schema), batches, made)
-
-    def meanwhile(run):
-        with ThreadPoolExecutor(1) as other:  # deltalake's own threads cannot wait for it
-            other.submit(write, run, iter((batch,))).result()
-        yield batch
-
-    for first, second in ((0, 1), (2, 3)):
-        with pytest.raises(TryAgainError, match="another process wrote"):
-            write(second, meanwhile(first))
+    check_that_the_second_is_told(tmp_path / "lake", "another process wrote")
     assert deltalake.DeltaTable(tmp_path / "lake").to_pyarrow_table().num_rows == 1
     assert versions(tmp_path) == 1
 

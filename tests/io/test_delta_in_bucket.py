@@ -1,20 +1,15 @@
 """Delta tables in a bucket of an S3-compatible server, a real one on this machine."""
 
 import json
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import deltalake
-import pyarrow as pa
 import pytest
 
-from finsent_batch.errors import TryAgainError
-from finsent_batch.io.append.delta_sink import DeltaSink
-from finsent_batch.io.columns import RowSchema
 from finsent_batch.io.objects.bucket import bucket_of
-from finsent_batch.io.provenance import Provenance
 
 from ..helpers.buckets import KEY, SECRET
+from ..helpers.delta_writers import check_that_the_second_is_told
 
 TABLE = "s3://lake/news"
 COUNT = ("query", "--sql", "SELECT count(*) AS n FROM scored_headlines", "--format", "json")
@@ -48,20 +43,7 @@ def test_nights_share_a_table_that_queries_and_runs_read(bucket, score, run, tmp
 def test_of_two_writers_of_one_night_the_second_is_told_to_try_again(bucket, tmp_path, monkeypatch):
     """Both where there is a table and where both make it."""
     monkeypatch.chdir(tmp_path)
-    batch = pa.record_batch({"headline": ["Oil falls"]})
-
-    def write(run: int, batches):
-        made = Provenance(input="/mon.parquet", run_id=f"019ac000-000{run}-7000-8000-000000000000")
-        DeltaSink(Path("s3:/lake/news")).write(RowSchema(batch.schema), batches, made)
-
-    def meanwhile(run: int):
-        with ThreadPoolExecutor(1) as other:  # deltalake's own threads cannot wait for it
-            other.submit(write, run, iter((batch,))).result()
-        yield batch
-
-    for first, second in ((0, 1), (2, 3)):
-        with pytest.raises(TryAgainError, match="another process wrote s3://lake/news"):
-            write(second, meanwhile(first))
+    check_that_the_second_is_told(Path("s3:/lake/news"), "another process wrote s3://lake/news")
     assert table().to_pyarrow_table().num_rows == 1
     assert table().version() == 1
 
