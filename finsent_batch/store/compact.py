@@ -3,6 +3,7 @@
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import duckdb
 
@@ -61,12 +62,21 @@ def _put_in_place(store: Store, copy: Path) -> None:
     force_to_disk(store.file.parent)
 
 
+_FORGOTTEN: Final = "run_id IN (FROM plan.forgotten)"
+_DROPPED: Final = (
+    f"{_FORGOTTEN} AND (headline_key, model_fingerprint) NOT IN (FROM plan.companions)"
+)
+"""Which scores go: those of forgotten runs, but for a cascade's beside the ones that stay."""
+
+
 def forget(store: Store, keep_runs: int) -> tuple[int, int, int | None]:
     """Forget the runs before the last `keep_runs` that were done, with all they scored.
 
     Their lines in `quarantine` go too, and in `run_files` where a later run published
     the same again; of what is published nothing is touched. A headline scored by
-    none but a forgotten run is scored again when it comes again.
+    none but a forgotten run is scored again when it comes again. Where a run that stays
+    was a cascade, the two models' scores of a headline stay as long as one of them does,
+    and with them the run that scored.
 
     Returns the number of runs and of scores forgotten, and of those scores that published
     rows still have.
@@ -78,30 +88,50 @@ def forget(store: Store, keep_runs: int) -> tuple[int, int, int | None]:
             ORDER BY started_at DESC LIMIT $1) HAVING count(*) = $1)""",
         [keep_runs],
     )
+    _find_companions(store)
     published = _still_published(store)
-    gone = "WHERE run_id IN (FROM plan.forgotten)"
     with store.transaction() as connection:
-        connection.execute(f"""DELETE FROM run_files AS old {gone} AND EXISTS (
+        connection.execute(f"""DELETE FROM run_files AS old WHERE {_FORGOTTEN} AND EXISTS (
             FROM run_files AS new
             WHERE (coalesce(new.number, 0), new.published_at)
                 > (coalesce(old.number, 0), old.published_at)
             AND new.input = old.input AND new.output = old.output
             AND new.input_table IS NOT DISTINCT FROM old.input_table
             AND new.output_table IS NOT DISTINCT FROM old.output_table)""")
-        connection.execute(f"DELETE FROM quarantine {gone}")
-        counts = [
-            connection.execute(f"DELETE FROM {table} {gone}").fetchall()[0][0]
-            for table in ("runs", "scores")
-        ]
-    return counts[0], counts[1], published
+        connection.execute(f"DELETE FROM quarantine WHERE {_FORGOTTEN}")
+        scores, runs = (
+            connection.execute(f"DELETE FROM {table} WHERE {gone}").fetchall()[0][0]
+            for table, gone in (
+                ("scores", _DROPPED),
+                ("runs", f"{_FORGOTTEN} AND run_id NOT IN (SELECT run_id FROM scores)"),
+            )
+        )
+    return runs, scores, published
+
+
+def _find_companions(store: Store) -> None:
+    """Collect the scores of `plan.forgotten` that a cascade has beside those that stay."""
+    store.connection.execute(
+        f"""CREATE OR REPLACE TABLE plan.companions AS
+        WITH cascades AS (
+            SELECT DISTINCT summary->>'$.cascade.first_fingerprint' AS one,
+                summary->>'$.cascade.second_fingerprint' AS other
+            FROM runs WHERE NOT {_FORGOTTEN} AND summary->>'$.cascade.first_fingerprint' <> ''),
+        pairs AS (FROM cascades UNION SELECT other, one FROM cascades)
+        SELECT DISTINCT old.headline_key, old.model_fingerprint
+        FROM pairs JOIN scores AS old ON old.model_fingerprint = pairs.one
+            JOIN scores AS kept ON kept.model_fingerprint = pairs.other
+                AND kept.headline_key = old.headline_key
+        WHERE old.{_FORGOTTEN} AND NOT kept.{_FORGOTTEN}"""
+    )
 
 
 def _still_published(store: Store) -> int | None:
-    """Return how many scores of `plan.forgotten` rows of published outputs have."""
+    """Return how many of the scores that go rows of published outputs have."""
     refresh_views(store)
     try:
         [(count,)] = store.query(
-            """SELECT count(*) FROM scores WHERE run_id IN (FROM plan.forgotten)
+            f"""SELECT count(*) FROM scores WHERE {_DROPPED}
             AND (headline_key, model_fingerprint) IN (
                 SELECT (finsent_key(news_text), model_fingerprint) FROM scored_headlines
                 WHERE sentiment IS NOT NULL)"""

@@ -195,6 +195,28 @@ def test_a_night_that_was_held_back_is_published_as_the_cascade_answered(feed, r
     assert pl.read_parquet(tmp_path / "out.parquet")["model_fingerprint"].n_unique() == 3
 
 
+def test_compacting_keeps_both_scores_of_a_headline_that_a_cascade_keeps(feed, run, tmp_path):
+    pl.DataFrame({"headline": ["Oil falls"]}).write_csv(tmp_path / "feed.csv")
+
+    def scored(*options):
+        done = run("score", "feed.csv", "-o", "out.csv", "--summary", "json", *options)
+        assert done.code == 0, done.err
+        return done.json["rows"]["unique_scored"]
+
+    cascade = ("--model", feed.large, "--first", feed.small, "--sure", 1)
+    assert scored("--model", feed.small) == 1
+    assert scored(*cascade) == 1
+    done = run("store", "compact", "--keep-runs", 1)
+    assert "0 runs and 0 scores deleted" in done.out  # the first run's is the first model's
+    assert run("store", "verify").code == 0
+    assert scored(*cascade) == 0
+    assert scored("--model", feed.large) == 0
+    # None of the runs that are left is a cascade, and none scored anything.
+    assert "3 runs and 2 scores deleted" in run("store", "compact", "--keep-runs", 1).out
+    assert scored("--model", feed.small) == 1
+    assert scored(*cascade) == 1
+
+
 def test_a_scorer_of_frames_keeps_both_models_loaded(feed):
     frame = pl.DataFrame({"headline": feed.of_small["headline"][:ROWS]})
     sure = middle(feed.of_small)
