@@ -9,8 +9,12 @@ import os
 import platform
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .errors import UnavailableError, UsageError
+
+if TYPE_CHECKING:
+    import torch
 
 _NVIDIA_NODES = ("/dev/nvidia0", "/dev/nvidiactl", "/dev/dxg")
 
@@ -109,3 +113,14 @@ def gpu_capability() -> tuple[int, int]:
     import torch
 
     return torch.cuda.get_device_capability(0)
+
+
+def flash_usable(tensor: "torch.Tensor") -> bool:
+    """Return whether PyTorch's flash attention for packed batches takes this tensor."""
+    import torch
+
+    return (
+        tensor.is_cuda
+        and tensor.dtype in (torch.bfloat16, torch.float16)
+        and torch.cuda.get_device_capability(tensor.device) >= (8, 0)
+    )

@@ -4,11 +4,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
-from typing import Protocol, Self
+from typing import Final, Protocol, Self
 
 import numpy as np
 
 from ..arrays import BoolArray, FloatArray, IntArray
+
+CHUNK: Final = 8_192
+"""Headlines tokenized and sorted at a time. Planning has sorted all of them by their characters
+already; this sorts by tokens within a chunk."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +62,15 @@ class Tokenized:
         starts = self.starts.tolist()
         return [ids[a : a + n] for a, n in zip(starts, self.sizes.tolist(), strict=True)]
 
+    def packed(self, texts: IntArray) -> IntArray:
+        """Return some texts' ids end to end, (tokens,) int64; `texts`, (b,), are positions."""
+        sizes = self.sizes[texts]
+        ends = np.cumsum(sizes)
+        # Each text's ids are a run: where it lies in `ids` is where it lies here, moved.
+        moved = np.repeat(self.starts[texts] - (ends - sizes), sizes)
+        found: IntArray = self.ids[moved + np.arange(len(moved), dtype=np.int64)]
+        return found
+
     def padded(self, texts: IntArray, padding: int) -> tuple[IntArray, IntArray]:
         """Return some texts' ids, right-padded to the longest, and their mask, (b, longest) int64.
 
@@ -78,6 +91,8 @@ class Scorer(Protocol):
     """The arithmetic in use: `fp32`, `bf16`, `int8`, `fp8` or `nf4`."""
     batching: str
     """How batches are run, named in the summary."""
+    chunk: int
+    """How many headlines are best tokenized and sorted at a time."""
     near_tie: float | None
     """The margin below which int8's answers are scored again in fp32; None in other arithmetic."""
 

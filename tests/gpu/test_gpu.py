@@ -152,3 +152,15 @@ def test_doctor_says_what_to_expect_of_a_gpu(run):
     done = run("doctor")
     assert torch.cuda.get_device_name().split()[-1] in done.out
     assert "headlines/s" in done.out
+
+
+@pytest.mark.parametrize(("weights", "near"), [("fp32", 1e-4), ("bf16", 0.1)])
+def test_a_gpu_gives_a_cpu_s_scores_of_an_encoder(run, wordy, tmp_path, weights, near):
+    pl.DataFrame({"headline": wordy(3000)}).write_parquet(tmp_path / "feed.parquet")
+    here, done = scores(run, tmp_path, "g.duckdb", "--device", "cuda", "--weights", weights)
+    assert done.json["device"] == "cuda"
+    assert done.json["path"].startswith("packed")
+    there, _ = scores(run, tmp_path, "c.duckdb", "--device", "cpu", "--weights", "fp32")
+    apart = np.abs(here.select(P).to_numpy() - there.select(P).to_numpy())
+    assert apart.max() < near
+    assert (here["sentiment"] == there["sentiment"]).mean() > 0.998

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from finsent_batch.scorers.causal.packed_attention import Packing, attend, flash_usable
+from finsent_batch.hardware import flash_usable
+from finsent_batch.scorers.causal.packed_attention import Packing, attend
 
 from ..scorers.causal.test_packed_attention import reference
 

@@ -14,10 +14,6 @@ from ...store.store import Store
 from ..plan import Plan, pending_chunks
 from .base import CommitSettings, EngineResult, commit_scores
 
-# Headlines tokenized and sorted at a time. The plan has sorted all of them by
-# characters already; this sorts by tokens within a chunk.
-CHUNK_HEADLINES = 8_192
-
 
 def run_local(
     store: Store,
@@ -31,7 +27,7 @@ def run_local(
     """Score what the plan left pending; return early, with all committed, when `stop()` is true."""
     total = EngineResult(batching=scorer.batching)
     with ThreadPoolExecutor(1, thread_name_prefix="tokenize") as background:
-        chunks = pending_chunks(store, CHUNK_HEADLINES)
+        chunks = pending_chunks(store, scorer.chunk)
         for start, tokenized in _tokenized_ahead(chunks, scorer, background):
             for group in _timed_groups(scorer.score_tokenized(tokenized), commit, stop):
                 positions = start + np.concatenate([batch.positions for batch in group])

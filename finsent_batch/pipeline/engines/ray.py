@@ -17,11 +17,10 @@ from ...config import ScoreConfig
 from ...errors import FinsentError
 from ...failpoints import failpoint
 from ...progress import Progress
-from ...scorers.base import ScoredBatch
+from ...scorers.base import CHUNK, ScoredBatch
 from ...store.store import Store
 from ..plan import Plan, pending_headlines
 from .base import CommitSettings, EngineResult, commit_scores
-from .local import CHUNK_HEADLINES
 from .ray_actor import ActorConfig, BlockResult
 from .ray_cluster import BLOCK_BYTES, connected
 from .ray_pool import ActorPool
@@ -87,7 +86,7 @@ def block_size(left: int, actors: int, longest: int) -> int:
     """
     share = -(-left // (_PARTS * actors))
     fitting = max(1, BLOCK_BYTES // max(1, longest))
-    return min(left, CHUNK_HEADLINES, max(SMALLEST_BLOCK, share), fitting)
+    return min(left, CHUNK, max(SMALLEST_BLOCK, share), fitting)
 
 
 def _timed_groups(

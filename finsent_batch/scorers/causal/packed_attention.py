@@ -19,6 +19,8 @@ import torch
 from torch.nn import functional
 from transformers import AttentionInterface, AttentionMaskInterface
 
+from ...hardware import flash_usable
+
 NAME: Final = "finsent_packed"
 
 States = tuple[torch.Tensor, torch.Tensor]
@@ -133,15 +135,6 @@ def _behind_prefix(
     ).transpose(1, 2)
     texts = mixed[:, size:].flatten(0, 1).index_select(0, packing.tokens)
     return torch.cat((mixed[0, :size], texts))
-
-
-def flash_usable(tensor: torch.Tensor) -> bool:
-    """Return whether PyTorch's flash attention for packed batches takes this tensor."""
-    return (
-        tensor.is_cuda
-        and tensor.dtype in (torch.bfloat16, torch.float16)
-        and torch.cuda.get_device_capability(tensor.device) >= (8, 0)
-    )
 
 
 def _flash(

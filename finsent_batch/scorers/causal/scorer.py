@@ -13,8 +13,13 @@ import torch
 from ...arrays import FloatArray, IntArray
 from ...hardware import gpu_memory
 from ...models.spec import ModelSpec
-from ..base import ScoredBatch, Tokenized
-from ..batching import NEAR_TIE, TokenBudget, batches_within_memory, score_with_fallback
+from ..base import CHUNK, ScoredBatch, Tokenized
+from ..batching import (
+    NEAR_TIE,
+    TokenBudget,
+    batches_within_memory,
+    score_with_fallback,
+)
 from .choice import PackingDiffersError, make_decoder
 from .decoders import Decoder
 from .load import compute_dtype, load_causal
@@ -48,6 +53,7 @@ class LabelTokenScorer:
     ) -> None:
         self.device = device
         self.weights = weights
+        self.chunk = CHUNK
         self._tokens = load_prompt_tokens(spec)
         self._dtype = compute_dtype(device, weights)
         self._budget = TokenBudget(max_batch_tokens or _default_budget(device), device)

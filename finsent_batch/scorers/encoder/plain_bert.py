@@ -102,9 +102,16 @@ class _Embeddings(nn.Module):
         self.LayerNorm = nn.LayerNorm(size, eps=shape.layer_norm_eps, device="meta")
 
     def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
+        return self._normed(input_ids, self.position_embeddings.weight[: input_ids.shape[1]])
+
+    def packed(self, ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+        """Return the embeddings of ids at positions, both (tokens,), as (tokens, hidden)."""
+        return self._normed(ids, self.position_embeddings(positions))
+
+    def _normed(self, ids: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
         # In this order: sums of floats depend on it.
-        summed = self.word_embeddings(input_ids) + self.token_type_embeddings.weight[0]
-        summed += self.position_embeddings.weight[: input_ids.shape[1]]
+        summed = self.word_embeddings(ids) + self.token_type_embeddings.weight[0]
+        summed += places
         normed: torch.Tensor = self.LayerNorm(summed)
         return normed
 
@@ -160,7 +167,11 @@ class _Layer(nn.Module):
         self.output = _Dense(inner, size, shape.layer_norm_eps)
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-        x = self.attention.output(self.attention.self(x, mask), x)
+        return self.behind_attention(self.attention.self(x, mask), x)
+
+    def behind_attention(self, mixed: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        """Return the layer's output for its input `x` and what attention made of it."""
+        x = self.attention.output(mixed, x)
         hidden: torch.Tensor = self.output(functional.gelu(self.intermediate.dense(x)), x)
         return hidden
 
@@ -171,4 +182,8 @@ class _Pooler(nn.Module):
         self.dense = _Linear(size, size)
 
     def forward(self, states: torch.Tensor) -> torch.Tensor:
-        return torch.tanh(self.dense(states[:, 0]))
+        return self.of_first(states[:, 0])
+
+    def of_first(self, first: torch.Tensor) -> torch.Tensor:
+        """Return what stands for each text, (n, hidden), from its first token's states."""
+        return torch.tanh(self.dense(first))

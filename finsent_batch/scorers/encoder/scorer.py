@@ -16,7 +16,7 @@ from ...arrays import FloatArray, IntArray
 from ...hardware import available_cores
 from ...labels import LABELS
 from ...models.spec import ModelSpec
-from ..base import ScoredBatch, Tokenized
+from ..base import CHUNK, ScoredBatch, Tokenized
 from ..batching import (
     TokenBudget,
     batches_within_memory,
@@ -27,6 +27,8 @@ from .int8_bert import Int8Bert
 from .int8_bound import NEVER, known_bound, measured_bound, probe_headlines
 from .label_columns import LabelColumns
 from .load import Forward, load_encoder, one_thread
+from .packed_bert import PackedBert
+from .plain_bert import PlainBert
 from .token_processes import TokenProcesses
 
 DEFAULT_MAX_BATCH_TOKENS = {"cpu": 512, "cuda": 65_536}
@@ -51,6 +53,8 @@ class EncoderScorer:
     ) -> None:
         self.device = device
         self.weights = weights
+        # A chunk's end waits for the GPU, which scores a small one in no time.
+        self.chunk = 8 * CHUNK if device == "cuda" else CHUNK
         self._budget = TokenBudget(max_batch_tokens or DEFAULT_MAX_BATCH_TOKENS[device], device)
         loaded = load_encoder(spec, device)
         self._tokens, self._padding = loaded.tokens, loaded.padding
@@ -60,12 +64,14 @@ class EncoderScorer:
         self._paddable = loaded.paddable
         self._classes = LabelColumns(spec.label_classes)
         self._temperature = spec.temperature
-        self._full = loaded.forward(torch.bfloat16 if weights == "bf16" else torch.float32)
-        self._fast: Forward = self._full
+        dtype = torch.bfloat16 if weights == "bf16" else torch.float32
+        packed = device == "cuda" and isinstance(loaded.model, PlainBert)
+        self._full = PackedBert(loaded.model, dtype) if packed else loaded.forward(dtype)
+        self._fast: Forward | PackedBert = self._full
         if weights == "int8":
             with one_thread():
                 self._fast = Int8Bert(loaded.model)
-        self.batching = "padded" if self._paddable else "texts of one length together"
+        self.batching = _named(self._full, self._paddable)
         self.near_tie: float | None = None
         if weights == "int8":
             self._take_int8(near_tie or known_bound(spec))
@@ -83,7 +89,7 @@ class EncoderScorer:
         else:
             self.batching += ", near-ties again in fp32"
 
-    def _all(self, forward: Forward, tokenized: Tokenized) -> FloatArray:
+    def _all(self, forward: Forward | PackedBert, tokenized: Tokenized) -> FloatArray:
         """Return the probabilities of all texts, (n, 3)."""
         count = len(tokenized.sizes)
         found = np.empty((count, len(LABELS)), dtype=np.float32)
@@ -113,7 +119,7 @@ class EncoderScorer:
         return score_with_fallback(tokenized, tokenized.sizes, fast, precise, self.near_tie or 0)
 
     def _run(
-        self, forward: Forward, tokenized: Tokenized, chosen: IntArray
+        self, forward: Forward | PackedBert, tokenized: Tokenized, chosen: IntArray
     ) -> Iterator[tuple[IntArray, FloatArray]]:
         """Yield positions and probabilities of the chosen texts, a batch at a time, in order."""
         launch = partial(self._launch, forward, tokenized)
@@ -134,10 +140,15 @@ class EncoderScorer:
                 yield done, _finish(done, future.result())
 
     @torch.inference_mode()
-    def _launch(self, forward: Forward, tokenized: Tokenized, batch: IntArray) -> torch.Tensor:
+    def _launch(
+        self, forward: Forward | PackedBert, tokenized: Tokenized, batch: IntArray
+    ) -> torch.Tensor:
         """Return calibrated probabilities of the texts of a batch, (b, 3), on the device."""
-        parts = [batch] if self._paddable else _by_length(tokenized, batch)
-        logits = torch.cat([self._logits(forward, tokenized, part) for part in parts])
+        if isinstance(forward, PackedBert):
+            logits = forward(tokenized, batch)
+        else:
+            parts = [batch] if self._paddable else _by_length(tokenized, batch)
+            logits = torch.cat([self._logits(forward, tokenized, part) for part in parts])
         return self._classes(logits.float() / self._temperature)
 
     def _logits(self, forward: Forward, tokenized: Tokenized, batch: IntArray) -> torch.Tensor:
@@ -145,6 +156,12 @@ class EncoderScorer:
         return forward(
             torch.from_numpy(ids).to(self.device), torch.from_numpy(mask).to(self.device)
         )
+
+
+def _named(forward: Forward | PackedBert, paddable: bool) -> str:
+    if isinstance(forward, PackedBert):
+        return PackedBert.name
+    return "padded" if paddable else "texts of one length together"
 
 
 def _by_length(tokenized: Tokenized, batch: IntArray) -> list[IntArray]:

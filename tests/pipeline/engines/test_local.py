@@ -10,7 +10,6 @@ from finsent_batch.config import ModelConfig, ScoreConfig, StoreConfig
 from finsent_batch.errors import InterruptedRunError
 from finsent_batch.pipeline import score as scoring
 from finsent_batch.pipeline import score_stage as scoring_stage
-from finsent_batch.pipeline.engines import local as engines
 from finsent_batch.progress import StopRequest
 from finsent_batch.scorers.encoder.scorer import EncoderScorer
 
@@ -24,6 +23,7 @@ class Watched(EncoderScorer):
         super().__init__(*arguments, **options)
         self.on_tokenize, self.on_score = on_tokenize, on_score
         self.chunks_tokenized = self.chunks_scored = 0
+        self.chunk = CHUNK
 
     def tokenize(self, texts):
         self.on_tokenize(self.chunks_tokenized)
@@ -39,7 +39,6 @@ class Watched(EncoderScorer):
 @pytest.fixture
 def score(tmp_path, tiny_model, wordy, monkeypatch):
     """Score ROWS headlines in chunks of CHUNK with a watched scorer."""
-    monkeypatch.setattr(engines, "CHUNK_HEADLINES", CHUNK)
     file = tmp_path / "feed.parquet"
     pl.DataFrame({"headline": wordy(ROWS)}).write_parquet(file)
 

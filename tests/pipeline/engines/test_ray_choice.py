@@ -15,11 +15,11 @@ from finsent_batch.errors import ConfigError
 from finsent_batch.models.directory import open_configured
 from finsent_batch.models.weight_files import FileHashes
 from finsent_batch.pipeline import score_stage as scoring_stage
-from finsent_batch.pipeline.engines.local import CHUNK_HEADLINES
 from finsent_batch.pipeline.engines.ray import SMALLEST_BLOCK, block_size
 from finsent_batch.pipeline.engines.ray_actor import ActorConfig, ScoringActor
 from finsent_batch.pipeline.engines.ray_cluster import BLOCK_BYTES, ray_installed
 from finsent_batch.pipeline.score_stage import choose_engine
+from finsent_batch.scorers.base import CHUNK
 
 WITHOUT_RAY = """
 import sys
@@ -66,7 +66,7 @@ def test_blocks_cover_the_plan_and_grow_smaller(pending, actors, longest):
         counts.append(block_size(pending - sum(counts), actors, longest if not counts else 74))
     assert sum(counts) == pending
     assert counts[1:] == sorted(counts[1:], reverse=True)
-    assert max(counts, default=1) <= CHUNK_HEADLINES
+    assert max(counts, default=1) <= CHUNK
     assert all(count >= SMALLEST_BLOCK for count in counts[1:-1])
     assert not counts or counts[0] == 1 or counts[0] * longest <= BLOCK_BYTES
 

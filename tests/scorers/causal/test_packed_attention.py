@@ -8,7 +8,8 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from finsent_batch.scorers.causal.packed_attention import Packing, attend, flash_usable
+from finsent_batch.hardware import flash_usable
+from finsent_batch.scorers.causal.packed_attention import Packing, attend
 
 from ...helpers.fuzzing import examples
 
