@@ -30,8 +30,6 @@ from report import emit
 
 BIN = Path(sys.executable).parent
 CUDA = torch.cuda.is_available()
-HEADLINES = 500_000
-"""Distinct ones that are scored at least, so that starting does not decide."""
 
 
 def command(
@@ -141,6 +139,10 @@ def main() -> None:
     parser.add_argument("--devices", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--weights", nargs="+", default=["nf4", "fp8"] if CUDA else ["auto"])
     parser.add_argument("--rows", type=int, default=700_000, help="of the feed")
+    parser.add_argument(
+        "--headlines", type=int, default=500_000,
+        help="distinct ones that are scored at least, so that starting does not decide",
+    )  # fmt: skip
     parser.add_argument("--batches", type=int, nargs="+", default=[8, 32, 64])
     parser.add_argument("--epochs", type=float, default=1.0)
     parser.add_argument("--parts", nargs="+", default=["scoring", "mini", "training"])
@@ -151,9 +153,9 @@ def main() -> None:
         first = None
         for devices in given.devices:
             how, done, rate, share, held = way(devices)
-            if name.startswith("scoring") and not given.tiny and done < HEADLINES:
+            if name.startswith("scoring") and not given.tiny and done < given.headlines:
                 sys.exit(
-                    f"{done} distinct headlines were scored, not {HEADLINES}: give more --rows"
+                    f"{done} distinct headlines, not {given.headlines}: give more --rows"
                 )
             first = first or rate
             rows.append([name, devices, how, done, rate, rate / first, share, held])

@@ -34,13 +34,8 @@ class PackedBert:
     def __init__(self, model: PlainBert, dtype: torch.dtype) -> None:
         self._model: Any = deepcopy(model).to(dtype)
         self._heads = model.shape.num_attention_heads
-        self._joined: list[tuple[torch.Tensor, torch.Tensor]] = []
-        for layer in self._model.bert.encoder.layer:
-            own = layer.attention.self
-            parts = (own.query, own.key, own.value)
-            weight = torch.cat([part.weight for part in parts])
-            self._joined.append((weight, torch.cat([part.bias for part in parts])))
-            del own.query, own.key, own.value
+        layers: Any = self._model.bert.encoder.layer
+        self._joined = [_joined(layer.attention.self) for layer in layers]
 
     def __call__(self, tokenized: Tokenized, texts: IntArray) -> torch.Tensor:
         """Return logits (b, labels) of the texts at some positions, shape (b,)."""
@@ -63,6 +58,14 @@ class PackedBert:
             mean = bert.pooler.of_first(states[places.starts[:-1]]).float()
         logits: torch.Tensor = self._model.classifier(mean.to(states.dtype))
         return logits
+
+
+def _joined(attention: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return weight and bias of an attention's three products as one, and drop those."""
+    parts = (attention.query, attention.key, attention.value)
+    joined = torch.cat([p.weight for p in parts]), torch.cat([p.bias for p in parts])
+    del attention.query, attention.key, attention.value
+    return joined
 
 
 class _Places:
