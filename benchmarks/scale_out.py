@@ -154,9 +154,7 @@ def main() -> None:
         for devices in given.devices:
             how, done, rate, share, held = way(devices)
             if name.startswith("scoring") and not given.tiny and done < given.headlines:
-                sys.exit(
-                    f"{done} distinct headlines, not {given.headlines}: give more --rows"
-                )
+                sys.exit(f"{done} distinct headlines, not {given.headlines}: give more --rows")
             first = first or rate
             rows.append([name, devices, how, done, rate, rate / first, share, held])
             print(json.dumps(rows[-1]), flush=True)
