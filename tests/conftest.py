@@ -19,6 +19,7 @@ from hypothesis import settings
 
 from .helpers import forks
 from .helpers.fuzzing import TIMES, examples
+from .helpers.loaded_models import keep_loaded
 from .helpers.tiny_bert import WORDS, save_classifier
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -51,10 +52,19 @@ class Result:
 
 
 @pytest.fixture(scope="session")
-def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def loaded_once() -> set[Path]:
+    """The models that the runs of this process load once: `mini`, and the tiny one."""
+    folders = {REPOSITORY / "finsent_batch" / "models" / "mini"}
+    keep_loaded(folders)
+    return folders
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory, loaded_once: set[Path]) -> Path:
     """A BERT of two layers with random weights and a word vocabulary, as FinBERT lays one out."""
     folder = tmp_path_factory.mktemp("models") / "tiny"
     save_classifier(folder)
+    loaded_once.add(folder)
     return folder
 
 
@@ -90,7 +100,10 @@ def logging_as_at_first() -> None:
 
 @pytest.fixture
 def run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    loaded_once: set[Path],
 ) -> Callable[..., Result]:
     """Run the command in this process, in an empty working folder; returns code, stdout, stderr."""
     from finsent_batch.jobs.cli import run as run_cli

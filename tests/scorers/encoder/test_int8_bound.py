@@ -1,5 +1,6 @@
 """int8's bound for near-ties: measured for each model, kept with its record in the store."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -72,14 +73,14 @@ def test_a_model_that_int8_does_not_keep_runs_in_fp32(tiny_model, wordy, monkeyp
 
 @vnni
 def test_the_bound_is_measured_once_and_kept_in_the_store(run, feed, tiny_model, monkeypatch):
-    measured = []
+    model, measured = shutil.copytree(tiny_model, "model"), []
 
     def count(fast, full):
         measured.append(len(fast))
         return measured_bound(fast, full)
 
     monkeypatch.setattr(scorers, "measured_bound", count)
-    arguments = ("score", "feed.parquet", "--model", tiny_model, "--weights", "int8")
+    arguments = ("score", "feed.parquet", "--model", model, "--weights", "int8")
     done = run(*arguments, "--summary", "json")
     assert done.code == 0, done.err
     with Store.open(StoreConfig(path=Path("finsent.duckdb")), read_only=True) as store:
