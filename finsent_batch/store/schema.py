@@ -14,7 +14,7 @@ import duckdb
 from ..errors import ConfigError
 from ..io.sql import quote_identifier, read_sql, sql_names
 from .connection import STORE_CATALOG
-from .foreign_code import check_no_foreign_code
+from .foreign_code import SeenFile, check_no_foreign_code
 
 logger = logging.getLogger(__name__)
 
@@ -29,22 +29,29 @@ MIGRATIONS: Final = _numbered_migrations()
 SCHEMA_VERSION: Final = max(MIGRATIONS)
 
 
-def check_schema(connection: duckdb.DuckDBPyConnection, path: Path, *, read_only: bool) -> None:
+def check_schema(
+    connection: duckdb.DuckDBPyConnection, path: Path, *, read_only: bool, file: SeenFile
+) -> None:
     """Make the tables of an empty store, bring those of an older one up to date.
 
-    An older store that is only read stays as it is and is seen as one of this schema.
+    An older store that is only read stays as it is and is seen as one of this schema. `path` is
+    the name that people know the store by, `file` what was attached.
 
     Raises:
         ConfigError: another program's file, a newer schema, or empty and `read_only`; a macro
             or trigger that changes what our SQL does.
     """
-    check_no_foreign_code(connection, path)
-    if is_empty(connection):
+    check_no_foreign_code(connection, path, file)
+    version = _version_of(connection)
+    if version is None:
+        if not is_empty(connection):
+            raise ConfigError(
+                f"{path} is a DuckDB file but not a finsent store: name another --store"
+            )
         if read_only:
             raise ConfigError(f"the store {path} is empty: score something first")
         _apply(connection, {SCHEMA_VERSION: "store/schema"})
         return
-    version = _version_of(connection, path)
     if version > SCHEMA_VERSION:
         raise ConfigError(
             f"the store {path} has schema {version}, this version knows {SCHEMA_VERSION}: "
@@ -64,14 +71,13 @@ def is_empty(connection: duckdb.DuckDBPyConnection) -> bool:
     return not connection.execute("SHOW TABLES").fetchall()
 
 
-def _version_of(connection: duckdb.DuckDBPyConnection, path: Path) -> int:
+def _version_of(connection: duckdb.DuckDBPyConnection) -> int | None:
+    """Return a store's schema; None where the file is no store."""
     try:
         # fetchall: after fetchone the connection counts as busy and refuses sql().
         [(version,)] = connection.execute("SELECT max(schema_version) FROM store_info").fetchall()
     except (duckdb.CatalogException, duckdb.BinderException):
-        raise ConfigError(
-            f"{path} is a DuckDB file but not a finsent store: name another --store"
-        ) from None
+        return None
     return version or 1
 
 

@@ -26,6 +26,7 @@ from ..io.atomic import (
 from ..io.duckdb_errors import disk_reason, storage_advice
 from ..io.whole.copies import copy_bytes
 from .connection import STORE_CATALOG
+from .foreign_code import SeenFile, note_written
 from .states import Identity, Record, identity_of, log_of, new_state
 
 logger = logging.getLogger(__name__)
@@ -97,6 +98,7 @@ class WritingSession:
         record.write(self._connection)
         # With nothing left to write, no connection that outlives this one will write it.
         self._connection.execute(f"CHECKPOINT {STORE_CATALOG}")
+        SeenFile.of(self._working).note_clean()
         self._over = True
 
     def leave(self) -> None:
@@ -127,6 +129,7 @@ class WritingSession:
                 failpoint("before_snapshot")
                 self._remove_log()
                 temporary_of(self._snapshot).replace(self._snapshot)
+                note_written(self._snapshot, os.fstat(target))
             force_to_disk(self._snapshot.parent)
         except OSError as error:
             raise self._cannot_publish(error) from None

@@ -32,6 +32,7 @@ from ..io.duckdb_errors import Kind, classify, is_storage_failure, storage_probl
 from ..io.paths import snapshot_of, working_of
 from ..io.retry import retried
 from .connection import STORE_CATALOG, attach_store, close_store, configure, damaged
+from .foreign_code import SeenFile
 from .schema import check_schema
 from .snapshot import WritingSession
 from .takeover import open_working
@@ -104,10 +105,11 @@ class Store:
     def _read(cls, config: StoreConfig, path: Path) -> Self:
         # Readers may be several at once: each has a folder of its own.
         work = path.with_name(f"{path.name}.work.{os.getpid()}")
+        file = SeenFile.of(path)
         connection = attach_store(path, read_only=True)
         try:
             configure(connection, config, work)
-            check_schema(connection, path, read_only=True)
+            check_schema(connection, path, read_only=True, file=file)
         except BaseException:
             connection.close()
             raise

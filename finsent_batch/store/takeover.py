@@ -28,6 +28,7 @@ from ..io.duckdb_errors import (
 from ..io.whole.copies import copy_bytes
 from ..io.whole.databases import create_database, give_name, new_database
 from .connection import STORE_CATALOG, attach_store, close_store, configure, damaged, foreign_log
+from .foreign_code import SeenFile, note_written
 from .schema import check_schema, is_empty
 from .snapshot import WritingSession
 from .states import Identity, Record, identity_of, log_of, new_state
@@ -61,10 +62,13 @@ def open_working(config: StoreConfig, snapshot: Path, working: Path, work: Path)
         _take_over(snapshot, working)
     # At each attempt: the run that made the file may have removed it with itself.
     created = create_database(working)
+    if created is not None:
+        note_written(working, created)
+    file = SeenFile.of(working)
     connection = _attach(snapshot, working)
     try:
         configure(connection, config, work)
-        check_schema(connection, snapshot, read_only=False)
+        check_schema(connection, snapshot, read_only=False, file=file)
         if _is_replaced(connection, snapshot, working):
             before = Record.of(connection)
             connection.execute(f"CHECKPOINT {STORE_CATALOG}")
@@ -81,7 +85,7 @@ def open_working(config: StoreConfig, snapshot: Path, working: Path, work: Path)
         _keep_mode(snapshot, working)
         session = WritingSession(connection, working, snapshot, taken_over=taken_over)
     except BaseException as error:
-        close_store(connection, working if created else None)
+        close_store(connection, working if created is not None else None)
         if isinstance(error, duckdb.Error) and is_storage_failure(error):
             raise StorageError(
                 f"cannot write the store {snapshot}: {storage_problem(error)} and run again"
@@ -89,7 +93,7 @@ def open_working(config: StoreConfig, snapshot: Path, working: Path, work: Path)
         if isinstance(error, duckdb.Error) and classify(error) is Kind.DAMAGED:
             raise damaged(working, error) from None
         raise
-    return Opened(connection, session, created)
+    return Opened(connection, session, created is not None)
 
 
 def _has_content(file: Path) -> bool:
@@ -173,9 +177,10 @@ def _take_over(snapshot: Path, working: Path, *, replace: bool = False) -> None:
     try:
         # As long as it is attached, DuckDB's lock keeps writers away; closing another descriptor
         # of the file would free it.
+        seen = SeenFile.of(snapshot)
         with ExitStack() as sources, closing(attach_store(snapshot, read_only=True)) as held:
             if not is_empty(held):
-                check_schema(held, snapshot, read_only=True)
+                check_schema(held, snapshot, read_only=True, file=seen)
             file = identity_of(snapshot)
             with new_database(working) as new:
                 new.chmod(stat.S_IRUSR | stat.S_IWUSR)
@@ -211,8 +216,9 @@ def _copy(sources: ExitStack, source: Path, target: Path) -> None:
 
 def _bring_up_to_date(new: Path, snapshot: Path, file: Identity | None) -> None:
     """Give a copy of a snapshot this version's schema, and note what it is a copy of."""
+    seen = SeenFile.of(new)
     with closing(attach_store(new, read_only=False, shown=snapshot)) as connection:
-        check_schema(connection, snapshot, read_only=False)
+        check_schema(connection, snapshot, read_only=False, file=seen)
         state = (Record.of(connection) or Record(new_state(connection))).state
         Record(state, state, file).write(connection)
         connection.execute(f"CHECKPOINT {STORE_CATALOG}")

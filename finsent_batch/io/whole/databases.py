@@ -6,7 +6,7 @@ import glob
 import itertools
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import duckdb
@@ -112,27 +112,32 @@ def give_name(new: Path, file: Path, *, replace: bool = False) -> bool:
     return True
 
 
-def create_database(file: Path) -> bool:
+def create_database(file: Path) -> os.stat_result | None:
     """Make an empty DuckDB file, if there is none, that is there whole or not at all.
 
-    Where a place cannot be written, opening the file says better why. Returns whether it
-    was made.
+    Where a place cannot be written, opening the file says better why. Returns what the file then
+    was; None where it was not made.
 
     Raises:
         StorageError: the disk is full.
     """
     if file.exists():
         _clear_left(file)
-        return False
+        return None
     try:
-        with new_database(file) as new:
-            return give_name(new, file)
+        with ExitStack() as opened:
+            with new_database(file) as new:
+                descriptor = os.open(new, _READING)
+                opened.callback(os.close, descriptor)
+                if not give_name(new, file):
+                    return None
+            return os.fstat(descriptor)
     except (OSError, duckdb.Error) as error:
         if is_storage_failure(error):
             raise StorageError(
                 f"cannot make {file}: {storage_problem(error)} and run again"
             ) from None
-        return False
+        return None
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """A file that must stay what it is while a run reads it."""
 
 import json
+import os
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -49,7 +50,11 @@ def file_state(file: Path) -> str | None:
 
 def _state(file: Path) -> tuple[int, ...] | None:
     try:
-        found = file.stat()
+        return state_of(file.stat())
     except OSError:
         return None
+
+
+def state_of(found: os.stat_result) -> tuple[int, ...]:
+    """Return what tells a file from another, and from what it was before."""
     return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
