@@ -1,7 +1,10 @@
 """A night beside those before it: figures without labels, bands, sources and columns."""
 
+import contextlib
 import json
+import shutil
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import duckdb
 import polars as pl
@@ -11,13 +14,15 @@ from finsent_batch.metrics.confidence import reach_of
 from finsent_batch.metrics.figures import FIGURES
 from finsent_batch.store.nights import feed_of
 
+from ..helpers.nights import Kept, scored
+
 MONDAY = datetime(2026, 3, 2)
 SOURCES = ("wire", "paper", "web")
 
 
-@pytest.fixture
-def write(tmp_path, wordy):
-    """Write the file of a day, so many after a Monday; returns its name."""
+@pytest.fixture(scope="module")
+def write(wordy):
+    """Write the file of a day, so many after a Monday, in the working folder; returns its name."""
     texts = wordy(2000)
 
     def make(day, rows=40, start=None, name=None, more=None, **columns):
@@ -29,16 +34,31 @@ def write(tmp_path, wordy):
             **columns,
         }
         name = name or f"{MONDAY + timedelta(days=day):%Y-%m-%d}.parquet"
-        pl.DataFrame(frame).write_parquet(tmp_path / name)
+        pl.DataFrame(frame).write_parquet(name)
         return name
 
     return make
 
 
+@pytest.fixture(scope="module")
+def kept(write, tmp_path_factory, tiny_model):
+    """A folder in which six working days were scored, and a copy of what it then held."""
+    folder = tmp_path_factory.mktemp("week") / "feed"
+    folder.mkdir()
+    with contextlib.chdir(folder):
+        summaries = [scored(write(day), tiny_model) for day in (0, 1, 2, 3, 4, 7)]
+    copy = shutil.copytree(folder, folder.with_name("copy"))
+    return folder, Kept(copy, summaries)
+
+
 @pytest.fixture
-def week(score, write):
-    """Score six working days; returns the summaries."""
-    return [score(write(day)) for day in (0, 1, 2, 3, 4, 7)]
+def week(kept, run, monkeypatch):
+    """Work where six working days were scored; returns the summaries."""
+    folder, copy = kept
+    shutil.rmtree(folder)
+    summaries = copy.copy(folder)
+    monkeypatch.chdir(folder)
+    return summaries
 
 
 def test_a_week_gives_bands_and_no_alarm(week, run, write, score):
@@ -84,11 +104,10 @@ PLANTED = {
 
 @pytest.mark.parametrize("kind", PLANTED)
 def test_a_night_unlike_any_before_raises_an_alarm_and_is_held_back(
-    week, run, write, tmp_path, tiny_model, kind
+    week, run, write, tiny_model, kind
 ):
     changes, unusual = PLANTED[kind]
     name = write(8, **changes)
-    output = tmp_path / "2026-03-10.scored.parquet"
     done = run("score", name, "--gate", "alarms<1", "--no-default-gates", "--model", tiny_model,
                "--as-of", "2026-03-10T23:00",
                "--weights", "fp32", "--summary", "json")  # fmt: skip
@@ -97,7 +116,7 @@ def test_a_night_unlike_any_before_raises_an_alarm_and_is_held_back(
     assert unusual <= set(summary["night"]["unusual"])
     assert summary["figures"]["alarms"] == len(summary["night"]["unusual"])
     assert all(f"{name} " in summary["error"] for name in unusual)
-    assert not output.exists()
+    assert not Path("2026-03-10.scored.parquet").exists()
     page = run("report", "--format", "md").out
     assert "Held back, not published: alarms is" in page
     assert "| unusual |" in page

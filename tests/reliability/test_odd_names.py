@@ -127,11 +127,15 @@ def test_a_table_that_lost_a_column_is_refused_before_anything_is_scored(run, pl
         assert store.execute("SELECT count(*) FROM scores").fetchall() == [(2,)]
 
 
-@pytest.mark.parametrize("header", ["a" * (65 << 20), '"x",' * (17 << 20), '"\n",' * (17 << 20)])
-def test_a_header_that_unpacks_to_more_than_memory_should_hold(run, place, header):
+@pytest.mark.parametrize("header", ["a" * 4, '"x",', '"\n",'])
+def test_a_header_that_unpacks_to_more_than_memory_should_hold(run, place, header, monkeypatch):
+    megabytes = 65
+    if header != "aaaa":
+        megabytes = 5
+        monkeypatch.setattr("finsent_batch.io.csv_text.LARGEST_ROW_BYTES", 4 << 20)
     with gzip.open(place / "b.csv.gz", "wt", compresslevel=1) as stream:
         for _ in range(3):
-            stream.write(header)
+            stream.write(header * (megabytes << 18))
         stream.write("\nx\n")
     refused(run("score", "b.csv.gz", "--model", "m"), 65, "header of more than 64 MB")
 

@@ -19,10 +19,16 @@ from ..helpers.nights import score_nights
 START = datetime(2026, 3, 2, 6)
 
 
+@pytest.fixture(scope="module")
+def kept(wordy, tmp_path_factory, tiny_model):
+    """Three runs, scored once for all tests that change nothing of what they published."""
+    return score_nights(wordy, tmp_path_factory.mktemp("nights"), tiny_model)
+
+
 @pytest.fixture
-def nights(score, wordy, tmp_path):
-    """The summaries of three runs."""
-    return score_nights(score, wordy, tmp_path)
+def nights(kept, tmp_path):
+    """The summaries of three runs, whose files and store are in the working folder."""
+    return kept.copy(tmp_path)
 
 
 def as_json(run, *arguments):
@@ -197,8 +203,9 @@ def test_a_run_that_was_killed_and_one_that_failed(run, nights, tmp_path):
 
 
 def test_outputs_that_are_gone_or_replaced_cost_the_rows_not_the_report(
-    run, score, nights, tmp_path
+    run, score, wordy, tiny_model, tmp_path
 ):
+    nights = score_nights(wordy, tmp_path, tiny_model).summaries
     score("n1.parquet", "-o", "n2.scored.parquet", "--overwrite")
     (tmp_path / "n1.scored.parquet").unlink()
     for night in (1, 2):
@@ -209,7 +216,8 @@ def test_outputs_that_are_gone_or_replaced_cost_the_rows_not_the_report(
         assert run("report", "--run", nights[night]["run_id"], "-o", "r.html").code == 0
 
 
-def test_an_output_that_cannot_be_read_is_noted(run, nights, tmp_path):
+def test_an_output_that_cannot_be_read_is_noted(run, wordy, tiny_model, tmp_path):
+    score_nights(wordy, tmp_path, tiny_model)
     (tmp_path / "n2.scored.parquet").write_text("no Parquet")
     [note] = as_json(run)["notes"]
     assert note.startswith("published rows cannot be read: ")

@@ -28,10 +28,16 @@ class Tags(HTMLParser):
         self.names += [value for name, value in attrs if name in ("src", "href")]
 
 
+@pytest.fixture(scope="module")
+def kept(wordy, tmp_path_factory, tiny_model):
+    """Three runs, scored once for all tests that change nothing of what they published."""
+    return score_nights(wordy, tmp_path_factory.mktemp("nights"), tiny_model)
+
+
 @pytest.fixture
-def nights(score, wordy, tmp_path):
-    """The summaries of three runs."""
-    return score_nights(score, wordy, tmp_path)
+def nights(kept, tmp_path):
+    """The summaries of three runs, whose files and store are in the working folder."""
+    return kept.copy(tmp_path)
 
 
 def as_json(run, *arguments):

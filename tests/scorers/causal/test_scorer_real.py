@@ -9,7 +9,7 @@ from finsent_batch.headlines import normalize
 from finsent_batch.models.directory import open_model
 from finsent_batch.scorers.causal.scorer import LabelTokenScorer
 
-HEADLINES = 120
+HEADLINES = 60
 
 
 @pytest.fixture(scope="module")
