@@ -68,7 +68,7 @@ def stage_csv(
         BadDataError: not in that encoding, no header, quotes that leave open where a field ends,
             or more bad rows than allowed.
     """
-    check_encoding(path, encoding)
+    check_encoding(path, encoding, "a header line")
     header, dialect = read_header(path, encoding, delimiter=delimiter, escape=escape, quote=quote)
     check_column_names(header, path)
     staging = _Staging(

@@ -95,11 +95,11 @@ def _estimate(config: ScoreConfig, pairs: list[FilePair], progress: Progress) ->
             cascade = resolve_cascade(settings, model, *first, store=store, hashes=hashes)
         fingerprint = model.fingerprint if cascade is None else cascade.fingerprint
         wanted = to_be_scored(store, pairs, settings, fingerprint)
-        tasks = open_tasks(store, wanted, config)
+        tasks = open_tasks(store, wanted, config, inputs=len(pairs), empty=[])
         sources = [(task.source, task.text_column) for task in tasks]
         first_asked = model if cascade is None else cascade.model
         plan = make_plan(store, sources, first_asked.fingerprint, progress)
-        files = len(wanted), len(pairs) - len(wanted)
+        files = len(tasks), len(pairs) - len(wanted)
         work = _work(store, first_asked, plan.pending)
         if cascade is None:
             return _report(config, files, plan, [work])

@@ -94,10 +94,12 @@ def _score_pairs(
     check_metrics_file(config, pairs)
     with open_run(config, progress, stop) as run:
         wanted = to_be_scored(run.store, pairs, run.config, run.fingerprint)
-        run.tasks = open_tasks(run.store, wanted, config)
+        empty: list[str] = []
+        run.tasks = open_tasks(run.store, wanted, config, inputs=len(pairs), empty=empty)
         told = [warning for task in run.tasks for warning in task.warnings]
         run.summary.warnings += dict.fromkeys(told)
-        run.summary.note_files(len(wanted), left_out, unchanged=len(pairs) - len(wanted))
+        unchanged = len(pairs) - len(wanted)
+        run.summary.note_files(len(run.tasks), left_out, unchanged=unchanged, empty=empty)
         run.summary.output = _named_output(config, pairs)
         return execute(run)
 

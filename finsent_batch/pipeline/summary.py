@@ -52,7 +52,7 @@ class Summary:
     batching: str | None = None
     """How the scorer ran its batches; None when it was not needed."""
     files: dict[str, int] = field(
-        default_factory=lambda: dict.fromkeys(("read", "left_out", "unchanged"), 0)
+        default_factory=lambda: dict.fromkeys(("read", "left_out", "unchanged", "empty"), 0)
     )
     """Inputs read; files of the folder that no suffix of ours says to read; with
     `--skip-unchanged` inputs that were published already, of which nothing else is counted."""
@@ -131,15 +131,24 @@ class Summary:
             "coverage": coverage,
         }
 
-    def note_files(self, read: int, left_out: list[str], *, unchanged: int) -> None:
-        """Count the inputs, and name the files of a folder that are none."""
-        self.files = {"read": read, "left_out": len(left_out), "unchanged": unchanged}
-        if left_out:
-            named = ", ".join(left_out[:10]) + (" …" if len(left_out) > 10 else "")
-            self.warnings.append(
-                f"{len(left_out)} files are left out, as their names do not say that they are "
-                f"CSV, TSV, JSON lines or Parquet: {named}"
-            )
+    def note_files(
+        self, read: int, left_out: list[str], *, unchanged: int, empty: list[str]
+    ) -> None:
+        """Count the inputs, and name the files that are none or have nothing in them."""
+        self.files = {
+            "read": read, "left_out": len(left_out), "unchanged": unchanged, "empty": len(empty),
+        }  # fmt: skip
+        for files, why in (
+            (
+                left_out,
+                "files are left out, as their names do not say that they are CSV, TSV, JSON lines "
+                "or Parquet",
+            ),
+            (empty, "empty files count as files without rows and have no output"),
+        ):
+            if files:
+                named = ", ".join(files[:10]) + (" …" if len(files) > 10 else "")
+                self.warnings.append(f"{len(files)} {why}: {named}")
 
     def measure_memory(self) -> None:
         """Take the peaks of this process so far, in MB (10^6 bytes)."""

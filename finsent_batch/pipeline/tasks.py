@@ -1,6 +1,7 @@
 """Open and check each input and output before any scoring starts."""
 
 import logging
+import shlex
 from dataclasses import replace
 from pathlib import PurePath
 
@@ -27,6 +28,7 @@ from ..io.parquet import ParquetSink, ParquetSource
 from ..io.partitions import PartitionedSource, partition_values
 from ..io.provenance import FileProvenance
 from ..io.result_columns import output_schema
+from ..io.text.encoding import EmptyFileError
 from ..io.text.jsonl import stage_jsonl
 from ..io.text.sink import TextSink
 from ..io.text.staged import StagedText
@@ -110,8 +112,7 @@ def open_sink(store: Store, pair: FilePair) -> Sink:
         sink = AppendingSink if pair.append else DuckDBSink
         return sink(store.connection, pair.output, pair.output_table, new_schema=pair.output_schema)
     if pair.to_standard_output:
-        inner = replace(pair, to_standard_output=False)
-        return StandardOutput(open_sink(store, inner))
+        return StandardOutput(open_sink(store, replace(pair, to_standard_output=False)))
     if pair.output_address is not None:
         return ObjectSink(_file_sink(pair, None), pair.output, pair.output_address)
     return _file_sink(pair, StoredProvenance(store))
@@ -166,14 +167,39 @@ def check_target(sink: Sink, source: Source, config: ScoreConfig) -> None:
     sink.check_writable()
 
 
-def open_tasks(store: Store, pairs: list[FilePair], config: ScoreConfig) -> list[ScoreTask]:
+def open_tasks(
+    store: Store, pairs: list[FilePair], config: ScoreConfig, *, inputs: int, empty: list[str]
+) -> list[ScoreTask]:
     """Open every input and check every output: what a run and a dry run do before anything else.
 
+    Of several `inputs`, text files with nothing in them have no rows and no output, and are added
+    to `empty`.
+
     Raises:
+        EmptyFileError: nothing is in any of them, or in one that had rows when it was published.
         BadDataError, MissingInputError: an input cannot be read, or lacks its column.
         CannotCreateError: an output may not be replaced, or cannot be written.
     """
-    return [_open_task(store, pair, config) for pair in pairs]
+    tasks = []
+    for pair in pairs:
+        try:
+            tasks.append(_open_task(store, pair, config))
+        except EmptyFileError as error:
+            empty.append(pair.named)
+            if len(empty) == inputs:
+                raise
+            _check_never_published(store, pair, error)
+    return tasks
+
+
+def _check_never_published(store: Store, pair: FilePair, error: EmptyFileError) -> None:
+    """Refuse an empty file whose earlier rows are published and would stay so."""
+    path = pair.address or str(pair.input.resolve())
+    if store.query("FROM run_files WHERE input = ? AND forgotten_at IS NULL", [path]):
+        raise EmptyFileError(
+            f"{error}, and what was published of it before still stands: restore the file, or run "
+            f"finsent-batch store forget {shlex.quote(pair.named)}"
+        ) from None
 
 
 def _open_task(store: Store, pair: FilePair, config: ScoreConfig) -> ScoreTask:

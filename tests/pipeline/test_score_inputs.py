@@ -113,6 +113,44 @@ def test_a_format_can_be_named_where_the_suffix_does_not(score, run, feeds):
     assert "x.csv is csv by its suffix, --output-format says tsv: leave one out" in done.err
 
 
+def test_an_empty_file_among_others_has_no_rows(score, run, tmp_path, tiny_model):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "a.csv").write_text("headline\nOil falls\n")
+    for name, content in (
+        ("b.csv", ""),
+        ("c.tsv.gz", ""),
+        ("d.jsonl", "\n \r\n"),
+        ("e.csv", "\ufeff\n"),
+    ):
+        (folder / name).write_text(content)
+    done = score("in")
+    assert done["files"] == {"read": 1, "left_out": 0, "unchanged": 0, "empty": 4}
+    assert [f.name for f in (tmp_path / "in.scored").iterdir()] == ["a.scored.parquet"]
+    [warning] = done["warnings"]
+    assert warning.startswith("4 empty files count as files without rows and have no output: in/b")
+    done = score("in", "--skip-unchanged")
+    assert done["files"] == {"read": 0, "left_out": 0, "unchanged": 1, "empty": 4}
+
+    def refused(*inputs):
+        done = run("score", *inputs, "--model", tiny_model, "--weights", "fp32")
+        assert (done.code, done.out, done.err.count("\n")) == (65, "", 1)
+        return done.err
+
+    assert "in/b.csv is empty: it needs a header line at least" in refused("in/b.csv")
+    assert "is empty: it needs one JSON object" in refused("in/b.csv", "in/d.jsonl", "-o", "out")
+    # What had rows and is published is not quietly without any.
+    (folder / "f.csv").write_text("headline\nSales rise\n")
+    score("in")
+    (folder / "f.csv").write_text("")
+    assert "in/f.csv is empty" in (advice := refused("in"))
+    assert advice.endswith("or run finsent-batch store forget in/f.csv\n")
+    assert run("store", "forget", "in/f.csv").code == 0
+    assert score("in")["files"]["empty"] == 5
+    (folder / "g.parquet").write_bytes(b"")  # of which the end was not written
+    assert "g.parquet" in refused("in")
+
+
 # ---- output formats
 
 

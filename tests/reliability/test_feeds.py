@@ -165,7 +165,7 @@ def test_folder_of_many_suffixes(feeds: Feeds) -> None:
     done = feeds.score("in")
     assert done.json["rows"]["read"] == 8
     assert any("part-0001" in warning for warning in done.json["warnings"])
-    assert done.json["files"] == {"read": 5, "left_out": 1, "unchanged": 0}
+    assert done.json["files"] == {"read": 5, "left_out": 1, "unchanged": 0, "empty": 0}
 
 
 def test_a_damaged_file_of_a_folder_is_named(feeds: Feeds) -> None:

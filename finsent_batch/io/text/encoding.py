@@ -2,19 +2,29 @@
 
 import codecs
 from pathlib import Path
+from typing import Final
 
 from ...errors import BadDataError, MissingInputError, StorageError, UsageError, first_line
 from ..paths import declared_compression
 from .compression import BROKEN, compression_of, not_whole, open_unpacked
 
+_BLANK: Final = "\ufeff\r\n\t "
 
-def check_encoding(path: Path, encoding: str) -> None:
+
+class EmptyFileError(BadDataError):
+    """A text file has nothing in it but line breaks and blanks."""
+
+
+def check_encoding(path: Path, encoding: str, needs: str) -> None:
     """Decode the whole file once: an error here knows its line, the parser's would not.
+
+    `needs` is the least that such a file has in it.
 
     Raises:
         MissingInputError: no such file.
         UsageError: unknown encoding.
-        BadDataError: not in that encoding, not whole, no text at all, or empty.
+        EmptyFileError: there is nothing in it.
+        BadDataError: not in that encoding, not whole, or no text at all.
         StorageError: it cannot be read.
     """
     try:
@@ -22,15 +32,16 @@ def check_encoding(path: Path, encoding: str) -> None:
         decoder = codecs.getincrementaldecoder(encoding)()
     except (LookupError, ValueError):
         raise UsageError(f"unknown encoding {encoding!r}: try utf-8, latin-1, cp1252") from None
-    line, size = 1, 0
+    line, blank = 1, True
     likely = _likely_encoding(path, encoding)
     try:
         if declared_compression(path) and compression_of(path) is None and path.stat().st_size:
             raise EOFError("it does not begin like that")
         with open_unpacked(path) as stream:
             while chunk := stream.read(1 << 20):
-                size += len(chunk)
-                line += decoder.decode(chunk).count("\n")
+                text = decoder.decode(chunk)
+                line += text.count("\n")
+                blank = blank and not text.strip(_BLANK)
             decoder.decode(b"", final=True)
     except FileNotFoundError:
         raise MissingInputError(f"{path} does not exist: check the path") from None
@@ -49,8 +60,8 @@ def check_encoding(path: Path, encoding: str) -> None:
         if error.errno is None:
             raise not_whole(path, error) from None
         raise StorageError(f"cannot read {path}: {first_line(error)}") from None
-    if size == 0:
-        raise BadDataError(f"{path} is empty: it needs a header line at least")
+    if blank:
+        raise EmptyFileError(f"{path} is empty: it needs {needs} at least")
     if likely:
         raise BadDataError(
             f"{path} is not {encoding} as it seems: name its encoding, --encoding {likely}"

@@ -82,7 +82,7 @@ def stage_jsonl(path: Path, folder: Path, *, encoding: str, max_bad_rows: int | 
         UsageError: unknown encoding.
         BadDataError: not in that encoding, no rows, or more lines that are no object than allowed.
     """
-    check_encoding(path, encoding)
+    check_encoding(path, encoding, "one JSON object on a line")
     kinds: dict[str, _Kinds] = {}
     bad: list[BadRow] = []
     for _, members in _objects(path, encoding, bad):
