@@ -10,7 +10,7 @@ from .test_remedies_tables import CASES as TABLES
 ROOT = Path(__file__).parent.parent.parent
 EXPECTED = {
     "BadDataError", "UsageError", "CannotCreateError", "MissingInputError", "ConfigError",
-    "FileTakenError",
+    "FileTakenError", "EmptyFileError",
 }  # fmt: skip
 PLACES = "pipeline/test_score_bad_input.py::test_places_where_nothing_can_be_written"
 LAKES = "io/test_lake_tables.py"

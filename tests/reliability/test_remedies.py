@@ -98,7 +98,7 @@ ENCODINGS = {
 HEADERS = {
     "nothing": Refusal(
         make=written("n.csv", ""),
-        says=" is empty: it needs a header line at least",
+        says=" is empty: it needs ",
         advice={"a header line at least": CORRECTED},
     ),
     "no_names": Refusal(
@@ -265,8 +265,14 @@ LENGTHS = {
         says="used while times are read: ",
         advice={"rename it": CORRECTED},
     ),
-    "no_json": Refusal(
+    "nothing": Refusal(
         make=written("n.jsonl", "\n\n"),
+        command="n.jsonl",
+        says=" is empty: it needs ",
+        advice={"one JSON object on a line at least": written("n.jsonl", LINES)},
+    ),
+    "no_json": Refusal(
+        make=written("n.jsonl", "{}\n"),
         command="n.jsonl",
         says=" holds no JSON objects: it needs one a line",
         advice={"it needs one a line": written("n.jsonl", LINES)},
