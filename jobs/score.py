@@ -81,7 +81,7 @@ def score(
     if dry_run:
         click.echo(plan.to_json() if as_json else visible(describe_plan(plan)))
     elif as_json or not obj.quiet:
-        click.echo(result.to_json() if as_json else visible(describe(result)), err=to_stderr)
+        click.echo(result.to_json() if as_json else describe(result), err=to_stderr)
 
 
 def _check_inputs(inputs: tuple[str, ...], held: str | None) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from finsent_batch.visible import visible, visible_json, visible_line
+from finsent_batch.visible import visible_json, visible_line
 
 from .start import between_imports
 
@@ -59,7 +59,7 @@ class _JsonFormatter(logging.Formatter):
 class _TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         level = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
-        line = visible(f"finsent-batch: {level}{record.getMessage()}")
+        line = visible_line(f"finsent-batch: {level}{record.getMessage()}")
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
@@ -213,4 +213,4 @@ _SILENT = [False]
 def say(text: str, *, err: bool = False) -> None:
     """Print a line for people unless they asked for quiet, what others put into it made visible."""
     if not _SILENT[0]:
-        click.echo(visible(text), err=err)
+        click.echo(visible_line(text), err=err)

@@ -58,6 +58,21 @@ def test_no_command_lets_them_through(run, scored, command):
     assert not RAW.search((done.out + done.err).replace("\n", "")), command
 
 
+def test_a_line_stays_one_whatever_a_name_holds(run, tmp_path, tiny_model):
+    pl.DataFrame({"headline": ["Oil falls"], "sentiment": [1]}).write_csv(tmp_path / "a\nb.csv")
+    options = ("--model", tiny_model, "--weights", "fp32", "--replace-columns")
+    done = run("-v", "score", "a\nb.csv", "-o", "c\nd.parquet", *options)
+    assert done.code == 0, done.err
+    [wrote] = [line for line in done.out.splitlines() if "d.parquet" in line]
+    assert wrote.startswith("wrote ")
+    assert "c\\nd.parquet" in done.out.splitlines()[-1]
+    assert all(line.startswith("finsent-batch: ") for line in done.err.splitlines())
+    done = run("query", "label_mix", "--from", "c\nd.parquet", "-o", "e\nf.csv")
+    assert (done.code, done.err.count("\n")) == (0, 0), done.err
+    for arguments in (("score", "no\nfile.csv"), ("--store", "no\nstore.duckdb", "runs")):
+        assert run(*arguments).err.count("\n") == 1
+
+
 def test_machine_formats_stay_exact(run, scored):
     done = run("query", "--sql", "SELECT headline FROM scored_headlines", "--format", "json")
     assert done.json[0]["headline"] == HOSTILE

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from finsent_batch.visible import visible_line
 from finsent_batch.wording import counted
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def describe(summary: "Summary") -> str:
     shown = [output for output in summary.outputs if output != "-"]
     if len(shown) > 3:
         shown = [f"{len(shown)} files in {summary.output}"]
-    return "\n".join([*lines, *(f"wrote {output}" for output in shown)])
+    return "\n".join(map(visible_line, [*lines, *(f"wrote {output}" for output in shown)]))
 
 
 def _unchanged(read: int, unchanged: int, **_: int) -> str:
@@ -69,7 +70,8 @@ def _describe_first(
     said = f"{answers:,} answered by {model}, at least {sure:g} sure, {unsure:,} not"
     if to_score:
         said += f", {counted(to_score, 'headline')} it has yet to score"
-    return f"first {said}; expected of the other model: {counted(expected, 'headline')}\n"
+    said += f"; expected of the other model: {counted(expected, 'headline')}"
+    return f"first {visible_line(said)}\n"
 
 
 def _describe_night(summary: "Summary") -> list[str]:
