@@ -6,11 +6,12 @@ is asked for a headline twice, whatever the threshold of the next run is.
 
 import hashlib
 import json
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from ..config import AUTO, LEAST_SURE, ModelConfig, ScoreConfig
+from ..config import AUTO, LEAST_SURE, ModelConfig, ScoreConfig, StoreConfig
 from ..errors import ConfigError, UsageError
 from ..io.sql import quote_literal
 from ..models.license import license_of
@@ -67,7 +68,7 @@ def resolve_cascade(
     check_first(first, second)
     sure, given = config.sure, isinstance(config.sure, float)
     if not isinstance(sure, float):
-        sure = _found_sure(store, first, second)
+        sure = _found_sure(config, store, first, second)
     identity = json.dumps({"cascade": [first.fingerprint, second.fingerprint], "sure": sure})
     return Cascade(
         config=settings,
@@ -78,14 +79,32 @@ def resolve_cascade(
     )
 
 
-def _found_sure(store: Store, first: ResolvedModel, second: ResolvedModel) -> float:
+def _evaluate_command(config: ScoreConfig, first: ResolvedModel, second: ResolvedModel) -> str:
+    """Return the command that finds the threshold of these two models, for this store."""
+    model = config.model
+    given = [
+        ("--model", second.spec.name),
+        ("--first", first.spec.name),
+        ("--base", model.base),
+        ("--prompt", model.prompt),
+        ("--quantisation", model.quantisation),
+        *(("--model-labels", "=".join(pair)) for pair in model.model_labels),
+        ("--device", model.device if model.device != AUTO else None),
+        ("--weights", model.weights if model.weights != AUTO else None),
+        ("--store", str(config.store.path) if config.store.path != StoreConfig.path else None),
+    ]
+    options = (f"{name} {shlex.quote(value)}" for name, value in given if value is not None)
+    return f"finsent-batch evaluate {' '.join(options)} --data LABELLED -o FOLDER"
+
+
+def _found_sure(
+    config: ScoreConfig, store: Store, first: ResolvedModel, second: ResolvedModel
+) -> float:
     rows = store.query(_FOUND, [second.fingerprint, first.fingerprint])
-    names = f"--model {second.spec.name} --first {first.spec.name}"
-    advice = f"finsent-batch evaluate {names} --data LABELLED -o FOLDER"
     if not rows:
         raise ConfigError(
             f"--sure {AUTO}: no evaluation in {store.path} says how sure {first.spec.name} must "
-            f"be: run {advice}, or give --sure a number"
+            f"be: run {_evaluate_command(config, first, second)}, or give --sure a number"
         )
     found = json.loads(rows[0][0])
     if found["sure"] is None:

@@ -1,6 +1,8 @@
 """`score --first`: a small model answers what it is sure of, the large one the rest."""
 
 import json
+import re
+import shlex
 import signal
 
 import duckdb
@@ -401,6 +403,21 @@ def test_auto_takes_the_threshold_that_an_evaluation_found(feed, run, tmp_path):
     assert (done.code, done.out.count("\n")) == (78, 1)
     assert "found no threshold" in done.err
     assert run(*options[:-2], "--sure", "auto", "--dry-run").code == 78
+
+
+def test_the_evaluation_that_is_advised_is_of_what_was_asked_for(feed, run, tmp_path):
+    labelled = feed.of_large.drop_nulls("sentiment").select("headline", label="sentiment")
+    labelled.write_parquet(tmp_path / "valid.parquet")
+    options = ("score", feed.folder / "feed.parquet", "-o", "out.parquet", "--model", feed.large,
+               "--first", feed.small, "--weights", "bf16", "--store", "a store.duckdb")  # fmt: skip
+    done = run(*options)
+    assert (done.code, done.err.count("\n")) == (78, 1)
+    advice = re.search(r"run finsent-batch (.*), or give --sure a number", done.err)
+    assert advice is not None, done.err
+    command = advice[1].replace("LABELLED", "valid.parquet").replace("FOLDER", "report")
+    assert run(*shlex.split(command)).code == 0
+    done = run(*options)
+    assert done.code == 0 or "found no threshold" in done.err
 
 
 def test_a_first_model_with_other_labels_is_refused(feed, run, tmp_path, tiny_model):
