@@ -115,8 +115,8 @@ def gpu_capability() -> tuple[int, int]:
     return torch.cuda.get_device_capability(0)
 
 
-def flash_usable(tensor: "torch.Tensor") -> bool:
-    """Return whether PyTorch's flash attention for packed batches takes this tensor."""
+def kernels_usable(tensor: "torch.Tensor") -> bool:
+    """Return whether the attention kernels for packed batches take this tensor."""
     import torch
 
     return (

@@ -69,10 +69,10 @@ def puts_random_states_aside() -> bool:
 
 
 def attends_over_packed_texts() -> bool:
-    from torch.nn.attention.varlen import AuxRequest, varlen_attn
-
-    names = set(inspect.signature(varlen_attn).parameters)
-    return {"scale", "window_size", "return_aux"} <= names and AuxRequest(lse=True).lse
+    names = [a.name for a in torch.ops.aten._flash_attention_forward.default._schema.arguments]
+    given = ["query", "key", "value", "cum_seq_q", "cum_seq_k", "max_q", "max_k", "dropout_p",
+             "is_causal", "return_debug_mask"]  # fmt: skip
+    return names[: len(given)] == given
 
 
 def keeps_the_number_of_gpus() -> bool:
@@ -201,7 +201,7 @@ USED: list[tuple[str, str, Check]] = [
     ("torch.native_dropout", "training/lora_layers.py", drops_out_and_back),
     ("aten.gelu.out", "scorers/encoder/int8_bert.py", writes_gelu_in_place),
     ("torch.Generator's states", "training/cuda_graphs.py", puts_random_states_aside),
-    ("torch's varlen_attn", "scorers/causal/packed_attention.py", attends_over_packed_texts),
+    ("aten._flash_attention_forward", "scorers/encoder/packed_bert.py", attends_over_packed_texts),
     ("TrainingArguments._n_gpu", "training/arguments.py", keeps_the_number_of_gpus),
     ("trainer_state.json", "training/callbacks.py", keeps_callbacks_in_trainer_state),
     ("Trainer.training_step", "training/cuda_graphs.py", trains_in_steps),

@@ -227,14 +227,6 @@ def _collect_pending(store: Store, planned: Sequence[PlannedSource]) -> None:
         DROP TABLE plan.pending_keys;""")
 
 
-def pending_chunks(store: Store, size: int) -> Iterator[tuple[int, pa.ChunkedArray]]:
-    """Yield the headlines to score, longest first, each chunk with the position of its first."""
-    start = 0
-    while len(chunk := pending_headlines(store, start, size)):
-        yield start, chunk
-        start += size
-
-
 def pending_headlines(store: Store, start: int, count: int) -> pa.ChunkedArray:
     """Return up to `count` headlines to score, from position `start` of the plan on."""
     return (

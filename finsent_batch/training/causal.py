@@ -43,6 +43,7 @@ from .checkpoints import CHECKPOINTS, check_base, start_checkpoints
 from .cuda_graphs import LENGTHS, graphable
 from .distributed import ProcessGroup
 from .failures import expected_faults
+from .lora_layers import keep_unpacked
 from .manifest import manifest
 from .micro_batch import activation_budget, limited_memory, micro_batch, release_memory
 from .output import check_output, publish_model, save_model
@@ -162,6 +163,8 @@ def _fit(
     )
     logger.info("micro-batch %d x %d, recomputing: %s", batch.size, batch.accumulation,
                 batch.checkpointing)  # fmt: skip
+    if batch.unpacked:
+        keep_unpacked(model, compute)
     tokenizer = AutoTokenizer.from_pretrained(spec.base, **FROM_DISK)
     if tokenizer.pad_token is None:
         # Padding is masked: any token the model has will do, and no embedding is added.

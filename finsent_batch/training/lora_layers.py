@@ -8,7 +8,8 @@ works:
    backward written out: x W.T + b + dropout(x) A.T B.T * scale. W is frozen, so that the backward
    pass computes gradients for x, A and B alone.
 2. A 4-bit W is dequantized in the forward pass and again in the backward pass, and not kept between
-   them (QLoRA, Dettmers et al. 2023).
+   them (QLoRA, Dettmers et al. 2023); where memory is plenty it is dequantized once and kept, which
+   changes no number.
 3. Inputs are cast to the compute type once a layer, instead of by autocast at every operation.
 4. A norm is PyTorch's own fused `rms_norm`.
 
@@ -27,6 +28,8 @@ from torch.nn import functional
 
 from ..errors import ConfigError
 from ..scorers.causal.linear import dequantize
+
+_UNPACKED = "finsent_unpacked"
 
 
 class _AdaptedProduct(torch.autograd.Function):
@@ -67,11 +70,24 @@ class _AdaptedProduct(torch.autograd.Function):
 
 
 def _dense(layer: Any, dtype: torch.dtype) -> torch.Tensor:
+    kept: torch.Tensor | None = getattr(layer, _UNPACKED, None)
+    if kept is not None and kept.dtype == dtype:
+        return kept
     state = getattr(layer.weight, "quant_state", None)
     if state is None:
         weight: torch.Tensor = layer.weight.to(dtype)
         return weight
     return dequantize(layer.weight.data, state, dtype)
+
+
+def keep_unpacked(model: Any, dtype: torch.dtype) -> None:
+    """Dequantize a peft model's adapted 4-bit layers for good, beside their 4 bits."""
+    for module in model.modules():
+        if isinstance(module, LoraLayer):
+            layer = module.get_base_layer()
+            if getattr(layer.weight, "quant_state", None) is not None:
+                # No parameter or buffer: it is not saved.
+                object.__setattr__(layer, _UNPACKED, _dense(layer, dtype))
 
 
 def arrange_for_training(model: Any, compute: torch.dtype) -> None:

@@ -39,6 +39,8 @@ class MicroBatch:
     size: int
     accumulation: int
     checkpointing: bool
+    unpacked: bool = False
+    """Whether memory also holds the 4-bit layers' weights unpacked, for the whole training."""
 
 
 def micro_batch(
@@ -76,8 +78,14 @@ def micro_batch(
         for n in divisors:
             total = n * (tokens - shared) + shared
             needed = activation_bytes(model, total, checkpointing=checkpointing)
-            if needed * (_RECORDED if recorded and not checkpointing else 1) <= budget:
-                return MicroBatch(size=n, accumulation=effective // n, checkpointing=checkpointing)
+            spare = budget - needed * (_RECORDED if recorded and not checkpointing else 1)
+            if spare >= 0:
+                return MicroBatch(
+                    size=n,
+                    accumulation=effective // n,
+                    checkpointing=checkpointing,
+                    unpacked=0 < unpacked_bytes(model) <= spare,
+                )
     return MicroBatch(size=1, accumulation=effective, checkpointing=True)
 
 
@@ -105,6 +113,12 @@ def activation_bytes(model: Any, tokens: int, *, checkpointing: bool) -> int:
         return int(layer * config.num_hidden_layers + logits)
     kept = tokens * hidden * _BYTES_CHECKPOINTED * config.num_hidden_layers
     return int(kept + layer + logits)
+
+
+def unpacked_bytes(model: Any) -> int:
+    """Return the bytes of a model's 4-bit weights in 16 bits."""
+    states = (getattr(p, "quant_state", None) for p in model.parameters())
+    return sum(2 * state.shape.numel() for state in states if state is not None)
 
 
 def activation_budget(config: TrainConfig, model: Any) -> int | None:

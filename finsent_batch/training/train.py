@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from ..errors import UnavailableError, UsageError
-from ..hardware import cuda_available
+from ..hardware import cuda_available, gpu_memory
 from ..optional_imports import quiet_bitsandbytes
 from ..progress import Progress, StopRequest, no_progress
 from ..train_config import (
@@ -19,6 +19,8 @@ from ..train_config import (
     settings_of,
 )
 
+_ROOMY: Final = 40e9
+"""Bytes of a GPU on which an adapter's optimizer need not be paged."""
 _PLURAL: Final = {CAUSAL: "causal models", ENCODER: "encoders"}
 
 
@@ -101,8 +103,12 @@ def resolved(config: TrainConfig) -> TrainConfig:
     """Return settings with what `auto` leaves to this machine decided."""
     if family_of(config.preset) != CAUSAL or config.optim != TrainConfig.optim:
         return config
-    paged = config.quantisation is not None and cuda_available()
-    return replace(config, optim="paged_adamw_32bit" if paged else "adamw_torch")
+    if not cuda_available():
+        return replace(config, optim="adamw_torch")
+    # The same arithmetic: paged states leave a small GPU when memory is short, and wait for it.
+    roomy = config.memory_budget is None and gpu_memory() >= _ROOMY
+    paged = config.quantisation is not None and not roomy
+    return replace(config, optim="paged_adamw_32bit" if paged else "adamw_torch_fused")
 
 
 def _check_libraries(config: TrainConfig) -> None:

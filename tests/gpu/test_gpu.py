@@ -164,3 +164,11 @@ def test_a_gpu_gives_a_cpu_s_scores_of_an_encoder(run, wordy, tmp_path, weights,
     apart = np.abs(here.select(P).to_numpy() - there.select(P).to_numpy())
     assert apart.max() < near
     assert (here["sentiment"] == there["sentiment"]).mean() > 0.998
+
+
+def test_a_fused_optimizer_trains_as_the_paged_one_does(run, tmp_path, causal_base):
+    given = ("--quantisation", "nf4", "--optim")
+    paged, _ = trained(run, tmp_path, causal_base, "paged", *given, "paged_adamw_32bit")
+    fused, _ = trained(run, tmp_path, causal_base, "fused", *given, "adamw_torch_fused")
+    apart = sum((fused[n] - w).norm() ** 2 for n, w in paged.items()) ** 0.5
+    assert apart < 0.05 * sum(w.norm() ** 2 for w in paged.values()) ** 0.5

@@ -1,4 +1,4 @@
-"""Flash attention and Triton kernels against what they stand for; only a GPU runs them."""
+"""Triton kernels against what they stand for; only a GPU runs them."""
 
 import math
 
@@ -6,13 +6,17 @@ import numpy as np
 import pytest
 import torch
 
-from finsent_batch.hardware import flash_usable
-from finsent_batch.scorers.causal.packed_attention import Packing, attend
+from finsent_batch.hardware import kernels_usable
+from finsent_batch.scorers.causal.layers import _rotated
+from finsent_batch.scorers.causal.packed_attention import Packing
 
 from ..scorers.causal.test_packed_attention import reference
 
 if not torch.cuda.is_available():
     pytest.skip("no CUDA GPU here", allow_module_level=True)
+
+from finsent_batch.scorers.causal.triton_attention import attend_packed
+
 GPU = torch.device("cuda")
 
 
@@ -21,40 +25,28 @@ def states(*shape: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("heads", [(4, 4), (8, 2), (5, 1)])
-@pytest.mark.parametrize("prefix", [0, 1, 37])
-@pytest.mark.parametrize("lengths", [list(range(1, 70)), [1], [300, 3, 1]])
-def test_flash_attention_is_what_the_definition_gives(lengths, prefix, heads, dtype):
+@pytest.mark.parametrize(
+    ("heads", "size"), [((4, 4), 64), ((8, 2), 128), ((5, 1), 16), ((2, 2), 8)]
+)
+@pytest.mark.parametrize("prefix", [0, 1, 37, 130])
+@pytest.mark.parametrize("lengths", [list(range(1, 70)), [1], [300, 3, 1], [64, 64, 128]])
+def test_attention_is_what_the_definition_gives(lengths, prefix, heads, size, dtype):
     torch.manual_seed(0)
-    tokens, (queries, keys), size = sum(lengths), heads, 64
-    query, key, value = (states(tokens, n, size).to(dtype) for n in (queries, keys, keys))
+    tokens, (queries, keys) = sum(lengths), heads
+    qkv = states(tokens, queries + 2 * keys, size).to(dtype)
     before = tuple(states(prefix, keys, size).to(dtype) for _ in range(2))
-    assert flash_usable(query)
-    packing = Packing(lengths=lengths, device=GPU, prefix={0: before} if prefix else None)
+    angles = states(tokens, size // 2)
+    rotary = tuple(torch.cat([f(angles)] * 2, dim=1).to(dtype) for f in (torch.cos, torch.sin))
+    assert kernels_usable(qkv)
+    begins = Packing(lengths=lengths, device=GPU).begins
     scale = 1 / math.sqrt(size)
-    got = attend(packing, 0, query, key, value, scale).float().cpu().numpy()
-    given = [part.double().cpu().numpy() for part in (query, key, value)]
-    want = reference(lengths, [part.double().cpu().numpy() for part in before], *given, scale)
+    given = before if prefix else None
+    got = attend_packed(qkv, rotary, begins, given, heads, scale).float().cpu().numpy()
+    query, key, value = torch.split(qkv, [queries, keys, keys], dim=1)
+    turned = (part.to(dtype) for part in _rotated(query.float(), key.float(), *rotary))
+    parts = [part.double().cpu().numpy() for part in (*turned, value)]
+    want = reference(lengths, [part.double().cpu().numpy() for part in before], *parts, scale)
     np.testing.assert_allclose(got, want, atol=0.03 if dtype == torch.bfloat16 else 0.004)
-
-
-@pytest.mark.parametrize(("heads", "turning", "size"), [(6, 4, 64), (40, 36, 128), (3, 3, 16)])
-def test_rotation_is_transformers_own(heads, turning, size):
-    from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
-
-    from finsent_batch.scorers.causal.triton_kernels import rotate_
-
-    qkv = states(11, heads, size)
-    angles = states(11, size // 2)
-    cosine, sine = (torch.cat([f(angles)] * 2, dim=1) for f in (torch.cos, torch.sin))
-    want = qkv.clone()
-    rotated, _ = apply_rotary_pos_emb(
-        qkv[:, :turning].transpose(0, 1)[None], qkv[:, :1].transpose(0, 1)[None],
-        cosine[None], sine[None],
-    )  # fmt: skip
-    want[:, :turning] = rotated[0].transpose(0, 1)
-    rotate_(qkv, cosine, sine, turning)
-    torch.testing.assert_close(qkv, want, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("width", [64, 11008, 2049])

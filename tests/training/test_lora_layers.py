@@ -46,6 +46,25 @@ def test_loss_and_gradients_are_those_of_peft(causal_base, bitsandbytes, archite
         assert torch.allclose(got[name], gradient, atol=1e-4 * gradient.abs().max().item()), name
 
 
+def test_weights_that_stay_unpacked_change_no_gradient(causal_base, bitsandbytes):
+    from finsent_batch.training.lora_layers import arrange_for_training, keep_unpacked
+    from finsent_batch.training.micro_batch import unpacked_bytes
+
+    model = adapted(causal_base(), nf4=True)
+    arrange_for_training(model, torch.float32)
+    want_loss, want = loss_and_gradients(model)
+    before = set(model.state_dict())
+    for parameter in want:
+        model.get_parameter(parameter).grad = None
+    keep_unpacked(model, torch.float32)
+    linear = [m for m in model.modules() if hasattr(m, "finsent_unpacked")]
+    assert unpacked_bytes(model) == sum(2 * m.finsent_unpacked.numel() for m in linear) > 0
+    loss, got = loss_and_gradients(model)
+    assert loss == want_loss
+    assert all(torch.equal(got[name], gradient) for name, gradient in want.items())
+    assert set(model.state_dict()) == before
+
+
 def test_dropout_reaches_the_adapter_alone_and_its_gradient_the_same_entries():
     from types import SimpleNamespace
 

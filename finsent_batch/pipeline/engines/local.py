@@ -1,17 +1,21 @@
-"""The engine of one process: score here, committing to the store as it goes."""
+"""The engine of one process: score here, committing to the store as it goes.
+
+Three things happen at once, so that a GPU does not wait for a commit: this thread scores, one
+tokenizes the next chunk of headlines, and one reads the store and commits to it. No other thread
+uses the store meanwhile, and at most one group of scores waits for it.
+"""
 
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 
 import numpy as np
-import pyarrow as pa
 
 from ...failpoints import failpoint
 from ...progress import Progress
-from ...scorers.base import ScoredBatch, Scorer, Tokenized
+from ...scorers.base import CHUNK, ScoredBatch, Scorer, Tokenized
 from ...store.store import Store
-from ..plan import Plan, pending_chunks
+from ..plan import Plan, pending_headlines
 from .base import CommitSettings, EngineResult, commit_scores
 
 
@@ -26,33 +30,64 @@ def run_local(
 ) -> EngineResult:
     """Score what the plan left pending; return early, with all committed, when `stop()` is true."""
     total = EngineResult(batching=scorer.batching)
-    with ThreadPoolExecutor(1, thread_name_prefix="tokenize") as background:
-        chunks = pending_chunks(store, scorer.chunk)
-        for start, tokenized in _tokenized_ahead(chunks, scorer, background):
+
+    def put(positions: np.ndarray, group: list[ScoredBatch]) -> None:
+        commit_scores(store, positions, group, commit, total)
+
+    with (
+        ThreadPoolExecutor(1, thread_name_prefix="store") as storing,
+        ThreadPoolExecutor(1, thread_name_prefix="tokenize") as tokenizing,
+    ):
+        committing: Future[None] | None = None
+        for start, tokenized in _tokenized_ahead(store, scorer, storing, tokenizing):
             for group in _timed_groups(scorer.score_tokenized(tokenized), commit, stop):
+                if committing is not None:
+                    committing.result()
+                    progress("score", total.headlines + total.invalid, plan.pending)
                 positions = start + np.concatenate([batch.positions for batch in group])
-                commit_scores(store, positions, group, commit, total)
-                progress("score", total.headlines + total.invalid, plan.pending)
+                committing = storing.submit(put, positions, group)
             if stop():
                 break
+        if committing is not None:
+            committing.result()
+            progress("score", total.headlines + total.invalid, plan.pending)
     return total
 
 
 def _tokenized_ahead(
-    chunks: Iterator[tuple[int, pa.ChunkedArray]], scorer: Scorer, background: Executor
+    store: Store, scorer: Scorer, storing: Executor, tokenizing: Executor
 ) -> Iterator[tuple[int, Tokenized]]:
     """Yield each chunk's start and tokens, while the next one's are made in the background.
 
-    The store is read in this thread only.
+    Headlines come longest first; small chunks lead, so that a fast scorer soon has something to do.
     """
-    ahead: tuple[int, Future[Tokenized]] | None = None
-    for start, headlines in chunks:
-        begun = background.submit(scorer.tokenize, headlines.to_pylist())
-        if ahead is not None:
-            yield ahead[0], ahead[1].result()
-        ahead = start, begun
-    if ahead is not None:
-        yield ahead[0], ahead[1].result()
+    start = 0
+    ahead = _begun(store, scorer, storing, tokenizing, start)
+    while True:
+        size, tokens = ahead
+        ahead = _begun(store, scorer, storing, tokenizing, start + size)
+        tokenized = tokens.result()
+        if tokenized is None:
+            return
+        yield start, tokenized
+        start += size
+
+
+def _begun(
+    store: Store, scorer: Scorer, storing: Executor, tokenizing: Executor, start: int
+) -> tuple[int, Future[Tokenized | None]]:
+    """Begin to read and tokenize the chunk at a position; return its size and its tokens to come.
+
+    Behind the last headline there are none.
+    """
+    size = min(CHUNK, scorer.chunk) if start < scorer.chunk else scorer.chunk
+    read = storing.submit(pending_headlines, store, start, size)
+
+    def tokens() -> Tokenized | None:
+        headlines = read.result().to_pylist()
+        return scorer.tokenize(headlines) if headlines else None
+
+    return size, tokenizing.submit(tokens)
 
 
 def _timed_groups(

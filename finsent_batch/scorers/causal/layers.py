@@ -1,7 +1,7 @@
 """Decoder layers arranged for scoring: fewer, larger products and little between them.
 
-The query, key and value products of a Llama-like layer are one, gate and up are
-one, and on a GPU what lies between products is one Triton kernel each, for fp8 with
+The query, key and value products of a Llama-like layer are one, gate and up are one, and on a GPU
+what lies between products is one Triton kernel each (rotation and attention are one), for fp8 with
 the quantisation of what it gives. The arithmetic is transformers' own, layer by layer.
 """
 
@@ -10,6 +10,7 @@ from typing import Any, Final
 import torch
 from torch.nn import functional
 
+from ...hardware import kernels_usable
 from .linear import Fp8Linear, Input, Linear, fuse
 from .packed_attention import Packing, attend
 
@@ -50,8 +51,7 @@ class ScoringLayer:
         """
         before, after = self._norms
         hidden, entering = _added_and_normed(*states, before, self._qkv.kind)
-        query, key, value = self._states(self._qkv(entering, hidden.dtype), rotary)
-        mixed = attend(packing, self.index, query, key, value, self._scale)
+        mixed = self._attention(self._qkv(entering, hidden.dtype), packing, rotary)
         if last is not None:
             mixed, hidden = mixed[last], hidden[last]
         mixed = mixed.reshape(len(mixed), -1)
@@ -61,26 +61,25 @@ class ScoringLayer:
         entering = _activated(gated, self._down.kind)
         return hidden, self._down(entering, hidden.dtype)
 
-    def _states(
-        self, qkv: torch.Tensor, rotary: Rotary
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return rotated queries and keys, and values, each (tokens, heads, head size)."""
+    def _attention(self, qkv: torch.Tensor, packing: Packing, rotary: Rotary) -> torch.Tensor:
+        """Rotate queries and keys and attend; returns (tokens, heads, head size)."""
         heads = qkv.view(len(qkv), -1, self._head_size)
         parts = torch.split(heads, list(self._heads), dim=1)
         query, key = (
             part if norm is None else norm(part)
             for norm, part in zip(self._head_norms, parts[:2], strict=True)
         )
-        if qkv.is_cuda:
-            from .triton_kernels import rotate_
+        if kernels_usable(qkv) and packing.kept is None:
+            from .triton_attention import attend_packed
 
             if query is not parts[0]:
                 parts[0].copy_(query)
                 parts[1].copy_(key)
-            rotate_(heads, *rotary, sum(self._heads[:2]))
-            return parts[0], parts[1], parts[2]
+            prefix = packing.prefix[self.index] if packing.prefix else None
+            counts = self._heads[:2]
+            return attend_packed(heads, rotary, packing.begins, prefix, counts, self._scale)
         query, key = _rotated(query, key, *rotary)
-        return query, key, parts[2]
+        return attend(packing, self.index, query, key, parts[2], self._scale)
 
 
 def _rms(hidden: torch.Tensor, norm: Any) -> torch.Tensor:

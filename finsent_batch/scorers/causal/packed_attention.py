@@ -2,24 +2,21 @@
 
 1. The instruction all prompts begin with, the prefix, runs once; its keys and values are kept.
 2. A batch is one row, the headlines' tokens end to end; `Packing` says where each text starts.
-3. On a GPU two calls of flash attention (Dao 2023), one within each text and one to the prefix, are
-   merged by their log-sum-exps into exactly the softmax over both. Elsewhere texts become rows.
+3. On a GPU one kernel (`triton_attention`) takes each text's own tokens and the prefix. Elsewhere,
+   and in fp32, texts become rows.
 
 Registered with transformers, it replaces padded batches of whole prompts in any Llama-like decoder
 without a copy of its code. The price: `Packing` is the only mask, so sliding windows run padded
-(`decoders.packable`); and merging has no backward pass: training packs the prefix `inline`.
+(`decoders.packable`); and the kernel has no backward pass: training packs the prefix `inline`.
 """
 
-import inspect
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Any, Final
 
 import torch
 from torch.nn import functional
 from transformers import AttentionInterface, AttentionMaskInterface
-
-from ...hardware import flash_usable
 
 NAME: Final = "finsent_packed"
 
@@ -60,11 +57,15 @@ class Packing:
         return self.starts[1:].long() - 1
 
     @cached_property
+    def begins(self) -> torch.Tensor:
+        """First token of every token's text, (tokens,) int32."""
+        return self.starts[:-1].repeat_interleave(self._sizes, output_size=sum(self.lengths))
+
+    @cached_property
     def positions(self) -> torch.Tensor:
         """Position of every token in its whole prompt, (1, tokens) int64."""
         everyone = torch.arange(sum(self.lengths), device=self.device)
-        within = everyone - self.starts[:-1].long().repeat_interleave(self._sizes)
-        return (within + self.prefix_tokens)[None]
+        return (everyone - self.begins + self.prefix_tokens)[None]
 
     @cached_property
     def _sizes(self) -> torch.Tensor:
@@ -113,8 +114,7 @@ def attend(
     if packing.inline:
         return _behind_prefix(packing, query, key, value, scale)
     prefix = packing.prefix[layer] if packing.prefix else None
-    way = _flash if flash_usable(query) else _padded
-    return way(packing, prefix, query, key, value, scale)
+    return _padded(packing, prefix, query, key, value, scale)
 
 
 def _behind_prefix(
@@ -135,68 +135,6 @@ def _behind_prefix(
     ).transpose(1, 2)
     texts = mixed[:, size:].flatten(0, 1).index_select(0, packing.tokens)
     return torch.cat((mixed[0, :size], texts))
-
-
-def _flash(
-    packing: Packing,
-    prefix: States | None,
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    scale: float,
-) -> torch.Tensor:
-    """Attend over each text's own tokens and over the prefix, merged by log-sum-exp."""
-    longest, starts = max(packing.lengths), packing.starts
-    own, own_sum = _varlen(query, key, value, starts, starts, longest, longest, scale, causal=True)
-    if prefix is None:
-        return own
-    tokens, size = len(query), len(prefix[0])
-    everyone = torch.tensor([0, tokens], dtype=torch.int32, device=query.device)
-    before = torch.tensor([0, size], dtype=torch.int32, device=query.device)
-    shared, shared_sum = _varlen(
-        query, *prefix, everyone, before, tokens, size, scale, causal=False
-    )
-    from .triton_kernels import merge_
-
-    return merge_(own, own_sum, shared, shared_sum)
-
-
-def _varlen(
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    query_starts: torch.Tensor,
-    key_starts: torch.Tensor,
-    longest_query: int,
-    longest_key: int,
-    scale: float,
-    *,
-    causal: bool,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return flash attention (Dao 2023) and its log-sum-exp, (heads, tokens) fp32."""
-    from torch.nn.attention.varlen import AuxRequest, varlen_attn
-
-    grouped = key.shape[1] != query.shape[1]
-    if grouped and not _knows_groups(varlen_attn):
-        times = query.shape[1] // key.shape[1]
-        key, value = (part.repeat_interleave(times, dim=1) for part in (key, value))
-        grouped = False
-    options: dict[str, Any] = {"enable_gqa": True} if grouped else {}
-    result = varlen_attn(
-        *(query, key, value, query_starts, key_starts, longest_query, longest_key),
-        scale=scale,
-        window_size=(-1, 0) if causal else (-1, -1),
-        return_aux=AuxRequest(lse=True),
-        **options,
-    )
-    assert isinstance(result, tuple)
-    return result
-
-
-@cache
-def _knows_groups(function: Any) -> bool:
-    """Return whether varlen attention takes grouped queries: torch 2.11 does not."""
-    return "enable_gqa" in inspect.signature(function).parameters
 
 
 def _padded(

@@ -1,15 +1,13 @@
 """Triton kernels for what lies between a decoder's matrix products, one pass over memory each.
 
 A product of a 7B model keeps the GPU's arithmetic busy; what lies between two products (norm,
-rotary embedding, SwiGLU, rounding to fp8) only reads and writes memory. PyTorch runs each as
+SwiGLU, rounding to fp8) only reads and writes memory. PyTorch runs each as
 several kernels, each of which reads and writes all activations again, which costs a fifth of the
 time. Here each is one kernel: a program instance takes one token's row, loads it once, computes in
 fp32, and stores the result once.
 
 - `add_norm`: residual addition and RMS norm, rounded where transformers rounds, to fp8 if wanted.
-- `rotate_`: rotary position embedding of queries and keys, in place.
 - `swiglu`: SiLU of the gate times the up projection, to fp8 if wanted.
-- `merge_`: two attention results into one by their log-sum-exps (see `packed_attention`).
 - `quantize_fp8`: E4M3 with one scale a token, the largest magnitude to 448.
 
 They replace torch.compile, which fuses as well but compiles for seconds at every start. The price:
@@ -25,71 +23,6 @@ _FP8_LARGEST = tl.constexpr(448.0)
 
 Fp8 = tuple[torch.Tensor, torch.Tensor]
 """Numbers in fp8 (E4M3), (tokens, width), and each token's scale, (tokens, 1) fp32."""
-
-
-@triton.jit
-def _rotate(qkv, cosine, sine, row, turning, HEADS: tl.constexpr, HALF: tl.constexpr):
-    token = tl.program_id(0).to(tl.int64)
-    heads = tl.arange(0, HEADS)[:, None]
-    half = tl.arange(0, HALF)[None, :]
-    places = qkv + token * row + heads * 2 * HALF + half
-    there = heads < turning
-    first = tl.load(places, mask=there).to(tl.float32)
-    second = tl.load(places + HALF, mask=there).to(tl.float32)
-    c = tl.load(cosine + token * 2 * HALF + half).to(tl.float32)
-    s = tl.load(sine + token * 2 * HALF + half).to(tl.float32)
-    tl.store(places, (first * c - second * s).to(qkv.dtype.element_ty), mask=there)
-    tl.store(places + HALF, (second * c + first * s).to(qkv.dtype.element_ty), mask=there)
-
-
-def rotate_(qkv: torch.Tensor, cosine: torch.Tensor, sine: torch.Tensor, heads: int) -> None:
-    """Rotate the first `heads` heads of qkv (tokens, all heads, head size) in place.
-
-    `cosine` and `sine` are (tokens, head size), both halves alike.
-    """
-    tokens, _, size = qkv.shape
-    _rotate[(tokens,)](
-        qkv, cosine, sine, qkv.stride(0), heads,
-        HEADS=triton.next_power_of_2(heads), HALF=size // 2, num_warps=8,
-    )  # fmt: skip
-
-
-@triton.jit
-def _merge(
-    own,
-    own_sum,
-    shared,
-    shared_sum,
-    tokens,
-    HEADS: tl.constexpr,
-    POWER: tl.constexpr,
-    SIZE: tl.constexpr,
-):
-    token = tl.program_id(0).to(tl.int64)
-    heads = tl.arange(0, POWER)
-    there = heads < HEADS
-    a = tl.load(own_sum + heads * tokens + token, mask=there, other=0.0)
-    b = tl.load(shared_sum + heads * tokens + token, mask=there, other=0.0)
-    weight = tl.sigmoid(b - a)[:, None]
-    places = token * HEADS * SIZE + heads[:, None] * SIZE + tl.arange(0, SIZE)[None, :]
-    x = tl.load(own + places, mask=there[:, None]).to(tl.float32)
-    y = tl.load(shared + places, mask=there[:, None]).to(tl.float32)
-    tl.store(own + places, (x + (y - x) * weight).to(own.dtype.element_ty), mask=there[:, None])
-
-
-def merge_(
-    own: torch.Tensor, own_sum: torch.Tensor, shared: torch.Tensor, shared_sum: torch.Tensor
-) -> torch.Tensor:
-    """Merge attention over two sets of keys into `own`, (tokens, heads, head size).
-
-    The log-sum-exps are (heads, tokens), fp32, contiguous.
-    """
-    tokens, heads, size = own.shape
-    _merge[(tokens,)](
-        own, own_sum, shared, shared_sum, tokens,
-        HEADS=heads, POWER=triton.next_power_of_2(heads), SIZE=size, num_warps=8,
-    )  # fmt: skip
-    return own
 
 
 @triton.jit

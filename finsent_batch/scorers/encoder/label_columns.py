@@ -22,7 +22,9 @@ class LabelColumns:
 
     def __call__(self, logits: torch.Tensor) -> torch.Tensor:
         """Return probabilities (n, 3) of logits (n, outputs), fp32."""
-        probabilities = logits[:, self._kept].softmax(-1)
+        if self._kept != list(range(logits.shape[1])):  # indices wait for a GPU
+            logits = logits[:, self._kept]
+        probabilities = logits.softmax(-1)
         if self._single:
             return probabilities
         return probabilities @ self._sums.to(probabilities.device)

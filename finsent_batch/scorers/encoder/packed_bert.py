@@ -6,8 +6,9 @@ counts is that nothing waits. How it works:
 1. A batch is one row of ids and the size of each text. The host gathers both and hands them over
    from pinned memory; nothing in the forward pass asks the GPU for a number.
 2. Queries, keys and values come from one product.
-3. Flash attention (Dao 2023) takes texts of any size side by side (`varlen_attn`); where it does
-   not run, on a CPU or in fp32, texts become padded rows for attention alone.
+3. Flash attention (Dao 2023) takes texts of any size side by side; where it does not run, on a CPU
+   or in fp32, texts become padded rows for attention alone. It is called by its own name, because
+   `varlen_attn` imports the compiler, for two seconds.
 4. The mean of a text's states is a sum over its part of the row, in fp32.
 
 It computes what `PlainBert` does, from the same weights.
@@ -21,7 +22,7 @@ import torch
 from torch.nn import functional
 
 from ...arrays import IntArray
-from ...hardware import flash_usable
+from ...hardware import kernels_usable
 from ..base import Tokenized
 from .plain_bert import PlainBert
 
@@ -102,13 +103,12 @@ def _attend(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, places: _Places
 ) -> torch.Tensor:
     """Return each text's attention to itself; all are (tokens, heads, head size)."""
-    if flash_usable(query):
-        from torch.nn.attention.varlen import varlen_attn
-
+    if kernels_usable(query):
         bounds = (places.starts, places.starts, places.longest, places.longest)
-        mixed = varlen_attn(query, key, value, *bounds, window_size=(-1, -1))
-        assert isinstance(mixed, torch.Tensor)
-        return mixed
+        found: torch.Tensor = torch.ops.aten._flash_attention_forward(
+            query, key, value, *bounds, 0.0, False, False
+        )[0]
+        return found
     q, k, v = (places.padded(part) for part in (query, key, value))
     mask = places.own[:, None, None]
     mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)

@@ -18,6 +18,7 @@ from ...labels import LABELS
 from ...models.spec import ModelSpec
 from ..base import CHUNK, ScoredBatch, Tokenized
 from ..batching import (
+    NEAR_TIE,
     TokenBudget,
     batches_within_memory,
     chosen_batches,
@@ -66,13 +67,17 @@ class EncoderScorer:
         self._temperature = spec.temperature
         dtype = torch.bfloat16 if weights == "bf16" else torch.float32
         packed = device == "cuda" and isinstance(loaded.model, PlainBert)
-        self._full = PackedBert(loaded.model, dtype) if packed else loaded.forward(dtype)
+        self._full = PackedBert(loaded.model, torch.float32) if packed else loaded.forward(dtype)
         self._fast: Forward | PackedBert = self._full
         if weights == "int8":
             with one_thread():
                 self._fast = Int8Bert(loaded.model)
         self.batching = _named(self._full, self._paddable)
         self.near_tie: float | None = None
+        self._margin = 0.0
+        if packed and weights == "bf16":
+            self._fast, self._margin = PackedBert(loaded.model, dtype), NEAR_TIE["bf16"]
+            self.batching += ", near-ties again in fp32"
         if weights == "int8":
             self._take_int8(near_tie or known_bound(spec))
 
@@ -82,7 +87,7 @@ class EncoderScorer:
             probes = self.tokenize(probe_headlines())
             fast, full = (self._all(forward, probes) for forward in (self._fast, self._full))
             near_tie = measured_bound(fast, full)
-        self.near_tie = near_tie
+        self.near_tie = self._margin = near_tie
         if near_tie >= NEVER:
             self._fast = self._full
             self.batching += ", fp32: int8 would change too many labels"
@@ -116,7 +121,7 @@ class EncoderScorer:
         if self._fast is self._full:
             return score_with_fallback(tokenized, tokenized.sizes, fast, None, 0)
         precise = partial(self._run, self._full, tokenized)
-        return score_with_fallback(tokenized, tokenized.sizes, fast, precise, self.near_tie or 0)
+        return score_with_fallback(tokenized, tokenized.sizes, fast, precise, self._margin)
 
     def _run(
         self, forward: Forward | PackedBert, tokenized: Tokenized, chosen: IntArray

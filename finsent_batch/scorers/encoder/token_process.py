@@ -1,8 +1,9 @@
 """A process that does nothing but turn texts into ids, for `token_processes.py`.
 
 It reads pickles from standard input and answers on standard output: first the tokenizer's file,
-then one list of texts after the other, each answered with a `Tokenized`. It ends when its input
-does, and so with the process that started it, however that ends. torch is not loaded here.
+which it answers with None, then one list of texts after the other, each answered with a
+`Tokenized`. It ends when its input does, and so with the process that started it, however that
+ends. torch is not loaded here.
 """
 
 import pickle
@@ -30,8 +31,10 @@ def main() -> None:
     source, target = sys.stdin.buffer, sys.stdout.buffer
     try:
         backend = Tokenizer.from_str(pickle.load(source))
+        answer: Tokenized | None = None  # ready
         while True:
-            pickle.dump(encoded_by(backend, pickle.load(source)), target, protocol=5)
+            pickle.dump(answer, target, protocol=5)
             target.flush()
+            answer = encoded_by(backend, pickle.load(source))
     except (EOFError, BrokenPipeError):
         return

@@ -10,6 +10,7 @@ their input does.
 import logging
 import os
 import pickle
+import select
 import subprocess
 import sys
 import weakref
@@ -36,7 +37,7 @@ _MOST = 16
 class TokenProcesses:
     """Processes that tokenize as `tokens` does; they start with the first large call.
 
-    Where they cannot be had, or one ends, this process tokenizes instead.
+    This process tokenizes until they are ready, and where they cannot be had or one ends.
     """
 
     def __init__(self, tokens: TextTokens, count: int | None = None) -> None:
@@ -46,6 +47,7 @@ class TokenProcesses:
         few = count is None and cores < _FEWEST_CORES
         self._usable = tokens.backend_file is not None and bool(sys.executable) and not few
         self._processes: list[subprocess.Popen[bytes]] = []
+        self._starting: list[subprocess.Popen[bytes]] = []
         self._lock = Lock()
 
     def encode(self, texts: Sequence[str]) -> Tokenized:
@@ -54,14 +56,15 @@ class TokenProcesses:
             return self._tokens.encode(texts)
         with self._lock:
             try:
-                if self._processes:
+                if not self._processes:
+                    self._start()
+                elif self._ready():
                     return self._encode(texts)
-                self._start()
             except (OSError, EOFError, pickle.UnpicklingError) as error:
                 logger.debug("texts are tokenized in this process: %r", error)
                 self.close()
                 self._usable = False
-        return self._tokens.encode(texts)  # while they start
+        return self._tokens.encode(texts)
 
     def _encode(self, texts: Sequence[str]) -> Tokenized:
         bounds = np.linspace(0, len(texts), self._count + 1).astype(int).tolist()
@@ -88,6 +91,18 @@ class TokenProcesses:
         weakref.finalize(self, _end, self._processes)
         for process in self._processes:
             _send(process, self._tokens.backend_file)
+        self._starting = list(self._processes)
+
+    def _ready(self) -> bool:
+        """Return whether all processes have loaded their tokenizer; each says so once."""
+        while self._starting:
+            output = self._starting[-1].stdout
+            assert output is not None
+            if not select.select([output], [], [], 0)[0]:
+                return False
+            pickle.load(output)
+            self._starting.pop()
+        return True
 
     def close(self) -> None:
         """End the processes."""

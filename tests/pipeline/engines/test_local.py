@@ -57,7 +57,7 @@ def score(tmp_path, tiny_model, wordy, monkeypatch):
         return scoring.score(config, stop=stop)
 
     yield call
-    left = [t.name for t in threading.enumerate() if t.name.startswith("tokenize")]
+    left = [t.name for t in threading.enumerate() if t.name.startswith(("tokenize", "store"))]
     assert left == [], "no thread outlives its run"
 
 

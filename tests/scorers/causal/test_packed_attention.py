@@ -8,7 +8,7 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from finsent_batch.hardware import flash_usable
+from finsent_batch.hardware import kernels_usable
 from finsent_batch.scorers.causal.packed_attention import Packing, attend
 
 from ...helpers.fuzzing import examples
@@ -130,4 +130,4 @@ def test_keys_and_values_are_kept_where_asked():
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_the_cpu_has_no_flash_attention(dtype):
-    assert not flash_usable(torch.zeros(1, 1, SIZE, dtype=dtype))
+    assert not kernels_usable(torch.zeros(1, 1, SIZE, dtype=dtype))
