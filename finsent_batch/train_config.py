@@ -43,8 +43,8 @@ class TrainConfig(Settings):
     lr_scheduler_type: str = "cosine"
     warmup_ratio: float = 0.06
     optim: str = field(default="auto", metadata=_CAUSAL)
-    """`auto` takes adamw_torch on a CPU; on CUDA adamw_torch_fused, but for a 4-bit base where memory
-    is short (a GPU of less than 40 GB, or a memory budget) paged_adamw_32bit."""
+    """`auto` takes adamw_torch on a CPU; on CUDA adamw_torch_fused, but for a 4-bit base where
+    memory is short (a GPU of less than 40 GB, or a memory budget) paged_adamw_32bit."""
     weight_decay: float = 0.01
     max_grad_norm: float = 1.0
     label_smoothing_factor: float = 0.05
