@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from importlib.metadata import version
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,35 @@ def by_vllm(
     return measured | {"loading": loading, "labels": labels, "library": library("vllm")}
 
 
+def sglang_score(task: Task) -> Task:
+    """Measure SGLang's score of label tokens: what all prompts begin with is its query."""
+    from sglang import Engine
+
+    begun = time.perf_counter()
+    engine = Engine(
+        model_path=task["base"], dtype="bfloat16", attention_backend="fa3",
+        sampling_backend="pytorch", disable_cuda_graph=True, context_length=1024,
+        mem_fraction_static=0.8, log_level="error",
+    )  # fmt: skip
+    loading = time.perf_counter() - begun
+    ends = zip(min(task["prompts"]), max(task["prompts"]), strict=False)
+    query = [a for a, _ in takewhile(lambda pair: pair[0] == pair[1], ends)]
+    items = [ids[len(query) :] for ids in task["prompts"]]
+
+    def score() -> list[int]:
+        found = engine.score(
+            query=query, items=items, label_token_ids=task["label_ids"], apply_softmax=True
+        )
+        return [max(range(3), key=row.__getitem__) for row in found.scores]
+
+    score()
+    engine.flush_cache()
+    labels: list[int] = []
+    measured = timed(lambda: labels.extend(score()), task)
+    engine.shutdown()
+    return measured | {"loading": loading, "labels": labels, "library": library("sglang")}
+
+
 def train_ours(task: Task) -> Task:
     """Measure our steps through `train_throughput.py`, one epoch."""
     from train_throughput import measure
@@ -207,6 +237,7 @@ SCORING: dict[str, tuple[Callable[[Task], Task], str]] = {
     "vLLM classify": (partial(vllm_classify, COMPILED), "bf16"),
     "vLLM classify, fp8": (partial(vllm_classify, COMPILED | FP8), "fp8"),
     "vLLM generate one token": (partial(vllm_generate, COMPILED), "bf16"),
+    "SGLang score": (sglang_score, "bf16"),
     "transformers, padded 32": (transformers_padded, "bf16"),
 }
 TRAINING: dict[str, tuple[Callable[[Task], Task], str]] = {

@@ -11,8 +11,8 @@ way computes the same thing, not how well. vLLM runs eagerly, and compiled witho
 CUDA graphs, which large batches do not need. Training: one epoch of the tutorial's
 900 rows in batches of 8; without ours' first step and Unsloth's first ten, in which it
 compiles. Each way has a process of its own, and one that fails is told on stderr and
-left out. `--vllm-path` and `--unsloth-path` are folders of packages for those alone,
-where they need other versions. With `--gpus 0 1` two ways run side by side, a GPU
+left out. `--vllm-path` and its likes are folders of packages for that library alone,
+where it needs other versions. With `--gpus 0 1` two ways run side by side, a GPU
 each. `--tiny` checks the script on a CPU.
 """
 
@@ -45,6 +45,7 @@ CUDA = torch.cuda.is_available()
 HERE = Path(__file__).resolve().parent
 TINY_ROWS = 64
 OURS = "ours, bf16"
+LIBRARIES = ("vLLM", "SGLang", "Unsloth")
 Result = dict[str, Any]
 OFFLINE = {
     "HF_HUB_OFFLINE": "1",
@@ -86,10 +87,10 @@ def write_task(folder: Path, base: Path, split: Path | None, texts: list[str]) -
     return target
 
 
-def run_way(name: str, task: Path, gpu: str, path: Path | None, limit: float) -> Result | None:
+def run_way(name: str, task: Path, gpu: str, path: str | None, limit: float) -> Result | None:
     """Return what a way measured in a process of its own, or say why it did not."""
     environment = OFFLINE | os.environ | {"CUDA_VISIBLE_DEVICES": gpu}
-    paths = [*([str(path.resolve())] if path else []), os.environ.get("PYTHONPATH", "")]
+    paths = [path, os.environ.get("PYTHONPATH")]
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
     folder = task.parent / "".join(c if c.isalnum() else "_" for c in name)
     folder.mkdir()
@@ -125,11 +126,11 @@ def run_ways(given: argparse.Namespace, task: Path) -> dict[str, Result]:
     gpus: SimpleQueue[str] = SimpleQueue()
     for gpu in given.gpus:
         gpus.put(gpu)
-    paths = {"vLLM": given.vllm_path, "Unsloth": given.unsloth_path}
 
     def run(name: str) -> Result | None:
         gpu = gpus.get()
-        path = next((path for library, path in paths.items() if library in name), None)
+        library = next((word for word in LIBRARIES if word in name), None)
+        path = getattr(given, f"{library.lower()}_path") if library else None
         try:
             return run_way(name, task, gpu, path, given.limit)
         finally:
@@ -186,8 +187,8 @@ def main() -> None:
     )
     parser.add_argument("--ways", nargs="*", default=[*SCORING, *TRAINING])
     parser.add_argument("--rows", type=int, default=None, help="headlines to score; all")
-    parser.add_argument("--vllm-path", type=Path)
-    parser.add_argument("--unsloth-path", type=Path)
+    for library in LIBRARIES:
+        parser.add_argument(f"--{library.lower()}-path", help="folders, as in PYTHONPATH")
     parser.add_argument("--limit", type=float, default=170.0, help="seconds a way may take")
     parser.add_argument("--name", default="rivals", help="of the results' file")
     parser.add_argument("--logs", type=Path, help="new folder to keep what the ways print")
