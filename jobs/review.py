@@ -56,7 +56,8 @@ def review() -> None:
 @click.option(
     "--model",
     shell_complete=complete_model,
-    help="Draw from what this model labelled: its name or the beginning of its fingerprint.",
+    help="Draw from what this model labelled, or two in turn: the name or the beginning of the "
+    "fingerprint, as models and runs show them.",
 )
 @click.option("--since", metavar="DAY", help="Draw from the news from this day on: 2014-01-06.")
 @click.option("--until", metavar="DAY", help="Draw from the news up to this day, it included.")

@@ -17,10 +17,11 @@ import numpy as np
 from ..errors import MissingInputError, UsageError
 from ..headlines import key_sql, normalize_sql
 from ..io.columns import SOURCE_COLUMNS, usual_columns
-from ..io.sql import quote_identifier, read_sql
+from ..io.sql import quote_identifier, quote_literal, read_sql
 from ..queries.days import days_between
 from ..queries.runs import find_run
 from ..queries.session import view_published
+from ..store.connection import STORE_CATALOG
 from ..store.counted import latest_publications
 from ..store.publications import publications_of, records
 from ..store.store import Store
@@ -72,7 +73,7 @@ def _find_population(store: Store, config: ReviewExportConfig) -> int:
     """Make `plan.population`, the headlines to draw from, and return how many there are."""
     condition = days_between(config.since, config.until).sql()
     if config.model is not None:
-        condition += f" AND model_fingerprint IN ({_fingerprints(store, config.model)})"
+        condition += f" AND ({_labelled_by(store, config.model)})"
     if config.run is None:
         publications = latest_publications(store)
     else:
@@ -93,18 +94,39 @@ def _find_population(store: Store, config: ReviewExportConfig) -> int:
     return int(store.query("SELECT count(*) FROM plan.population")[0][0])
 
 
-def _fingerprints(store: Store, model: str) -> str:
-    """Return the fingerprints of a model, by its name or theirs, as a list in SQL."""
-    found = store.query(
-        """SELECT model_fingerprint FROM models
-        WHERE model = $1 OR (starts_with(model_fingerprint, $1) AND $1 <> '')""",
+_NAMED: Final = "(model = $1 OR (starts_with(model_fingerprint, $1) AND $1 <> ''))"
+
+
+def _labelled_by(store: Store, model: str) -> str:
+    """Return SQL that holds of the rows of a model, by its name or fingerprint.
+
+    Of the two models of a run with --first, as `runs` names them together, these are the rows
+    that the first is sure of, and those of the other that it is not.
+    """
+    models = store.query(f"SELECT model_fingerprint FROM models WHERE {_NAMED}", [model])
+    found = [f"model_fingerprint = {quote_literal(one)}" for (one,) in models]
+    cascades = store.query(
+        f"""SELECT DISTINCT summary->>'$.cascade.first_fingerprint' AS first,
+            summary->>'$.cascade.second_fingerprint', summary->>'$.cascade.sure'
+        FROM runs WHERE first IS NOT NULL AND {_NAMED}""",
         [model],
     )
+    for one, other, sure in cascades:
+        is_sure = (
+            f"model_fingerprint = {quote_literal(one)} "
+            f"AND greatest(p_negative, p_neutral, p_positive) >= CAST({float(sure)!r} AS FLOAT)"
+        )
+        found += [
+            is_sure,
+            f"model_fingerprint = {quote_literal(other)} "
+            f"AND {key_sql(normalize_sql('news_text'))} NOT IN "
+            f"(SELECT headline_key FROM {STORE_CATALOG}.scores WHERE {is_sure})",
+        ]
     if not found:
         raise UsageError(
-            f"--model: nothing was scored by {model!r}; finsent-batch models lists all"
+            f"--model: nothing was scored by {model!r}; finsent-batch models and runs list all"
         )
-    return ", ".join(f"'{fingerprint}'" for (fingerprint,) in found)
+    return " OR ".join(found)
 
 
 def _scale(store: Store, rows: int) -> float:

@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import shutil
 import signal
 
 import duckdb
@@ -298,6 +299,27 @@ def test_reviewers_judge_the_cascade_as_one_model(feed, run, tmp_path):
     assert len(answers) == ROWS
 
 
+def test_a_sample_is_drawn_of_what_the_cascade_labelled(feed, run, tmp_path):
+    sure = middle(feed.of_small)
+    unsure = sureness(feed.of_small.unique("headline")) < np.float32(sure)
+
+    def drawn(model):
+        shutil.copy(feed.folder / "store.duckdb", tmp_path / "s.duckdb")
+        done = run("--store", "s.duckdb", "review", "export", "-o", "sample.csv", "--overwrite",
+                   "--rows", 1000, "--show-labels", "--model", model)  # fmt: skip
+        assert done.code == 0, done.err
+        headline = pl.col("headline").str.strip_prefix("'")
+        sample = pl.read_csv(tmp_path / "sample.csv").select(headline, "model_label")
+        return dict(sample.iter_rows())
+
+    found, summary = feed.scored(feed.large, first=feed.small, sure=sure)
+    labels = dict(found.drop_nulls("sentiment").select("headline", "sentiment").iter_rows())
+    assert drawn(summary.model) == drawn(summary.model_fingerprint[:12]) == labels
+    # The large model's rows that the small one is sure of are not the cascade's.
+    feed.scored(feed.large)
+    assert len(drawn(summary.model)) == unsure.sum() < ROWS
+
+
 def test_the_first_may_be_the_promoted_model(feed, run, tmp_path):
     path, sure = feed.folder / "store.duckdb", middle(feed.of_small)
     promotion = {
@@ -421,8 +443,6 @@ def test_the_evaluation_that_is_advised_is_of_what_was_asked_for(feed, run, tmp_
 
 
 def test_a_first_model_with_other_labels_is_refused(feed, run, tmp_path, tiny_model):
-    import shutil
-
     other = tmp_path / "other"
     shutil.copytree(tiny_model, other)
     config = json.loads((other / "config.json").read_text())
