@@ -53,7 +53,7 @@ class Result:
 
 @pytest.fixture(scope="session")
 def loaded_once() -> set[Path]:
-    """The models that the runs of this process load once: `mini`, and the tiny one."""
+    """The models that the runs of this process load once: `mini`, the tiny one, causal bases."""
     folders = {REPOSITORY / "finsent_batch" / "models" / "mini"}
     keep_loaded(folders)
     return folders
@@ -69,13 +69,17 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory, loaded_once: set[Path])
 
 
 @pytest.fixture(scope="session")
-def causal_base(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+def causal_base(
+    tmp_path_factory: pytest.TempPathFactory, loaded_once: set[Path]
+) -> Callable[..., Path]:
     """Make a tiny causal model of an architecture, each one once; see `causal.save_base`."""
     from .helpers.causal_models import save_base
 
     @cache
     def make(architecture: str = "llama", **changes: Any) -> Path:
-        return save_base(tmp_path_factory.mktemp("bases") / architecture, architecture, **changes)
+        folder = tmp_path_factory.mktemp("bases") / architecture
+        loaded_once.add(save_base(folder, architecture, **changes))
+        return folder
 
     return make
 
