@@ -4,7 +4,8 @@
 
 Makes the Llama-2-7B-shaped checkpoint with random weights if it is not there. Each way is the
 whole command in a process of its own with a fresh store; the start of Ray and the loading of
-models are not counted in rows/s. `driver` is the CPU time of the process that feeds the actors,
+models are not counted in rows/s; those of training are of the steps alone, the median of the later
+half (`train_steps.py`). `driver` is the CPU time of the process that feeds the actors,
 all its threads, as a share of the score stage's seconds (1 is one core); `object store MB` the
 most that lay in Ray's at one time. `--tiny` checks the script with CPU actors and processes:
 
@@ -32,21 +33,24 @@ BIN = Path(sys.executable).parent
 CUDA = torch.cuda.is_available()
 
 
-def command(
-    words: list[object], *, processes: int = 1, gpus: int | None = None, watched: Path | None = None
-) -> str:
-    """Run finsent-batch on the first GPUs, under torchrun if in several processes.
+def command(words: list[object], *, gpus: int | None = None, watched: Path | None = None) -> str:
+    """Run finsent-batch on the first GPUs and return what it printed.
 
     With `watched` its Ray driver is watched, and what it did written to that file.
     """
+    if watched is not None:
+        return run([Path(__file__).with_name("ray_driver.py"), watched, *words], gpus=gpus)
+    return run(["-m", "finsent_batch", *words], gpus=gpus)
+
+
+def run(words: list[object], *, processes: int = 1, gpus: int | None = None) -> str:
+    """Run Python on the first GPUs, under torchrun if in several processes."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"} if not CUDA else dict(os.environ)
     if gpus is not None:
         environment["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, range(gpus)))
-    started: list[object] = [BIN / "finsent-batch"]
-    if watched is not None:
-        started = [sys.executable, Path(__file__).with_name("ray_driver.py"), watched]
+    started: list[object] = [sys.executable]
     if processes > 1:
-        started = [BIN / "torchrun", "--standalone", f"--nproc-per-node={processes}", *started]
+        started = [BIN / "torchrun", "--standalone", f"--nproc-per-node={processes}"]
     done = subprocess.run(
         list(map(str, [*started, *words])),
         capture_output=True, text=True, check=False, env=environment,
@@ -81,20 +85,18 @@ def scoring(model: object, weights: str, feed: Path, devices: int, rows: int) ->
     return [how, scored, summary["headlines_per_second"], share, held]
 
 
-def training(base: Path, split: Path, batch: int, devices: int, epochs: float) -> list[Any]:
-    """Return how it was run, the samples, and samples/s while training."""
+def training(base: Path, split: Path, batch: int, devices: int, steps: int) -> list[Any]:
+    """Return how it was run, the rows of all steps, and rows/s while training."""
     with tempfile.TemporaryDirectory() as scratch:
-        quantized = [] if CUDA else ["--quantisation", "none", "--threads", 1]
-        command(
-            ["train", "--preset", "llama2-7b", "--base", base, "--data", split, "-o", scratch,
-             "--per-device-train-batch-size", 1, "--gradient-accumulation-steps", batch,
-             "--num-train-epochs", epochs, *quantized],
+        found = Path(scratch) / "found.json"
+        script = Path(__file__).with_name("train_steps.py")
+        run(
+            [script, found, base, split, "--batch", batch, "--steps", steps],
             processes=devices, gpus=devices if CUDA else None,
         )  # fmt: skip
-        log = json.loads((Path(scratch) / "training_log.json").read_text("utf-8"))
-    found = next(entry for entry in log if "train_runtime" in entry)
-    rate = found["train_samples_per_second"]
-    return [f"{devices} processes", round(rate * found["train_runtime"]), rate, None, None]
+        told = json.loads(found.read_text("utf-8"))
+    rows = told["steps"] * batch
+    return [f"{devices} processes", rows, told["samples_per_second"], None, None]
 
 
 def split_of(data: Path, folder: Path, rows: int) -> Path:
@@ -127,7 +129,7 @@ def ways(given: argparse.Namespace) -> dict[str, Callable[[int], list[Any]]]:
         split = split_of(given.data, given.checkpoint / "split", 8 if given.tiny else 300)
         for batch in given.batches:
             found[f"training, {batch} rows a step"] = lambda n, b=batch: training(
-                base, split, b, n, given.epochs
+                base, split, b, n, given.steps
             )
     return found
 
@@ -144,7 +146,7 @@ def main() -> None:
         help="distinct ones that are scored at least, so that starting does not decide",
     )  # fmt: skip
     parser.add_argument("--batches", type=int, nargs="+", default=[8, 32, 64])
-    parser.add_argument("--epochs", type=float, default=1.0)
+    parser.add_argument("--steps", type=int, default=80, help="of a training")
     parser.add_argument("--parts", nargs="+", default=["scoring", "mini", "training"])
     parser.add_argument("--tiny", action="store_true")
     given = parser.parse_args()

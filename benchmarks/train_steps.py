@@ -1,0 +1,72 @@
+"""What a step of a causal training takes, in one process or several.
+
+    python benchmarks/train_steps.py FOUND.json BASE SPLIT --batch 8 --steps 110
+    torchrun --standalone --nproc-per-node=2 benchmarks/train_steps.py FOUND.json BASE SPLIT
+
+Trains so many steps as `train --preset llama2-7b` does and stops. The first half of the steps meets
+most shapes for the first time and records them; `seconds` is the median of the second half, and
+`begin` what came before the first step. `scale_out.py` uses it.
+"""
+
+import argparse
+import contextlib
+import json
+import math
+import statistics
+import sys
+import tempfile
+import time
+from itertools import pairwise
+from pathlib import Path
+
+import polars as pl
+import torch
+
+from finsent_batch.errors import InterruptedRunError
+from finsent_batch.progress import StopRequest
+from finsent_batch.train_config import TrainConfig
+from finsent_batch.training.train import train
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("found", type=Path)
+    parser.add_argument("base", type=Path)
+    parser.add_argument("split", type=Path)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--steps", type=int, default=110)
+    parser.add_argument("--optim", default="auto")
+    given = parser.parse_args()
+    rows = pl.read_parquet(given.split / "train.parquet").height
+    stop, ends, begun = StopRequest(), [], time.perf_counter()
+
+    def step_ended(stage: str, step: int, *_: object) -> None:
+        if stage == "train" and step:
+            ends.append(time.perf_counter())
+            if step >= given.steps:
+                stop.signal = 15
+
+    with tempfile.TemporaryDirectory() as folder:
+        config = TrainConfig.for_preset(
+            "llama2-7b", base=str(given.base), data=(given.split,), output=Path(folder),
+            per_device_train_batch_size=1, gradient_accumulation_steps=given.batch,
+            num_train_epochs=float(math.ceil(given.steps / math.ceil(rows / given.batch)) + 1),
+            optim=given.optim,
+            **({} if torch.cuda.is_available() else {"quantisation": None, "threads": 1}),
+        )  # fmt: skip
+        with contextlib.suppress(InterruptedRunError):
+            train(config, progress=step_ended, stop=stop)
+    if not ends:  # another process of several
+        return
+    times = [b - a for a, b in pairwise(ends)]
+    seconds = statistics.median(times[len(times) // 2 :])
+    found = {"steps": len(ends), "seconds": seconds, "samples_per_second": given.batch / seconds,
+             "begin": ends[0] - begun, "all": ends[-1] - begun}  # fmt: skip
+    if torch.cuda.is_available():
+        found["peak_gb"] = torch.cuda.max_memory_allocated() / 1e9
+    given.found.write_text(json.dumps(found), "utf-8")
+    print(found, file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
