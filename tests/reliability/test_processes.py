@@ -11,7 +11,7 @@ import duckdb
 import polars as pl
 import pytest
 
-from ..helpers import stores
+from ..helpers import forks, stores
 
 COMMAND = str(Path(sys.executable).parent / "finsent-batch")
 ROWS = 600
@@ -29,15 +29,13 @@ def arguments(tmp_path, tiny_model, wordy):
     return ["score", "feed.parquet", "--model", str(tiny_model), "--weights", "fp32", *SLOWLY]
 
 
-def hit(folder, arguments, number):
+def hit(folder, arguments, number, start=subprocess.Popen):
     """Start a run, send it a signal once it has committed scores, and wait for its end.
 
     Gives its exit code and what it still said.
     """
     log = folder / "finsent.duckdb.working.wal"  # grows with each commit
-    with subprocess.Popen(
-        [COMMAND, "-v", *arguments], cwd=folder, stderr=subprocess.PIPE
-    ) as process:
+    with start([COMMAND, "-v", *arguments], cwd=folder, stderr=subprocess.PIPE) as process:
         assert f"{ROWS} to score" in process.stderr.readline().decode()
         planned = log.stat().st_size
         deadline = time.monotonic() + 60
@@ -80,7 +78,7 @@ def test_after_kill_the_same_command_gives_the_same_table(run, tmp_path, argumen
     expected = labelled(tmp_path)
     (tmp_path / "feed.scored.parquet").unlink()
 
-    code, _ = hit(tmp_path, arguments, signal.SIGKILL)
+    code, _ = hit(tmp_path, arguments, signal.SIGKILL, forks.Popen)
     assert code == -signal.SIGKILL
     assert not (tmp_path / "feed.scored.parquet").exists()
     [(committed, distinct)] = ask(
