@@ -75,6 +75,7 @@ def draw(
 ) -> Chart:
     """Return what `drawing` draws on an empty figure; `height` is in inches."""
     import matplotlib
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
     content = io.BytesIO()
@@ -82,7 +83,8 @@ def draw(
         figure = Figure(figsize=(_WIDTH, height), layout="constrained")
         drawing(figure)
         nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        figure.savefig(content, format="svg", metadata=nothing)
+        # `savefig` would draw it all once before, with the same result.
+        FigureCanvasSVG(figure).print_svg(content, metadata=nothing)
     return Chart(
         name=name,
         alt=alt,
