@@ -105,6 +105,27 @@ def test_every_family_trains_and_all_that_is_new_is_saved(
     assert done.json["rows"]["scored"] == 1
 
 
+@pytest.mark.parametrize("pooling", ["mean", "cls"])
+def test_a_base_is_loaded_without_transformers_report(
+    tiny_model: Path, base: Callable[[str], Path], capfd: pytest.CaptureFixture[str], pooling: str
+) -> None:
+    from transformers.utils import logging
+
+    from finsent_batch.scorers.encoder.model import new_classifier
+
+    folder = base("Bert") if pooling == "cls" else tiny_model  # lacks a head, or has one too many
+    level = logging.get_verbosity()
+    logging.set_verbosity_warning()
+    try:
+        capfd.readouterr()
+        _, new = new_classifier(folder, pooling)
+        assert capfd.readouterr() == ("", "")
+        assert logging.get_verbosity() == logging.WARNING
+    finally:
+        logging.set_verbosity(level)
+    assert bool(new) == (pooling == "cls")
+
+
 def test_a_trained_encoder_teaches_a_student(
     run: Run, split: Path, base: Callable[[str], Path], tmp_path: Path
 ) -> None:

@@ -20,7 +20,7 @@ from ...errors import ConfigError
 from ...labels import LABELS
 from ...models.base_weights import FROM_DISK, WEIGHTS_FROM_DISK, listed
 from ...models.spec import ModelSpec
-from ...optional_imports import quiet_bitsandbytes
+from ...optional_imports import quiet_bitsandbytes, quiet_libraries
 from ..guard import loading
 from ..loaded import absent_weights, check_known, check_unexpected
 
@@ -108,7 +108,7 @@ def new_classifier(base: Path, pooling: str) -> tuple[Any, list[str]]:
     config.id2label = dict(enumerate(LABELS))
     config.label2id = {label: i for i, label in enumerate(LABELS)}
     kind = _classifier_class(config, pooling)
-    with loading(str(base)):
+    with loading(str(base)), quiet_libraries():  # the new weights are returned, not reported
         model, found = kind.from_pretrained(
             base,
             config=config,
