@@ -136,9 +136,10 @@ def test_a_thousand_columns(attempt, tmp_path, output):
         assert found.width == 1010
 
 
-@pytest.mark.parametrize("source", ["feed.parquet", "feed.csv"])
-def test_a_row_of_ten_megabytes(attempt, tmp_path, source):
-    frame = pl.DataFrame({"headline": ["Oil falls", "profit " * 1_500_000], "id": ["1", "2"]})
+# Parquet has no block that a row must fit into: a megabyte is as good, and tokenized in a tenth.
+@pytest.mark.parametrize(("source", "words"), [("feed.parquet", 150_000), ("feed.csv", 1_500_000)])
+def test_a_row_of_ten_megabytes(attempt, tmp_path, source, words):
+    frame = pl.DataFrame({"headline": ["Oil falls", "profit " * words], "id": ["1", "2"]})
     (frame.write_csv if source == "feed.csv" else frame.write_parquet)(tmp_path / source)
     assert attempt(source, "-o", "out.parquet").code == 0
     found = pl.read_parquet(tmp_path / "out.parquet")
@@ -302,8 +303,8 @@ def test_a_file_name_that_is_not_utf_8(attempt, tmp_path):
 
 
 def test_a_memory_limit_that_is_too_low(run, tiny_model, wordy, tmp_path):
-    texts = [f"{text} " * 20 for text in wordy(500)]
-    pl.DataFrame({"headline": texts * 100, "id": range(50_000)}).write_parquet(
+    texts = [f"{text} " * 20 for text in wordy(50)]
+    pl.DataFrame({"headline": texts * 400, "id": range(20_000)}).write_parquet(
         tmp_path / "feed.parquet"
     )
     arguments = ("score", "feed.parquet", "--model", tiny_model, "--weights", "fp32")
