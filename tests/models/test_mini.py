@@ -105,7 +105,7 @@ def test_int8_keeps_the_labels_of_fp32_on_real_headlines(
     labels = {}
     for weights in ("fp32", "auto"):
         output = f"{weights}.parquet"
-        done = run("score", night, "-o", output, "--limit", 1000, "--weights", weights)
+        done = run("score", night, "-o", output, "--limit", 500, "--weights", weights)
         assert done.code == 0, done.err
         labels[weights] = pl.read_parquet(tmp_path / output)["sentiment"]
     assert (labels["fp32"] == labels["auto"]).mean() >= 0.995
