@@ -6,10 +6,12 @@ uses the store meanwhile, and at most one group of scores waits for it.
 """
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 
 import numpy as np
+import pyarrow as pa
 
 from ...failpoints import failpoint
 from ...progress import Progress
@@ -17,6 +19,8 @@ from ...scorers.base import CHUNK, ScoredBatch, Scorer, Tokenized
 from ...store.store import Store
 from ..plan import Plan, pending_headlines
 from .base import CommitSettings, EngineResult, commit_scores
+
+_AHEAD = 2
 
 
 def run_local(
@@ -61,33 +65,25 @@ def _tokenized_ahead(
 
     Headlines come longest first; small chunks lead, so that a fast scorer soon has something to do.
     """
-    start = 0
-    ahead = _begun(store, scorer, storing, tokenizing, start)
-    while True:
-        size, tokens = ahead
-        ahead = _begun(store, scorer, storing, tokenizing, start + size)
-        tokenized = tokens.result()
-        if tokenized is None:
-            return
-        yield start, tokenized
-        start += size
 
-
-def _begun(
-    store: Store, scorer: Scorer, storing: Executor, tokenizing: Executor, start: int
-) -> tuple[int, Future[Tokenized | None]]:
-    """Begin to read and tokenize the chunk at a position; return its size and its tokens to come.
-
-    Behind the last headline there are none.
-    """
-    size = min(CHUNK, scorer.chunk) if start < scorer.chunk else scorer.chunk
-    read = storing.submit(pending_headlines, store, start, size)
-
-    def tokens() -> Tokenized | None:
+    def tokens(read: Future[pa.ChunkedArray]) -> Tokenized | None:
         headlines = read.result().to_pylist()
         return scorer.tokenize(headlines) if headlines else None
 
-    return size, tokenizing.submit(tokens)
+    begun: deque[tuple[int, Future[Tokenized | None]]] = deque()
+    start = 0
+    while True:
+        # Two ahead: a commit that is under way holds up the reading of the second only.
+        while len(begun) <= _AHEAD:
+            size = min(CHUNK, scorer.chunk) if start < scorer.chunk else scorer.chunk
+            read = storing.submit(pending_headlines, store, start, size)
+            begun.append((start, tokenizing.submit(tokens, read)))
+            start += size
+        at, coming = begun.popleft()
+        tokenized = coming.result()
+        if tokenized is None:  # behind the last headline
+            return
+        yield at, tokenized
 
 
 def _timed_groups(

@@ -136,8 +136,9 @@ def _attend(
         keys = tile + tl.arange(0, KEYS)
         real = keys < tokens
         one, two = _halves(qkv, keys, real, row, (HEADS + shared) * 2 * HALF, HALF, PADDED)
-        c, s = _turns(cosine, sine, keys, real, HALF, PADDED)
-        one, two = _rotated(one, two, c, s, kind)
+        # Names of their own: the queries' would be carried through the loop, of another shape.
+        key_c, key_s = _turns(cosine, sine, keys, real, HALF, PADDED)
+        one, two = _rotated(one, two, key_c, key_s, kind)
         scores = tl.dot(first, tl.trans(one))
         scores = tl.dot(second, tl.trans(two), scores) * scale
         own = (keys[None, :] >= begin[:, None]) & (keys[None, :] <= rows[:, None])

@@ -3,8 +3,8 @@
 A small model takes less time for a batch than a host that waits for it, so that on a GPU what
 counts is that nothing waits. How it works:
 
-1. A batch is one row of ids and the size of each text. The host gathers both and hands them over
-   from pinned memory; nothing in the forward pass asks the GPU for a number.
+1. The texts of a chunk go to the GPU once, end to end and longest first, so that a batch is a slice
+   of them. Nothing in the forward pass asks the GPU for a number, or hands it one from the host.
 2. Queries, keys and values come from one product.
 3. Flash attention (Dao 2023) takes texts of any size side by side; where it does not run, on a CPU
    or in fp32, texts become padded rows for attention alone. It is called by its own name, because
@@ -38,16 +38,15 @@ class PackedBert:
         layers: Any = self._model.bert.encoder.layer
         self._joined = [_joined(layer.attention.self) for layer in layers]
 
-    def __call__(self, tokenized: Tokenized, texts: IntArray) -> torch.Tensor:
-        """Return logits (b, labels) of the texts at some positions, shape (b,)."""
-        device = self._model.classifier.weight.device
-        sizes = tokenized.sizes[texts]
-        places = _Places(sizes, device)
-        return self._run(_handed_over(tokenized.packed(texts), device), places)
+    def chunk(self, tokenized: Tokenized, chosen: IntArray) -> "PackedChunk":
+        """Hand over the chosen texts, positions of shape (n,), to be run in batches."""
+        return PackedChunk(tokenized, chosen, self._model.classifier.weight.device)
 
-    def _run(self, ids: torch.Tensor, places: "_Places") -> torch.Tensor:
+    def __call__(self, chunk: "PackedChunk", texts: IntArray) -> torch.Tensor:
+        """Return logits (b, labels) of texts of a chunk that are neighbours in it, (b,)."""
         bert = self._model.bert
-        states = bert.embeddings.packed(ids, places.positions)
+        ids, positions, places = chunk.batch(texts)
+        states = bert.embeddings.packed(ids, positions)
         for layer, (weight, bias) in zip(bert.encoder.layer, self._joined, strict=True):
             joined = functional.linear(states, weight, bias)
             query, key, value = joined.view(len(ids), 3, self._heads, -1).unbind(1)
@@ -69,22 +68,39 @@ def _joined(attention: Any) -> tuple[torch.Tensor, torch.Tensor]:
     return joined
 
 
+class PackedChunk:
+    """Texts on a device, end to end, longest first."""
+
+    def __init__(self, tokenized: Tokenized, chosen: IntArray, device: torch.device) -> None:
+        order = chosen[np.argsort(-tokenized.sizes[chosen], kind="stable")]
+        self._sizes = tokenized.sizes[order]
+        self._bounds = np.concatenate([[0], np.cumsum(self._sizes)])
+        self._place = np.zeros(len(tokenized.sizes), np.int64)
+        self._place[order] = np.arange(len(order))
+        tokens = int(self._bounds[-1])
+        self._ids = torch.from_numpy(tokenized.packed(order).astype(np.int32)).to(device)
+        self._starts = torch.from_numpy(self._bounds.astype(np.int32)).to(device)
+        begins = self._starts[:-1].repeat_interleave(self._starts.diff(), output_size=tokens)
+        self._positions = torch.arange(tokens, dtype=torch.int32, device=device) - begins
+
+    def batch(self, texts: IntArray) -> tuple[torch.Tensor, torch.Tensor, "_Places"]:
+        """Return ids and positions of some neighbours, (tokens,) int32, and where each lies."""
+        first, last = int(self._place[texts[0]]), int(self._place[texts[-1]]) + 1
+        assert np.array_equal(self._place[texts], np.arange(first, last))
+        tokens = slice(int(self._bounds[first]), int(self._bounds[last]))
+        starts = self._starts[first : last + 1] - self._starts[first]
+        places = _Places(starts, longest=int(self._sizes[first]))
+        return self._ids[tokens], self._positions[tokens], places
+
+
 class _Places:
     """Where each text of a batch lies in its row."""
 
-    def __init__(self, sizes: IntArray, device: torch.device) -> None:
-        self.longest = int(sizes.max())
-        self.tokens = int(sizes.sum())
-        starts = np.zeros(len(sizes) + 1, dtype=np.int32)
-        np.cumsum(sizes, out=starts[1:])
-        self.starts = _handed_over(starts, device)
-        self.sizes = self.starts.diff()
-
-    @property
-    def positions(self) -> torch.Tensor:
-        """The position of each token in its text, (tokens,) int32."""
-        everyone = torch.arange(self.tokens, dtype=torch.int32, device=self.starts.device)
-        return everyone - self.starts[:-1].repeat_interleave(self.sizes, output_size=self.tokens)
+    def __init__(self, starts: torch.Tensor, *, longest: int) -> None:
+        self.starts = starts
+        """First token of each text and, at the end, the count of tokens, (b + 1,) int32."""
+        self.longest = longest
+        self.sizes = starts.diff()
 
     def padded(self, x: torch.Tensor) -> torch.Tensor:
         """Return heads of the row (tokens, heads, size) as (b, heads, longest, size)."""
@@ -113,11 +129,3 @@ def _attend(
     mask = places.own[:, None, None]
     mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
     return mixed.transpose(1, 2)[places.own]
-
-
-def _handed_over(numbers: np.ndarray, device: torch.device) -> torch.Tensor:
-    """Return numbers on a device, without waiting for what it computes just now."""
-    host = torch.from_numpy(numbers)
-    if device.type == "cuda":
-        host = host.pin_memory()
-    return host.to(device, non_blocking=True)

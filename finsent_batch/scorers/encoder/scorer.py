@@ -8,12 +8,13 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 
 from ...arrays import FloatArray, IntArray
-from ...hardware import available_cores
+from ...hardware import available_cores, gpu_memory
 from ...labels import LABELS
 from ...models.spec import ModelSpec
 from ..base import CHUNK, ScoredBatch, Tokenized
@@ -28,12 +29,15 @@ from .int8_bert import Int8Bert
 from .int8_bound import NEVER, known_bound, measured_bound, probe_headlines
 from .label_columns import LabelColumns
 from .load import Forward, load_encoder, one_thread
-from .packed_bert import PackedBert
+from .packed_bert import PackedBert, PackedChunk
 from .plain_bert import PlainBert
 from .token_processes import TokenProcesses
 
 DEFAULT_MAX_BATCH_TOKENS = {"cpu": 512, "cuda": 65_536}
 """Measured by benchmarks/mini_throughput.py --budgets."""
+_PACKED_TOKENS = 262_144
+"""Of a packed batch, where memory is plenty: launching a smaller one takes longer than it runs."""
+_PLENTY = 20e9
 
 
 class EncoderScorer:
@@ -56,7 +60,6 @@ class EncoderScorer:
         self.weights = weights
         # A chunk's end waits for the GPU, which scores a small one in no time.
         self.chunk = 8 * CHUNK if device == "cuda" else CHUNK
-        self._budget = TokenBudget(max_batch_tokens or DEFAULT_MAX_BATCH_TOKENS[device], device)
         loaded = load_encoder(spec, device)
         self._tokens, self._padding = loaded.tokens, loaded.padding
         self._encode = loaded.tokens.encode
@@ -67,6 +70,9 @@ class EncoderScorer:
         self._temperature = spec.temperature
         dtype = torch.bfloat16 if weights == "bf16" else torch.float32
         packed = device == "cuda" and isinstance(loaded.model, PlainBert)
+        tokens = _PACKED_TOKENS if packed and gpu_memory() > _PLENTY else None
+        tokens = max_batch_tokens or tokens or DEFAULT_MAX_BATCH_TOKENS[device]
+        self._budget = TokenBudget(tokens, device)
         self._full = PackedBert(loaded.model, torch.float32) if packed else loaded.forward(dtype)
         self._fast: Forward | PackedBert = self._full
         if weights == "int8":
@@ -127,7 +133,8 @@ class EncoderScorer:
         self, forward: Forward | PackedBert, tokenized: Tokenized, chosen: IntArray
     ) -> Iterator[tuple[IntArray, FloatArray]]:
         """Yield positions and probabilities of the chosen texts, a batch at a time, in order."""
-        launch = partial(self._launch, forward, tokenized)
+        packed = forward.chunk(tokenized, chosen) if isinstance(forward, PackedBert) else None
+        launch = partial(self._launch, forward, packed or tokenized)
         if self.device != "cpu":
             yield from batches_within_memory(
                 chosen, tokenized.sizes, self._budget, launch, _finish, remedy="use --device cpu"
@@ -146,14 +153,14 @@ class EncoderScorer:
 
     @torch.inference_mode()
     def _launch(
-        self, forward: Forward | PackedBert, tokenized: Tokenized, batch: IntArray
+        self, forward: Any, texts: Tokenized | PackedChunk, batch: IntArray
     ) -> torch.Tensor:
         """Return calibrated probabilities of the texts of a batch, (b, 3), on the device."""
-        if isinstance(forward, PackedBert):
-            logits = forward(tokenized, batch)
+        if isinstance(texts, PackedChunk):
+            logits = forward(texts, batch)
         else:
-            parts = [batch] if self._paddable else _by_length(tokenized, batch)
-            logits = torch.cat([self._logits(forward, tokenized, part) for part in parts])
+            parts = [batch] if self._paddable else _by_length(texts, batch)
+            logits = torch.cat([self._logits(forward, texts, part) for part in parts])
         return self._classes(logits.float() / self._temperature)
 
     def _logits(self, forward: Forward, tokenized: Tokenized, batch: IntArray) -> torch.Tensor:

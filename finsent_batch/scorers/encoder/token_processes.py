@@ -7,6 +7,7 @@ not by multiprocessing, which would run a user's script again in each of them; a
 their input does.
 """
 
+import fcntl
 import logging
 import os
 import pickle
@@ -15,7 +16,7 @@ import subprocess
 import sys
 import weakref
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from itertools import pairwise
 from threading import Lock
 
@@ -32,6 +33,8 @@ _FEWEST_CORES = 4
 _FEWEST_TEXTS = 4_096
 """Less is tokenized here, before processes have even started."""
 _MOST = 16
+_PIPE = 2**20
+"""Bytes, the most that Linux lets anybody ask for."""
 
 
 class TokenProcesses:
@@ -68,9 +71,10 @@ class TokenProcesses:
 
     def _encode(self, texts: Sequence[str]) -> Tokenized:
         bounds = np.linspace(0, len(texts), self._count + 1).astype(int).tolist()
-        parts = [list(texts[a:b]) for a, b in pairwise(bounds)]
-        with ThreadPoolExecutor(self._count) as pool:
-            found = list(pool.map(_ask, self._processes, parts))
+        for process, (a, b) in zip(self._processes, pairwise(bounds), strict=True):
+            _send(process, list(texts[a:b]))
+        # Each has read all that it was sent before it answers: nobody waits for somebody who waits.
+        found = [_answer(process) for process in self._processes]
         return Tokenized(
             ids=np.concatenate([part.ids for part in found]),
             sizes=np.concatenate([part.sizes for part in found]),
@@ -85,9 +89,14 @@ class TokenProcesses:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
+                bufsize=_PIPE,
                 env={**os.environ, "TOKENIZERS_PARALLELISM": "false"},
             )
             self._processes.append(process)
+            for pipe in (process.stdin, process.stdout):
+                # A part is some hundred KB: whoever writes it need not wait for a reader.
+                with suppress(OSError, AttributeError):  # another system, or a user's limit
+                    fcntl.fcntl(pipe or -1, fcntl.F_SETPIPE_SZ, _PIPE)
         weakref.finalize(self, _end, self._processes)
         for process in self._processes:
             _send(process, self._tokens.backend_file)
@@ -109,8 +118,7 @@ class TokenProcesses:
         _end(self._processes)
 
 
-def _ask(process: subprocess.Popen[bytes], texts: list[str]) -> Tokenized:
-    _send(process, texts)
+def _answer(process: subprocess.Popen[bytes]) -> Tokenized:
     assert process.stdout is not None
     answer: Tokenized = pickle.load(process.stdout)
     return answer

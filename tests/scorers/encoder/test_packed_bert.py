@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from finsent_batch.models.directory import open_model
+from finsent_batch.scorers.batching import length_sorted_batches
 from finsent_batch.scorers.encoder.load import load_encoder
 from finsent_batch.scorers.encoder.packed_bert import PackedBert
 from finsent_batch.scorers.encoder.plain_bert import BertShape, PlainBert
@@ -34,9 +35,13 @@ def test_it_gives_the_padded_model_s_logits(pooled):
     chosen = np.random.default_rng(1).permutation(len(tokenized.sizes))[:30]
     ids, mask = (torch.from_numpy(part) for part in tokenized.padded(chosen, 0))
     assert not mask.all()
-    torch.testing.assert_close(
-        PackedBert(model, torch.float32)(tokenized, chosen), model(ids, mask), rtol=1e-4, atol=1e-4
-    )
+    packed = PackedBert(model, torch.float32)
+    chunk = packed.chunk(tokenized, chosen)
+    batches = [chosen[b] for b in length_sorted_batches(tokenized.sizes[chosen], 120)]
+    assert len(batches) > 2
+    got = torch.cat([packed(chunk, batch) for batch in batches])
+    want = model(ids, mask)[[chosen.tolist().index(i) for i in np.concatenate(batches)]]
+    torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-4)
 
 
 def test_packed_ids_are_those_of_the_texts_in_order():
