@@ -27,7 +27,6 @@ def place(run, tiny_model, tmp_path):
 OURS = ["finsent.duckdb", "a.parquet", "o.parquet", "m/config.json", "m/tokenizer.json"]
 
 
-@pytest.mark.parametrize("target", [*OURS, "./m/../m/model.safetensors", "link"])
 @pytest.mark.parametrize(
     "command",
     [
@@ -37,13 +36,14 @@ OURS = ["finsent.duckdb", "a.parquet", "o.parquet", "m/config.json", "m/tokenize
         ("query", "label_mix", "--format", "json", "-o"),
     ],
 )  # fmt: skip
-def test_no_output_takes_their_place(run, place, command, target):
+def test_no_output_takes_their_place(run, place, command):
     (place / "link").symlink_to("finsent.duckdb")
     before = {name: (place / name).read_bytes() for name in OURS}
-    done = run(*command, target)
-    assert done.code == 2, done.err
-    assert done.err.count("\n") == 1
-    assert {name: (place / name).read_bytes() for name in OURS} == before
+    for target in (*OURS, "./m/../m/model.safetensors", "link"):
+        done = run(*command, target)
+        assert done.code == 2, (target, done.err)
+        assert done.err.count("\n") == 1
+        assert {name: (place / name).read_bytes() for name in OURS} == before, target
 
 
 def test_nor_that_of_the_configuration(run, place):
@@ -157,7 +157,6 @@ def labelled(place):
     return place
 
 
-@pytest.mark.parametrize("output", ["d", "./d", "same"])
 @pytest.mark.parametrize(
     "command",
     [
@@ -166,13 +165,14 @@ def labelled(place):
         ("prepare", "a.txt", "--exclude", "d/train.parquet", "--overwrite"),
     ],
 )
-def test_no_folder_of_results_takes_their_place(run, labelled, command, output):
+def test_no_folder_of_results_takes_their_place(run, labelled, command):
     (labelled / "a.txt").write_text("Oil rises@positive\n")
     before = {f: f.read_bytes() for f in labelled.rglob("*") if f.is_file()}
-    done = run(*command, "-o", output)
-    assert done.code == 2, done.err
-    assert "which is an input" in done.err
-    assert {f: f.read_bytes() for f in labelled.rglob("*") if f.is_file()} == before
+    for output in ("d", "./d", "same"):
+        done = run(*command, "-o", output)
+        assert done.code == 2, (output, done.err)
+        assert "which is an input" in done.err
+        assert {f: f.read_bytes() for f in labelled.rglob("*") if f.is_file()} == before, output
 
 
 def test_a_folder_that_is_a_file_of_ours_is_no_output(run, labelled):
