@@ -217,20 +217,31 @@ def test_a_full_standard_output_is_one_line(tmp_path, format_):
     assert "No space left on device" in done.stderr
 
 
-@pytest.fixture
-def published(tmp_path, scored_table):
-    """Two published files, the second of 4,000 rows with a list in each."""
+def publish(folder, scored_table):
+    """Write two published files, the second of 4,000 rows with a list in each, and their store."""
     rows = [(None, f"Oil falls {i}", (0.75, 0.25, 0.0)) for i in range(4_000)]
-    scored_table(rows[:2]).write_parquet(tmp_path / "one.parquet")
+    scored_table(rows[:2]).write_parquet(folder / "one.parquet")
     frame = scored_table(rows).with_columns(tags=pl.Series([["a", str(i)] for i in range(4_000)]))
-    frame.write_parquet(tmp_path / "two.parquet", row_group_size=500)
-    with Store.open(StoreConfig(path=tmp_path / "finsent.duckdb")) as opened:
+    frame.write_parquet(folder / "two.parquet", row_group_size=500)
+    with Store.open(StoreConfig(path=folder / "finsent.duckdb")) as opened:
         opened.insert("runs", {"run_id": "r", "status": "done", "started_at": NOON})
         for name in ("one.parquet", "two.parquet"):
-            row = {"run_id": "r", "input": name, "output": str(tmp_path / name)}
+            row = {"run_id": "r", "input": name, "output": str(folder / name)}
             opened.insert("run_files", row | {"published_at": NOON})
         refresh_views(opened)
-    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory, scored_table):
+    folder = tmp_path_factory.mktemp("published")
+    publish(folder, scored_table)
+    return folder
+
+
+@pytest.fixture
+def published(kept, tmp_path):
+    """Two published files, and copies of them and of their store in the working folder."""
+    return shutil.copytree(kept, tmp_path, dirs_exist_ok=True)
 
 
 @pytest.mark.parametrize("format_", FORMATS)
@@ -242,8 +253,11 @@ def test_published_lists_in_every_format(run, published, format_):
 
 @pytest.mark.parametrize("where", [[], ["--from", "two.parquet"], ["--from", "t*.parquet"]])
 @pytest.mark.parametrize("format_", ["table", "csv", "parquet"])
-def test_a_published_file_that_is_damaged_is_one_line(run, published, format_, where):
-    file = published / "two.parquet"
+def test_a_published_file_that_is_damaged_is_one_line(run, tmp_path, scored_table, format_, where):
+    for file in tmp_path.iterdir():
+        file.unlink()
+    publish(tmp_path, scored_table)
+    file = tmp_path / "two.parquet"
     content = bytearray(file.read_bytes())
     middle = len(content) // 2
     content[middle : middle + 2000] = bytes(2000)
