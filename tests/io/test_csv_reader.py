@@ -114,8 +114,8 @@ def test_a_column_name_that_comes_twice_is_refused(stage, content, name):
     [
         (b"", "is empty: it needs a header line"),
         (gzip.compress(b"", mtime=0), "is empty: it needs a header line"),
-        (b"\xef\xbb\xbf", "has no header line"),
-        (b"\n\r\n\n", "has no header line"),
+        (b"\xef\xbb\xbf", "is empty: it needs a header line"),
+        (b"\n\r\n\n", "is empty: it needs a header line"),
         (b" ,\t\n1,2\n", "has no header line"),
     ],
 )
