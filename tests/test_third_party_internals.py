@@ -103,6 +103,18 @@ def trains_in_steps() -> bool:
     return names == ["self", "model", "inputs", "num_items_in_batch"]
 
 
+def clips_and_zeroes_by_name() -> bool:
+    from transformers import Trainer
+
+    text = source("transformers.trainer")
+    return (
+        "self.accelerator.clip_grad_norm_(model.parameters(), self.args.max_grad_norm)" in text
+        and "self.floating_point_ops(inputs)" in text
+        and "model.zero_grad()" in text
+        and hasattr(Trainer, "floating_point_ops")
+    )
+
+
 def leaves_the_model_bare() -> bool:
     from accelerate import Accelerator
     from transformers import Trainer
@@ -205,6 +217,8 @@ USED: list[tuple[str, str, Check]] = [
     ("TrainingArguments._n_gpu", "training/arguments.py", keeps_the_number_of_gpus),
     ("trainer_state.json", "training/callbacks.py", keeps_callbacks_in_trainer_state),
     ("Trainer.training_step", "training/cuda_graphs.py", trains_in_steps),
+    ("Trainer: how it clips, zeroes and counts", "training/cuda_graphs.py",
+     clips_and_zeroes_by_name),
     ("Trainer: what DistributedDataParallel is left out by", "training/cuda_graphs.py",
      leaves_the_model_bare),
     ("SFTTrainer._metrics", "training/cuda_graphs.py", averages_metrics_by_mode),

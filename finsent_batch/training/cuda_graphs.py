@@ -8,7 +8,9 @@ records the launches of one forward and backward pass and replays them all with 
 1. The first micro-batch of a shape runs as ever, which warms up what a recording needs.
 2. The second is recorded: inputs, activations and gradients have fixed places in memory.
 3. From then on inputs are copied to their place and the graph is replayed. Gradients add up in one
-   flat buffer, which is zeroed instead of dropped after a step of the optimizer.
+   flat buffer, which is zeroed instead of dropped after a step of the optimizer, and clipped as
+   one. Nothing walks through the model's thousands of modules in every step, as the Trainer does to
+   zero gradients, to clip them and to count operations: that took as long as the GPU.
 4. Of several processes each records its own share of the batch. PyTorch's DistributedDataParallel,
    which shares gradients piece by piece within the backward pass, is left out: the buffer is
    summed over all processes once a step, by one collective behind the last micro-batch.
@@ -77,12 +79,22 @@ class GraphedTrainer(SFTTrainer):
         self._trained = [p for p in self.model.parameters() if p.requires_grad]
         self._flat = torch.empty(0)
         self._gradients: list[torch.Tensor] = []
+        self._operations: float | None = None
+        self.model.zero_grad = self._zero
 
     def create_accelerator_and_postprocess(self) -> None:
         """Let the model as it is, where DistributedDataParallel would be put around it."""
         super().create_accelerator_and_postprocess()
         prepare = self.accelerator.prepare_model
         self.accelerator.prepare_model = partial(prepare, evaluation_mode=True)
+        self.accelerator.clip_grad_norm_ = self._clip
+
+    def floating_point_ops(self, inputs: Any) -> float:
+        """Return the operations of a micro-batch; they are counted once, for a token."""
+        tokens = inputs["input_ids"].numel()
+        if self._operations is None:
+            self._operations = float(super().floating_point_ops(inputs)) / tokens
+        return float(self._operations * tokens)
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Any:
         """Compute a micro-batch's loss and add its gradients; returns the loss, fp32.
@@ -92,7 +104,8 @@ class GraphedTrainer(SFTTrainer):
         """
         packing = inputs["packing"]
         shape = (packing.inline, len(packing.lengths), *inputs["input_ids"].shape)
-        model.train()
+        if not model.training:
+            model.train()
         self._attach_gradients()
         # The first of a shape runs as ever, and so warms up what a recording needs.
         if shape in self._seen and (shape in self._steps or self._record(shape, model, inputs)):
@@ -127,11 +140,18 @@ class GraphedTrainer(SFTTrainer):
             self._steps.clear()  # they draw from the random state that was put aside
         return self._recordable
 
-    def _attach_gradients(self) -> None:
-        """Let gradients add up in the flat buffer, from zero after a step of the optimizer.
+    def _clip(self, parameters: Any, max_norm: float, norm_type: float = 2.0) -> torch.Tensor:
+        """Scale all gradients down to a norm of `max_norm`; return what it was, (), fp32."""
+        norm: torch.Tensor = torch.linalg.vector_norm(self._flat, norm_type)
+        self._flat.mul_((max_norm / (norm + 1e-6)).clamp(max=1.0))
+        return norm
 
-        The Trainer takes them off its parameters instead of zeroing them.
-        """
+    def _zero(self, set_to_none: bool = True) -> None:
+        """Set the gradients to zero; they stay where they are."""
+        self._flat.zero_()
+
+    def _attach_gradients(self) -> None:
+        """Let gradients add up in the flat buffer, from zero where somebody took them off."""
         if not self._gradients:
             self._make_buffer()
         if self._trained[0].grad is self._gradients[0]:
