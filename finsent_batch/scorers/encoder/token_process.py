@@ -1,21 +1,23 @@
 """A process that does nothing but turn texts into ids, for `token_processes.py`.
 
-It reads pickles from standard input and answers on standard output: first the tokenizer's file,
-which it answers with None, then one list of texts after the other, each answered with a
-`Tokenized`. It ends when its input does, and so with the process that started it, however that
-ends. torch is not loaded here.
+It reads pickles from standard input and answers on standard output: first the tokenizer's file and
+whether it is BERT's to the letter, which it answers with None, then one list of texts after the
+other, each answered with a `Tokenized`. It ends when its input does, and so with the process that
+started it, however that ends. torch is not loaded here.
 """
 
 import pickle
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 from tokenizers import Tokenizer
 
 from ..base import Tokenized
+from .word_ids import WordIds
 
 
 def encoded_by(backend: Any, texts: Sequence[str]) -> Tokenized:
@@ -25,16 +27,22 @@ def encoded_by(backend: Any, texts: Sequence[str]) -> Tokenized:
     return Tokenized.of([e.ids for e in encoded], cut)
 
 
+def encoder_of(backend: Any, *, plain: bool) -> Callable[[Sequence[str]], Tokenized]:
+    """Return what encodes texts by a backend; `plain` says that it is BERT's to the letter."""
+    return WordIds(backend).encode if plain else partial(encoded_by, backend)
+
+
 def main() -> None:
     """Answer until the input ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C asks the process that started this one
     source, target = sys.stdin.buffer, sys.stdout.buffer
     try:
-        backend = Tokenizer.from_str(pickle.load(source))
+        file, plain = pickle.load(source)
+        encode = encoder_of(Tokenizer.from_str(file), plain=plain)
         answer: Tokenized | None = None  # ready
         while True:
             pickle.dump(answer, target, protocol=5)
             target.flush()
-            answer = encoded_by(backend, pickle.load(source))
+            answer = encode(pickle.load(source))
     except (EOFError, BrokenPipeError):
         return

@@ -99,7 +99,7 @@ class TokenProcesses:
                     fcntl.fcntl(pipe or -1, fcntl.F_SETPIPE_SZ, _PIPE)
         weakref.finalize(self, _end, self._processes)
         for process in self._processes:
-            _send(process, self._tokens.backend_file)
+            _send(process, (self._tokens.backend_file, self._tokens.plain))
         self._starting = list(self._processes)
 
     def _ready(self) -> bool:

@@ -9,7 +9,7 @@ from ...models.base_weights import FROM_DISK
 from ...models.spec import ModelSpec
 from ..base import Tokenized
 from ..guard import loading
-from .token_process import encoded_by
+from .token_process import encoder_of
 
 PROBES = (
     "Nordkap lifts its 2026 guidance as net sales rise 12.5 % to EUR 1,204.7 mn from EUR 987 mn",
@@ -29,7 +29,8 @@ class TextTokens:
     """
 
     def __init__(self, spec: ModelSpec, plain: Any = None) -> None:
-        if plain is not None:
+        self.plain = plain is not None
+        if self.plain:
             self.whole: Any = None
             self._backend: Any = plain
             self.cut_at(spec.max_length)
@@ -49,11 +50,12 @@ class TextTokens:
         if self._backend is not None:
             side = getattr(self.whole, "truncation_side", "right")
             self._backend.enable_truncation(tokens, direction=side)
+            self._encode = encoder_of(self._backend, plain=self.plain)
 
     def encode(self, texts: Sequence[str]) -> Tokenized:
         """Return the texts as ids, and which of them were cut."""
         if self._backend is not None:
-            return encoded_by(self._backend, texts)
+            return self._encode(texts)
         found = self.whole(list(texts))["input_ids"] if texts else []
         cut = np.fromiter((len(row) > self.max_length for row in found), np.bool_, len(found))
         for i in np.flatnonzero(cut).tolist():
