@@ -216,7 +216,9 @@ def library(name: str) -> str:
 
 
 def own_version() -> str:
-    return library("finsent-batch")
+    from finsent_batch.version import __version__
+
+    return f"finsent-batch {__version__}"  # also where it runs from a tree and is not installed
 
 
 def measure_way(name: str, task: Path, result: Path) -> None:
