@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import polars as pl
@@ -72,15 +73,17 @@ class PackedCollator:
         packing = Packing(lengths=[len(body) for body in bodies], device=self.device, inline=size)
         ids = [*self.prefix[:size], *(token for body in bodies for token in body)]
         labels = [IGNORED] * size + [label for answer in answers for label in answer]
-        positions = torch.cat(
-            (torch.arange(size, device=self.device)[None], packing.positions), dim=1
-        )
+        texts = (range(size, size + len(body)) for body in bodies)
         return {
-            "input_ids": torch.tensor([ids], device=self.device),
-            "position_ids": positions,
-            "labels": torch.tensor([labels], device=self.device),
+            "input_ids": self._put(ids),
+            "position_ids": self._put([*range(size), *chain.from_iterable(texts)]),
+            "labels": self._put(labels),
             "packing": packing,
         }
+
+    def _put(self, numbers: list[int]) -> torch.Tensor:
+        """Return numbers, (1, n) int64, on the device, without waiting for what it computes."""
+        return torch.tensor([numbers]).to(self.device, non_blocking=True)
 
 
 def balanced(rows: pl.DataFrame, seed: int) -> pl.DataFrame:

@@ -49,7 +49,7 @@ class Packing:
     def starts(self) -> torch.Tensor:
         """First token of each text and, at the end, the count of tokens, (n + 1,) int32."""
         sizes = torch.tensor([0, *self.lengths], dtype=torch.int32)
-        return sizes.cumsum(0, dtype=torch.int32).to(self.device)
+        return sizes.cumsum(0, dtype=torch.int32).to(self.device, non_blocking=True)
 
     @cached_property
     def last(self) -> torch.Tensor:
@@ -69,7 +69,7 @@ class Packing:
 
     @cached_property
     def _sizes(self) -> torch.Tensor:
-        return torch.tensor(self.lengths, device=self.device)
+        return torch.tensor(self.lengths).to(self.device, non_blocking=True)
 
     @cached_property
     def padded(self) -> torch.Tensor:
