@@ -125,8 +125,8 @@ def _check_identity(folder: Path, card: dict[str, Any]) -> None:
     if other:
         names = ", ".join(_difference(name, before.get(name), now[name]) for name in other)
         raise ConfigError(
-            f"--resume: the checkpoints in {folder} are of another training ({names}): give what "
-            "was given then, or start again with --overwrite"
+            f"--resume: the checkpoints in {folder} are of another training ({names}): set it as "
+            "it was then, or start again with --overwrite"
         )
 
 

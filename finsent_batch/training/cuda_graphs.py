@@ -81,6 +81,8 @@ class GraphedTrainer(SFTTrainer):
         self._gradients: list[torch.Tensor] = []
         self._operations: float | None = None
         self.model.zero_grad = self._zero
+        # A base is loaded for evaluation, and an adapter around it says nothing of that.
+        self.model.train()
 
     def create_accelerator_and_postprocess(self) -> None:
         """Let the model as it is, where DistributedDataParallel would be put around it."""

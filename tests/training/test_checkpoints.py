@@ -142,8 +142,13 @@ def test_only_the_same_training_is_resumed(
     assert "other base" in refused(base=causal_base(seed=1))
     written = unfinished / "checkpoints" / "training.json"
     identity = written.read_text()
-    written.write_text(json.dumps(json.loads(identity) | {"processes": 2}))
-    assert "processes was 2, not 1" in refused()
+    # What nobody gave may be another on this machine: the advice is to set it.
+    other = {"processes": 2, "optim": "paged_adamw_32bit"}
+    written.write_text(json.dumps(json.loads(identity) | other))
+    said = refused()
+    assert "processes was 2, not 1" in said
+    assert "optim was paged_adamw_32bit, not adamw_torch" in said
+    assert "set it as it was then" in said
     written.write_text(identity)
     rows = pl.read_parquet(split / "train.parquet")
     rows[:-1].write_parquet(split / "train.parquet")

@@ -22,6 +22,8 @@ def replayed(monkeypatch):
     shapes = []
 
     def play_later(step, _, model):
+        assert all(module.training for module in model.modules())
+
         def launch():
             shapes.append(tuple(step._inputs["input_ids"].shape))
             step._loss = step.run(model)
