@@ -51,9 +51,19 @@ class SeenFile:
         return self.state is not None and _CLEAN.get(self.path) == self.state == self._now()
 
     def note_clean(self) -> None:
-        """Note that nothing is in it, if it is what was attached; or that this process wrote it."""
+        """Note that nothing was found in it, if it is what was attached."""
         if self.state is not None and self.state == self._now():
             _CLEAN[self.path] = self.state
+
+    def note_own(self) -> None:
+        """Note that nobody but this process has written it since, if it is what was attached."""
+        now = self._now()
+        if now is not None and self.is_still(now[0]):
+            _CLEAN[self.path] = now
+
+    def is_still(self, state: tuple[int, ...]) -> bool:
+        """Return whether a `state_of` is of this very file, however often it was written since."""
+        return self.state is not None and self.state[0][:2] == state[:2]  # device and inode
 
     def _now(self) -> _State | None:
         return self.of(self.path).state

@@ -25,6 +25,7 @@ from ..io.atomic import (
 )
 from ..io.duckdb_errors import disk_reason, storage_advice
 from ..io.whole.copies import copy_bytes
+from ..io.whole.watched import state_of
 from .connection import STORE_CATALOG
 from .foreign_code import SeenFile, note_written
 from .states import Identity, Record, identity_of, log_of, new_state
@@ -48,6 +49,7 @@ class WritingSession:
     ) -> None:
         self._connection = connection
         self._working = working
+        self._file = SeenFile.of(working)
         self._snapshot = snapshot
         self._taken_over = taken_over
         self._over = False
@@ -98,7 +100,7 @@ class WritingSession:
         record.write(self._connection)
         # With nothing left to write, no connection that outlives this one will write it.
         self._connection.execute(f"CHECKPOINT {STORE_CATALOG}")
-        SeenFile.of(self._working).note_clean()
+        self._file.note_own()
         self._over = True
 
     def leave(self) -> None:
@@ -120,16 +122,18 @@ class WritingSession:
         try:
             with opened_temporary(self._snapshot) as target:
                 # Closing it would free the lock that DuckDB has on the file, until DuckDB closes.
-                self._held.append(os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC))
+                read = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+                self._held.append(read)
                 earlier = self._snapshot if self._snapshot.exists() else self._working
                 keep_mode_and_owner(target, earlier)
-                copy_bytes(self._held[-1], target, self._snapshot.parent)
+                copy_bytes(read, target, self._snapshot.parent)
                 os.fsync(target)
                 found = os.fstat(target)
                 failpoint("before_snapshot")
                 self._remove_log()
                 temporary_of(self._snapshot).replace(self._snapshot)
-                note_written(self._snapshot, os.fstat(target))
+                if source != self._working or self._file.is_still(state_of(os.fstat(read))):
+                    note_written(self._snapshot, os.fstat(target))
             force_to_disk(self._snapshot.parent)
         except OSError as error:
             raise self._cannot_publish(error) from None

@@ -9,7 +9,9 @@ import polars as pl
 import pytest
 
 import finsent_batch as fb
+from finsent_batch.config import StoreConfig
 from finsent_batch.store.foreign_code import SeenFile
+from finsent_batch.store.store import Store
 
 MACROS = (
     "sha256(x) AS 'same'",
@@ -111,3 +113,14 @@ def test_a_file_that_is_replaced_while_it_is_opened_is_not_noted(store, tmp_path
     before.note_clean()
     assert not SeenFile.of(store).is_clean()
     assert not before.is_clean()
+
+
+def test_a_file_put_in_place_of_the_one_that_is_written_is_not_noted(store):
+    working = store.with_name(f"{store.name}.working")
+    other = shutil.copy(store, store.with_name("other.duckdb"))
+    act(other, f"CREATE MACRO {MACROS[0]}")
+    with Store.open(StoreConfig(path=store)) as opened:
+        opened.connection.execute("UPDATE scores SET truncated = NOT truncated")
+        other.rename(working)
+    assert not SeenFile.of(working).is_clean()
+    assert not SeenFile.of(store).is_clean()
