@@ -6,9 +6,9 @@ counts is that nothing waits. How it works:
 1. The texts of a chunk go to the GPU once, end to end and longest first, so that a batch is a slice
    of them. Nothing in the forward pass asks the GPU for a number, or hands it one from the host.
 2. Queries, keys and values come from one product.
-3. Flash attention (Dao 2023) takes texts of any size side by side; where it does not run, on a CPU
-   or in fp32, texts become padded rows for attention alone. It is called by its own name, because
-   `varlen_attn` imports the compiler, for two seconds.
+3. Flash attention (Dao 2023) takes texts of any size side by side; where it does not run, on a CPU,
+   in fp32 or with heads of an odd size, texts become padded rows for attention alone. It is called
+   by its own name, because `varlen_attn` imports the compiler, for two seconds.
 4. The mean of a text's states is a sum over its part of the row, in fp32.
 
 It computes what `PlainBert` does, from the same weights.
@@ -25,6 +25,9 @@ from ...arrays import IntArray
 from ...hardware import kernels_usable
 from ..base import Tokenized
 from .plain_bert import PlainBert
+
+_LARGEST_HEAD = 256
+"""The numbers in a head that flash attention takes at most; they come in eights."""
 
 
 class PackedBert:
@@ -119,7 +122,7 @@ def _attend(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, places: _Places
 ) -> torch.Tensor:
     """Return each text's attention to itself; all are (tokens, heads, head size)."""
-    if kernels_usable(query):
+    if kernels_usable(query) and query.shape[-1] % 8 == 0 and query.shape[-1] <= _LARGEST_HEAD:
         bounds = (places.starts, places.starts, places.longest, places.longest)
         found: torch.Tensor = torch.ops.aten._flash_attention_forward(
             query, key, value, *bounds, 0.0, False, False

@@ -13,18 +13,10 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-import numpy as np
 from tokenizers import Tokenizer
 
 from ..base import Tokenized
-from .word_ids import WordIds
-
-
-def encoded_by(backend: Any, texts: Sequence[str]) -> Tokenized:
-    """Return the texts as the ids that a `tokenizers.Tokenizer` gives."""
-    encoded = backend.encode_batch_fast(list(texts))
-    cut = np.fromiter((bool(e.overflowing) for e in encoded), np.bool_, len(encoded))
-    return Tokenized.of([e.ids for e in encoded], cut)
+from .word_ids import WordIds, encoded_by
 
 
 def encoder_of(backend: Any, *, plain: bool) -> Callable[[Sequence[str]], Tokenized]:

@@ -67,6 +67,9 @@ class TokenProcesses:
                 logger.debug("texts are tokenized in this process: %r", error)
                 self.close()
                 self._usable = False
+            except BaseException:  # Ctrl-C among others: an answer may be left, to other texts
+                self.close()
+                raise
         return self._tokens.encode(texts)
 
     def _encode(self, texts: Sequence[str]) -> Tokenized:
@@ -107,7 +110,9 @@ class TokenProcesses:
         while self._starting:
             output = self._starting[-1].stdout
             assert output is not None
-            if not select.select([output], [], [], 0)[0]:
+            waiting = select.poll()  # `select.select` knows no descriptor above 1023
+            waiting.register(output, select.POLLIN)
+            if not waiting.poll(0):
                 return False
             pickle.load(output)
             self._starting.pop()

@@ -6,6 +6,7 @@ import torch
 
 from finsent_batch.models.directory import open_model
 from finsent_batch.scorers.batching import length_sorted_batches
+from finsent_batch.scorers.encoder import packed_bert
 from finsent_batch.scorers.encoder.load import load_encoder
 from finsent_batch.scorers.encoder.packed_bert import PackedBert
 from finsent_batch.scorers.encoder.plain_bert import BertShape, PlainBert
@@ -42,6 +43,14 @@ def test_it_gives_the_padded_model_s_logits(pooled):
     got = torch.cat([packed(chunk, batch) for batch in batches])
     want = model(ids, mask)[[chosen.tolist().index(i) for i in np.concatenate(batches)]]
     torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("size", [26, 264])
+def test_heads_that_flash_attention_does_not_take_are_padded(monkeypatch, size):
+    monkeypatch.setattr(packed_bert, "kernels_usable", lambda _: True)
+    heads = torch.randn(7, 2, size)
+    places = packed_bert._Places(torch.tensor([0, 4, 7], dtype=torch.int32), longest=4)
+    assert packed_bert._attend(heads, heads, heads, places).shape == heads.shape
 
 
 def test_packed_ids_are_those_of_the_texts_in_order():

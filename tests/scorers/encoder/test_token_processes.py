@@ -1,5 +1,7 @@
 """Texts tokenized in several processes: as in one, and without a trace of them behind."""
 
+import os
+import resource
 import signal
 import subprocess
 import sys
@@ -11,9 +13,11 @@ import pytest
 
 from finsent_batch.config import ModelConfig
 from finsent_batch.models.directory import open_configured
+from finsent_batch.scorers.encoder import token_processes
 from finsent_batch.scorers.encoder.token_processes import TokenProcesses
 from finsent_batch.scorers.encoder.tokens import TextTokens
 
+LIMITS = resource.getrlimit(resource.RLIMIT_NOFILE)
 TEXTS = [f"Oil rises {i} % « Öl » " + "up " * (i % 300) for i in range(5_000)]
 
 
@@ -59,6 +63,37 @@ def test_one_that_ends_is_done_without(tokens, processes):
     assert np.array_equal(processes.encode(TEXTS).ids, tokens.encode(TEXTS).ids)
     assert not processes._processes
     assert np.array_equal(processes.encode(TEXTS).ids, tokens.encode(TEXTS).ids)
+
+
+def test_no_answer_to_other_texts_is_left_by_an_interruption(tokens, processes, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    processes.encode(TEXTS)
+    wait_for(processes)
+    with monkeypatch.context() as patch:
+        patch.setattr(token_processes, "_answer", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            processes.encode(TEXTS)
+    others = TEXTS[::-1]
+    for start in (True, False):
+        found = processes.encode(others)
+        wait_for(processes) if start else None
+        assert np.array_equal(found.ids, tokens.encode(others).ids)
+
+
+def test_a_process_with_many_files_open_can_wait_for_them(tokens, processes):
+    own = [os.open(os.devnull, os.O_RDONLY)]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (2_048, LIMITS[1])) if LIMITS[0] < 2_048 else None
+    try:
+        while own[-1] < 1_100:
+            own.append(os.dup(own[0]))
+        processes.encode(TEXTS)
+        wait_for(processes)
+    finally:
+        for descriptor in own:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, LIMITS)
 
 
 def test_they_end_with_a_process_that_is_killed():

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from finsent_batch.models.directory import open_model
 from finsent_batch.scorers.encoder import word_ids
 from finsent_batch.scorers.encoder.plain_tokens import plain_tokenizer
-from finsent_batch.scorers.encoder.token_process import encoded_by
 
 from ...helpers.fuzzing import examples
 
@@ -22,7 +21,7 @@ def backend():
 
 
 def assert_same(backend, texts):
-    got, want = word_ids.WordIds(backend).encode(texts), encoded_by(backend, texts)
+    got, want = word_ids.WordIds(backend).encode(texts), word_ids.encoded_by(backend, texts)
     for name in ("ids", "sizes", "truncated"):
         assert np.array_equal(getattr(got, name), getattr(want, name)), name
 
@@ -45,11 +44,13 @@ def test_they_are_those_of_the_whole_text(backend, texts):
 
 
 def test_words_are_forgotten_when_there_are_too_many(backend, monkeypatch):
-    monkeypatch.setattr(word_ids, "_MOST_WORDS", 3)
+    monkeypatch.setattr(word_ids, "_MOST_CHARACTERS", 12)
     encoder = word_ids.WordIds(backend)
-    for text in ("oil rises again today", "gold falls", "oil rises"):
+    # Begun anew with the third, whose words are too many to be kept at all.
+    texts = {"oil rises": 2, "gold falls": 4, "oil rises again today": 0, "oil falls": 2}
+    for text, kept in texts.items():
         assert encoder.encode([text]).ids.tolist() == backend.encode(text).ids
-        assert len(encoder._known) <= 6
+        assert len(encoder._known) == kept
 
 
 def test_real_headlines(backend, data):
