@@ -6,6 +6,7 @@ as long as it is that file, untouched.
 """
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
@@ -39,12 +40,11 @@ class SeenFile:
         """Look at a file and its log."""
         try:
             state = state_of(path.stat())
-        except OSError:
+            with suppress(FileNotFoundError):
+                return cls(path, (state, state_of(log_of(path).stat())))
+        except OSError:  # which DuckDB then meets itself
             return cls(path, None)
-        try:
-            return cls(path, (state, state_of(log_of(path).stat())))
-        except FileNotFoundError:
-            return cls(path, (state, None))
+        return cls(path, (state, None))
 
     def is_clean(self) -> bool:
         """Return whether nothing was found in it, and it is what was attached."""

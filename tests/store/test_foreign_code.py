@@ -124,3 +124,11 @@ def test_a_file_put_in_place_of_the_one_that_is_written_is_not_noted(store):
         other.rename(working)
     assert not SeenFile.of(working).is_clean()
     assert not SeenFile.of(store).is_clean()
+
+
+def test_a_name_too_long_for_a_log_beside_it_is_said_in_one_line(run, store):
+    file = store.rename(store.with_name("s" * 250 + ".db"))
+    done = run("--store", file.name, "runs")
+    assert done.code == 74, done.err
+    assert done.err.count("\n") == 1
+    assert "cannot open the store" in done.err
