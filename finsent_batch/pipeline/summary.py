@@ -12,6 +12,7 @@ from typing import Any
 from ..config import ScoreConfig
 from ..errors import FinsentError
 from ..io.objects.addresses import shown, without_credentials
+from ..wording import counted
 
 SUMMARY_SCHEMA_VERSION = 1
 _SHOWN_INPUTS = 3
@@ -138,17 +139,16 @@ class Summary:
         self.files = {
             "read": read, "left_out": len(left_out), "unchanged": unchanged, "empty": len(empty),
         }  # fmt: skip
-        for files, why in (
+        for files, what, why in (
             (
-                left_out,
-                "files are left out, as their names do not say that they are CSV, TSV, JSON lines "
-                "or Parquet",
+                left_out, "file",
+                "left out, not named as CSV, TSV, JSON lines or Parquet are",
             ),
-            (empty, "empty files count as files without rows and have no output"),
-        ):
+            (empty, "empty file", "taken as without rows, with no output"),
+        ):  # fmt: skip
             if files:
                 named = ", ".join(files[:10]) + (" …" if len(files) > 10 else "")
-                self.warnings.append(f"{len(files)} {why}: {named}")
+                self.warnings.append(f"{counted(len(files), what)} {why}: {named}")
 
     def measure_memory(self) -> None:
         """Take the peaks of this process so far, in MB (10^6 bytes)."""

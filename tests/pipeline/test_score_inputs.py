@@ -128,7 +128,7 @@ def test_an_empty_file_among_others_has_no_rows(score, run, tmp_path, tiny_model
     assert done["files"] == {"read": 1, "left_out": 0, "unchanged": 0, "empty": 4}
     assert [f.name for f in (tmp_path / "in.scored").iterdir()] == ["a.scored.parquet"]
     [warning] = done["warnings"]
-    assert warning.startswith("4 empty files count as files without rows and have no output: in/b")
+    assert warning.startswith("4 empty files taken as without rows, with no output: in/b")
     done = score("in", "--skip-unchanged")
     assert done["files"] == {"read": 0, "left_out": 0, "unchanged": 1, "empty": 4}
 
