@@ -8,6 +8,8 @@ from collections.abc import Callable
 from types import FrameType
 
 _Handler = Callable[[int, FrameType | None], None]
+_STOPPED = (130, 143)
+"""Exit codes after SIGINT and SIGTERM."""
 
 
 def main() -> None:
@@ -19,8 +21,8 @@ def main() -> None:
     try:
         run()
     except SystemExit as ended:
-        if ended.code == 0:
-            leave()
+        if ended.code == 0 or ended.code in _STOPPED:
+            leave(int(ended.code))
         raise
 
 
@@ -51,16 +53,18 @@ def _importing(frame: FrameType | None) -> bool:
     return False
 
 
-def leave() -> None:
-    """End a process that has succeeded; return where only the interpreter can do that.
+def leave(code: int) -> None:
+    """End a process that has succeeded or was stopped; return where only the interpreter can.
 
     Once torch is loaded, Python takes half a second to take itself apart, object by object.
     What others rely on is done here as well: exit handlers are called and streams are flushed.
+    Threads that go on are waited for by the interpreter, but not in a process that was stopped: a
+    second Ctrl-C may have ended the waiting for one, which would then abort the interpreter.
     """
     import atexit
 
     others = [t for t in threading.enumerate() if t is not threading.main_thread()]
-    if not all(thread.daemon for thread in others) or _watched():
+    if (code == 0 and not all(thread.daemon for thread in others)) or _watched():
         return
     atexit._run_exitfuncs()
     try:
@@ -68,7 +72,7 @@ def leave() -> None:
             stream.flush()
     except (OSError, ValueError):
         return  # the interpreter tries once more, and ends with its own message and code
-    os._exit(0)
+    os._exit(code)
 
 
 def _watched() -> bool:

@@ -48,6 +48,15 @@ def test_what_needs_a_normal_end_gets_it(code, said):
     assert (done.returncode, done.stdout) == (0, f"{VERSION}{said}freed\n")
 
 
+def test_a_stopped_process_does_not_wait_for_its_threads():
+    done = ended(
+        "import time, finsent_batch.jobs.cli as c; c.main = lambda: sys.exit(143); "
+        "atexit.register(print, 'handler'); "
+        "threading.Thread(target=time.sleep, args=(3600,)).start()"
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (143, "handler\n", "")
+
+
 def test_a_failure_keeps_its_code():
     done = ended(
         "atexit.register(print, 'handler')", ["query", "--sql", "SELECT 1", "--from", "no"]
