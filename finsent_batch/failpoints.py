@@ -9,6 +9,7 @@ together by commas, `:trace` first. For tests alone.
 import errno
 import os
 import signal
+import threading
 
 VARIABLE = "FINSENT_FAILPOINT"
 PLACES = (
@@ -59,7 +60,11 @@ class Failpoint:
         if self.left == 0:
             if self.action == "full":
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            os.kill(os.getpid(), _SIGNALS[self.action])
+            if self.action in ("kill", "stop"):
+                # To this thread, which goes no further; the process's might take another first.
+                signal.pthread_kill(threading.get_ident(), _SIGNALS[self.action])
+            else:  # Python answers these in the main thread
+                os.kill(os.getpid(), _SIGNALS[self.action])
 
 
 armed = [Failpoint(text) for text in os.environ.get(VARIABLE, "").split(",") if text]
