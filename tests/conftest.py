@@ -20,7 +20,7 @@ from hypothesis import settings
 from .helpers import forks
 from .helpers.fuzzing import TIMES, examples
 from .helpers.loaded_models import keep_loaded
-from .helpers.tiny_bert import WORDS, save_classifier
+from .helpers.tiny_bert import WORDS, save_classifier, save_plain_classifier
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
@@ -65,6 +65,14 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory, loaded_once: set[Path])
     folder = tmp_path_factory.mktemp("models") / "tiny"
     save_classifier(folder)
     loaded_once.add(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def plain_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Such a BERT whose files are known to the letter, so that it runs packed on a GPU."""
+    folder = tmp_path_factory.mktemp("models") / "plain"
+    save_plain_classifier(folder)
     return folder
 
 

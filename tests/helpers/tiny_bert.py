@@ -1,4 +1,4 @@
-"""Make a BERT of two layers with random weights, as FinBERT lays one out."""
+"""Make BERTs of two layers with random weights, as FinBERT lays one out."""
 
 from pathlib import Path
 
@@ -38,6 +38,31 @@ def save_classifier(folder: Path) -> None:
         num_attention_heads=2,
         intermediate_size=64,
         max_position_embeddings=64,
+        id2label={0: "positive", 1: "negative", 2: "neutral"},
+        label2id={"positive": 0, "negative": 1, "neutral": 2},
+        initializer_range=0.6,
+    )
+    BertForSequenceClassification(config).eval().save_pretrained(folder)
+
+
+def save_plain_classifier(folder: Path) -> None:
+    """Save one with a tokenizer of BERT's own class: what is loaded by torch alone."""
+    import torch
+    from transformers import BertConfig, BertForSequenceClassification, BertTokenizer
+
+    letters = list("abcdefghijklmnopqrstuvwxyz0123456789.,'%-")
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "profit", "rises", "falls", "posts"]
+    pieces += [*letters, *(f"##{c}" for c in letters)]
+    vocabulary = {piece: i for i, piece in enumerate(dict.fromkeys(pieces))}
+    BertTokenizer(vocab=vocabulary, model_max_length=128).save_pretrained(folder)
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=128,
         id2label={0: "positive", 1: "negative", 2: "neutral"},
         label2id={"positive": 0, "negative": 1, "neutral": 2},
         initializer_range=0.6,

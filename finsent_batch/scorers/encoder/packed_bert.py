@@ -4,7 +4,8 @@ A small model takes less time for a batch than a host that waits for it, so that
 counts is that nothing waits. How it works:
 
 1. The texts of a chunk go to the GPU once, end to end and longest first, so that a batch is a slice
-   of them. Nothing in the forward pass asks the GPU for a number, or hands it one from the host.
+   of them; a GPU without room for all takes half as many. Nothing in the forward pass asks the GPU
+   for a number, or hands it one from the host.
 2. Queries, keys and values come from one product.
 3. Flash attention (Dao 2023) takes texts of any size side by side; where it does not run, on a CPU,
    in fp32 or with heads of an odd size, texts become padded rows for attention alone. It is called
@@ -41,14 +42,18 @@ class PackedBert:
         layers: Any = self._model.bert.encoder.layer
         self._joined = [_joined(layer.attention.self) for layer in layers]
 
-    def chunk(self, tokenized: Tokenized, chosen: IntArray) -> "PackedChunk":
-        """Hand over the chosen texts, positions of shape (n,), to be run in batches."""
-        return PackedChunk(tokenized, chosen, self._model.classifier.weight.device)
+    def texts(self, tokenized: Tokenized, chosen: IntArray) -> "PackedTexts":
+        """Return the chosen texts, positions of shape (n,), to be run in batches."""
+        return PackedTexts(tokenized, chosen, self._model.classifier.weight.device)
 
-    def __call__(self, chunk: "PackedChunk", texts: IntArray) -> torch.Tensor:
-        """Return logits (b, labels) of texts of a chunk that are neighbours in it, (b,)."""
+    def __call__(self, texts: "PackedTexts", batch: IntArray) -> torch.Tensor:
+        """Return logits (b, labels) of texts that are neighbours in their order, (b,).
+
+        Raises:
+            torch.OutOfMemoryError: the device does not hold the batch.
+        """
         bert = self._model.bert
-        ids, positions, places = chunk.batch(texts)
+        ids, positions, places = texts.batch(batch)
         states = bert.embeddings.packed(ids, positions)
         for layer, (weight, bias) in zip(bert.encoder.layer, self._joined, strict=True):
             joined = functional.linear(states, weight, bias)
@@ -71,25 +76,62 @@ def _joined(attention: Any) -> tuple[torch.Tensor, torch.Tensor]:
     return joined
 
 
-class PackedChunk:
-    """Texts on a device, end to end, longest first."""
+class PackedTexts:
+    """Texts, longest first, that go to a device in chunks: all at once where it holds them."""
 
     def __init__(self, tokenized: Tokenized, chosen: IntArray, device: torch.device) -> None:
-        order = chosen[np.argsort(-tokenized.sizes[chosen], kind="stable")]
-        self._sizes = tokenized.sizes[order]
-        self._bounds = np.concatenate([[0], np.cumsum(self._sizes)])
+        self._tokenized = tokenized
+        self._device = device
+        self._order = chosen[np.argsort(-tokenized.sizes[chosen], kind="stable")]
         self._place = np.zeros(len(tokenized.sizes), np.int64)
-        self._place[order] = np.arange(len(order))
+        self._place[self._order] = np.arange(len(self._order))
+        self._most = len(self._order)
+        self._chunk: PackedChunk | None = None
+
+    def batch(self, texts: IntArray) -> tuple[torch.Tensor, torch.Tensor, "_Places"]:
+        """Return ids and positions of some neighbours, (tokens,) int32, and where each lies.
+
+        Raises:
+            torch.OutOfMemoryError: the device does not hold even these alone.
+        """
+        first, last = int(self._place[texts[0]]), int(self._place[texts[-1]]) + 1
+        assert np.array_equal(self._order[first:last], texts)
+        if self._chunk is None or not self._chunk.first <= first < last <= self._chunk.last:
+            self._chunk = None  # before the next one needs its memory
+            self._chunk = self._next_chunk(first, last)
+        return self._chunk.batch(first, last)
+
+    def _next_chunk(self, first: int, last: int) -> "PackedChunk":
+        """Hand over a batch and all that follows, or half as much while memory runs out."""
+        while True:
+            count = min(max(last - first, self._most), len(self._order) - first)
+            chosen = self._order[first : first + count]
+            try:
+                return PackedChunk(self._tokenized, chosen, first, self._device)
+            except torch.OutOfMemoryError:
+                if first + count == last:
+                    raise
+            self._most = count // 2
+
+
+class PackedChunk:
+    """Texts on a device, end to end, in the order given; `first` and `last` bound their places."""
+
+    def __init__(
+        self, tokenized: Tokenized, chosen: IntArray, first: int, device: torch.device
+    ) -> None:
+        self.first, self.last = first, first + len(chosen)
+        self._sizes = tokenized.sizes[chosen]
+        self._bounds = np.concatenate([[0], np.cumsum(self._sizes)])
         tokens = int(self._bounds[-1])
-        self._ids = torch.from_numpy(tokenized.packed(order).astype(np.int32)).to(device)
+        self._ids = torch.from_numpy(tokenized.packed(chosen).astype(np.int32)).to(device)
         self._starts = torch.from_numpy(self._bounds.astype(np.int32)).to(device)
         begins = self._starts[:-1].repeat_interleave(self._starts.diff(), output_size=tokens)
         self._positions = torch.arange(tokens, dtype=torch.int32, device=device) - begins
 
-    def batch(self, texts: IntArray) -> tuple[torch.Tensor, torch.Tensor, "_Places"]:
-        """Return ids and positions of some neighbours, (tokens,) int32, and where each lies."""
-        first, last = int(self._place[texts[0]]), int(self._place[texts[-1]]) + 1
-        assert np.array_equal(self._place[texts], np.arange(first, last))
+    def batch(self, first: int, last: int) -> tuple[torch.Tensor, torch.Tensor, "_Places"]:
+        """Return ids and positions of the texts of some places, and where each lies."""
+        first, last = first - self.first, last - self.first
         tokens = slice(int(self._bounds[first]), int(self._bounds[last]))
         starts = self._starts[first : last + 1] - self._starts[first]
         places = _Places(starts, longest=int(self._sizes[first]))

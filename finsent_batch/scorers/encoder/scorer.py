@@ -29,7 +29,7 @@ from .int8_bert import Int8Bert
 from .int8_bound import NEVER, known_bound, measured_bound, probe_headlines
 from .label_columns import LabelColumns
 from .load import Forward, load_encoder, one_thread
-from .packed_bert import PackedBert, PackedChunk
+from .packed_bert import PackedBert, PackedTexts
 from .plain_bert import PlainBert
 from .token_processes import TokenProcesses
 
@@ -133,8 +133,10 @@ class EncoderScorer:
         self, forward: Forward | PackedBert, tokenized: Tokenized, chosen: IntArray
     ) -> Iterator[tuple[IntArray, FloatArray]]:
         """Yield positions and probabilities of the chosen texts, a batch at a time, in order."""
-        packed = forward.chunk(tokenized, chosen) if isinstance(forward, PackedBert) else None
-        launch = partial(self._launch, forward, packed or tokenized)
+        texts: Tokenized | PackedTexts = tokenized
+        if isinstance(forward, PackedBert):
+            texts = forward.texts(tokenized, chosen)
+        launch = partial(self._launch, forward, texts)
         if self.device != "cpu":
             yield from batches_within_memory(
                 chosen, tokenized.sizes, self._budget, launch, _finish, remedy="use --device cpu"
@@ -153,10 +155,10 @@ class EncoderScorer:
 
     @torch.inference_mode()
     def _launch(
-        self, forward: Any, texts: Tokenized | PackedChunk, batch: IntArray
+        self, forward: Any, texts: Tokenized | PackedTexts, batch: IntArray
     ) -> torch.Tensor:
         """Return calibrated probabilities of the texts of a batch, (b, 3), on the device."""
-        if isinstance(texts, PackedChunk):
+        if isinstance(texts, PackedTexts):
             logits = forward(texts, batch)
         else:
             parts = [batch] if self._paddable else _by_length(texts, batch)

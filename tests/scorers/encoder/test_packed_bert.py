@@ -37,10 +37,10 @@ def test_it_gives_the_padded_model_s_logits(pooled):
     ids, mask = (torch.from_numpy(part) for part in tokenized.padded(chosen, 0))
     assert not mask.all()
     packed = PackedBert(model, torch.float32)
-    chunk = packed.chunk(tokenized, chosen)
+    handed = packed.texts(tokenized, chosen)
     batches = [chosen[b] for b in length_sorted_batches(tokenized.sizes[chosen], 120)]
     assert len(batches) > 2
-    got = torch.cat([packed(chunk, batch) for batch in batches])
+    got = torch.cat([packed(handed, batch) for batch in batches])
     want = model(ids, mask)[[chosen.tolist().index(i) for i in np.concatenate(batches)]]
     torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-4)
 

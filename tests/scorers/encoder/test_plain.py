@@ -82,38 +82,8 @@ def test_mini_answers_as_transformers_bert_does() -> None:
     assert answers(load_encoder(spec, "cpu"), TEXTS) == pytest.approx(want, abs=1e-6)
 
 
-def save_bert(folder: Path) -> Path:
-    """Save a classifier of two layers with a tokenizer of BERT's own class."""
-    from transformers import BertConfig, BertForSequenceClassification, BertTokenizer
-
-    letters = list("abcdefghijklmnopqrstuvwxyz0123456789.,'%-")
-    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "profit", "rises", "falls", "posts"]
-    pieces += [*letters, *(f"##{c}" for c in letters)]
-    vocabulary = {piece: i for i, piece in enumerate(dict.fromkeys(pieces))}
-    BertTokenizer(vocab=vocabulary, model_max_length=128).save_pretrained(folder)
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=len(vocabulary),
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=64,
-        max_position_embeddings=128,
-        id2label={0: "positive", 1: "negative", 2: "neutral"},
-        label2id={"positive": 0, "negative": 1, "neutral": 2},
-        initializer_range=0.6,
-    )
-    BertForSequenceClassification(config).eval().save_pretrained(folder)
-    return folder
-
-
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_bert(tmp_path_factory.mktemp("plain") / "bert")
-
-
-@pytest.fixture(scope="module")
-def trained(whole: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def trained(plain_model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """What `train` writes: an adapter for each pooling, and an encoder of all its own weights."""
     from finsent_batch.jobs.cli import run
 
@@ -128,7 +98,7 @@ def trained(whole: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
         "encoder": ["--preset", "encoder"],
     }
     for name, options in kinds.items():
-        given = ["--data", work / "split", "--base", whole, "-o", work / name,
+        given = ["--data", work / "split", "--base", plain_model, "-o", work / name,
                  "--num-train-epochs", 2, "--threads", 1]  # fmt: skip
         assert run(["-q", "train", *options, *map(str, given)]) == 0
     return {name: work / name for name in kinds}
@@ -141,8 +111,8 @@ def test_what_train_writes_is_loaded_to_the_same_weights_and_answers(
     assert_same(open_model(str(trained[kind])))
 
 
-def test_a_whole_classifier_as_finbert_is_laid_out(whole: Path) -> None:
-    assert_same(open_model(str(whole)))
+def test_a_whole_classifier_as_finbert_is_laid_out(plain_model: Path) -> None:
+    assert_same(open_model(str(plain_model)))
 
 
 def change(file: Path, **entries: Any) -> None:
@@ -185,9 +155,9 @@ ODD: dict[str, Callable[[Path], object]] = {
 
 @pytest.mark.parametrize("kind", ODD)
 def test_a_model_that_is_not_known_to_the_letter_goes_the_way_of_transformers(
-    whole: Path, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+    plain_model: Path, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = shutil.copytree(whole, tmp_path / "model")
+    folder = shutil.copytree(plain_model, tmp_path / "model")
     ODD[kind](folder)
     assert by_transformers(folder, monkeypatch)
 

@@ -1,6 +1,7 @@
 """The encoder scorer: batches, threads, near-ties, truncation."""
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from finsent_batch.errors import UnavailableError
 from finsent_batch.hardware import cpu_flags
 from finsent_batch.models.directory import open_model
 from finsent_batch.scorers.batching import length_sorted_batches, pad
+from finsent_batch.scorers.encoder import packed_bert
 from finsent_batch.scorers.encoder.scorer import EncoderScorer
 
 from ...helpers.tiny_bert import WORDS
@@ -34,9 +36,11 @@ def probabilities(scorer: EncoderScorer, given: list[str]) -> np.ndarray:
     return found
 
 
-def make(model: Path, weights: str, budget: int | None = None) -> EncoderScorer:
+def make(
+    model: Path, weights: str, budget: int | None = None, device: str = "cpu"
+) -> EncoderScorer:
     return EncoderScorer(
-        open_model(str(model)), device="cpu", weights=weights, max_batch_tokens=budget
+        open_model(str(model)), device=device, weights=weights, max_batch_tokens=budget
     )
 
 
@@ -103,6 +107,47 @@ def test_a_text_that_fits_into_no_memory_ends_the_run_in_one_line(tiny_model: Pa
     as_on_a_small_gpu(scorer, 1)
     with pytest.raises(UnavailableError, match=r"one headline of \d+ tokens .* use --device cpu"):
         list(scorer.score(texts(3)))
+
+
+def out_of_memory(monkeypatch, held: Callable[[int, int], bool]) -> list[int]:
+    """Let a device hold only some chunks, by how many were tried before and their texts."""
+    make_chunk, tried = packed_bert.PackedChunk, []
+
+    def on_a_full_device(tokenized, chosen, *rest):
+        tried.append(len(chosen))
+        if held(len(tried), len(chosen)):
+            return make_chunk(tokenized, chosen, *rest)
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(packed_bert, "PackedChunk", on_a_full_device)
+    return tried
+
+
+@pytest.mark.usefixtures("stand_in_gpu")
+def test_texts_that_a_gpu_does_not_hold_go_to_it_in_parts(plain_model: Path, monkeypatch) -> None:
+    given = texts()
+    want = probabilities(make(plain_model, "fp32"), given)
+    scorer = make(plain_model, "fp32", 256, "cuda")
+    tried = out_of_memory(monkeypatch, lambda attempts, _: attempts > 1)
+    assert probabilities(scorer, given) == pytest.approx(want, abs=1e-5)
+    assert tried[:2] == [300, 150]
+    assert len(tried) <= 5, "a part is handed over once"
+
+
+@pytest.mark.usefixtures("stand_in_gpu")
+def test_a_batch_that_a_gpu_cannot_even_read_is_halved(
+    plain_model: Path, monkeypatch, caplog
+) -> None:
+    given = texts()
+    want = probabilities(make(plain_model, "fp32"), given)
+    scorer = make(plain_model, "fp32", 65_536, "cuda")
+    out_of_memory(monkeypatch, lambda _, size: size <= 40)
+    with caplog.at_level(logging.WARNING):
+        assert probabilities(scorer, given) == pytest.approx(want, abs=1e-5)
+    assert "out of memory: continuing with batches of" in caplog.text
+    out_of_memory(monkeypatch, lambda *_: False)
+    with pytest.raises(UnavailableError, match=r"one headline of \d+ tokens .* use --device cpu"):
+        list(scorer.score(given))
 
 
 def test_long_text_is_truncated_and_said_so(tiny_model: Path) -> None:
