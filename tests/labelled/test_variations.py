@@ -39,3 +39,12 @@ def test_no_variation_comes_near_a_held_out_headline() -> None:
 
 def test_a_single_word_has_no_endless_variations() -> None:
     assert len(list(variations(["Oil"], 50, seed=0, held_out=HeldOut([])))) < 10
+
+
+def test_a_text_goes_on_as_another_from_two_words_that_both_have() -> None:
+    one = "Nokia said net sales rose to EUR 5 mn"
+    other = "Elisa lost money as net sales fell in Norway"
+    found = list(variations([one, other], 200, seed=0, held_out=HeldOut([])))
+    assert "Nokia said net sales fell in Norway" in found
+    # They share no other two words in a row.
+    assert not any(text.startswith("Nokia lost money") for text in found)
