@@ -35,8 +35,8 @@ from finsent_batch.training.causal_dataset import (
     training_set,
 )
 from finsent_batch.training.causal_trainer import adapted, base_model
-from finsent_batch.training.cuda_graphs import LENGTHS, forward_and_backward
 from finsent_batch.training.lora_layers import arrange_for_training
+from finsent_batch.training.packed_trainer import LENGTHS, forward_and_backward
 
 ROWS = 8
 DEVICE = resolve_device("auto")

@@ -34,6 +34,9 @@ class TrainConfig(Settings):
     """`nf4` trains on the base in 4 bits, scales quantized again (QLoRA)."""
     loss: str = field(default="label", metadata=_CAUSAL)
     """What a causal model's loss counts: the `label` word alone, or the `full-text`."""
+    base_dropout: float | None = field(default=None, metadata=_ENCODER)
+    """Dropout inside the base; None leaves what its config.json says. Soft labels in their hundred
+    thousands are learnt better without any."""
     pooling: str = field(default="mean", metadata=_ENCODER)
     """What the classifier reads: the `mean` of the token states, or `cls`, BERT's own pooler."""
     learning_rate: float = 1e-3

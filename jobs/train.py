@@ -81,6 +81,8 @@ _SETTINGS = (
     _setting("lora_dropout", FiniteFloat(0, 1, max_open=True), "Dropout before the adapter."),
     _setting("target_modules", str,
              "Layers that get an adapter, such as q_proj,v_proj."),
+    _setting("base_dropout", FiniteFloat(0, 1, max_open=True),
+             "Dropout inside the base.  [default: what its config.json says]"),
     _setting("class_weights", click.Choice(["none", "balanced", "sqrt"]),
              "How much more rare labels count; for a causal model, balanced repeats their rows."),
     _switch("opposites", "Also train on reversed headlines (rises: falls) of the first folder.",
@@ -126,7 +128,10 @@ _GROUPS = {
         "optim", "lr-scheduler-type", "warmup-ratio", "weight-decay", "max-grad-norm",
         "label-smoothing-factor", "ema-decay", "early-stopping-patience",
     ),
-    "Model": ("lora-r", "lora-alpha", "lora-dropout", "target-modules", "pooling", "loss"),
+    "Model": (
+        "lora-r", "lora-alpha", "lora-dropout", "base-dropout", "target-modules", "pooling",
+        "loss",
+    ),
     "Training rows": ("class-weights", "opposites", "repeat-first", "repeat-labelled"),
     "Soft labels": (
         "soft-labels", "exclude", "drop-held-out", "soft-weight", "soft-neutral-share",

@@ -221,7 +221,7 @@ USED: list[tuple[str, str, Check]] = [
      clips_and_zeroes_by_name),
     ("Trainer: what DistributedDataParallel is left out by", "training/cuda_graphs.py",
      leaves_the_model_bare),
-    ("SFTTrainer._metrics", "training/cuda_graphs.py", averages_metrics_by_mode),
+    ("SFTTrainer._metrics", "training/packed_trainer.py", averages_metrics_by_mode),
     ("RMSNorm.variance_epsilon", "training/lora_layers.py", names_the_norms_epsilon),
     ("Attention.layer_idx", "scorers/causal/packed_attention.py", numbers_the_layers),
     ("BertModel's layers", "scorers/encoder/int8_bert.py", nests_bert_as_ever),

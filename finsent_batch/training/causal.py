@@ -40,13 +40,13 @@ from .callbacks import check_finite
 from .causal_dataset import Answers, PackedCollator, balanced, training_set
 from .causal_trainer import adapted, base_model, fit_causal
 from .checkpoints import CHECKPOINTS, check_base, start_checkpoints
-from .cuda_graphs import LENGTHS, graphable
 from .distributed import ProcessGroup
 from .failures import expected_faults
 from .lora_layers import keep_unpacked
 from .manifest import manifest
 from .micro_batch import activation_budget, limited_memory, micro_batch, release_memory
 from .output import check_output, publish_model, save_model
+from .packed_trainer import LENGTHS, graphable
 
 logger = logging.getLogger(__name__)
 

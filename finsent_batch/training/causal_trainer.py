@@ -34,10 +34,10 @@ from .callbacks import (
 )
 from .causal_dataset import PackedCollator
 from .checkpoints import CHECKPOINTS, last_checkpoint, state_of
-from .cuda_graphs import GraphedTrainer, flat_shareable
 from .distributed import ProcessGroup
 from .lora_layers import arrange_for_training, check_layers
 from .micro_batch import MicroBatch
+from .packed_trainer import GraphedTrainer, flat_shareable
 
 _SLOW_ON_A_CPU = 2 * 10**9
 """Bytes of a base from which its training on a CPU is no matter of minutes."""

@@ -1,7 +1,8 @@
 """A Trainer whose steps on a GPU are CUDA graphs, and whose processes share gradients at once.
 
 A micro-batch of a few hundred tokens is some 8,000 kernels of a few microseconds each on a 7B
-model. Launched one by one from Python, the GPU is idle four fifths of the time. A CUDA graph
+model. Launched one by one from Python, the GPU is idle four fifths of the time; a small encoder's
+are fewer and shorter. A CUDA graph
 records the launches of one forward and backward pass and replays them all with a single call
 (https://pytorch.org/blog/accelerating-pytorch-with-cuda-graphs/). How it works:
 
@@ -15,10 +16,10 @@ records the launches of one forward and backward pass and replays them all with 
    which shares gradients piece by piece within the backward pass, is left out: the buffer is
    summed over all processes once a step, by one collective behind the last micro-batch.
 
-It replaces `training_step` of TRL's SFTTrainer and nothing else; loss and optimizer are the same.
-The price: texts are padded to a multiple of 16 tokens so that few shapes come up, a recording
-holds its activations for good (`micro_batch.py` counts them twice), and nothing in a step may ask
-the GPU for a number. What cannot be recorded runs as ever, with a warning.
+It replaces `training_step` of transformers' Trainer and nothing else; loss and optimizer are the
+same. The price: texts are padded to a multiple of a few tokens so that few shapes come up, a
+recording holds its activations for good (`micro_batch.py` counts them twice), and nothing in a
+step may ask the GPU for a number. What cannot be recorded runs as ever, with a warning.
 """
 
 import logging
@@ -27,50 +28,30 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch.nn import functional
-from trl.trainer.sft_trainer import SFTTrainer
+from transformers import Trainer
 
 from ..errors import first_line
-from ..train_config import TrainConfig
-from .causal_dataset import IGNORED
 
 logger = logging.getLogger(__name__)
 
-LENGTHS = 16
-"""Texts are padded to a multiple of this, so that few shapes come up."""
 
+def records() -> bool:
+    """Return whether steps can be recorded on this machine.
 
-def graphable(config: TrainConfig) -> bool:
-    """Return whether a training's steps can be recorded on this machine.
-
-    fp16 asks for the size of the gradients in the middle of a step, which cannot be
-    recorded; nor can recomputing activations, which asks for the random state.
+    fp16 asks for the size of the gradients in the middle of a step, which cannot be recorded.
     """
-    return (
-        torch.cuda.is_available()
-        and torch.cuda.is_bf16_supported(including_emulation=False)
-        and config.label_smoothing_factor == 0
-    )
+    return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
 
 
-def flat_shareable(config: TrainConfig) -> bool:
-    """Return whether several processes can sum their gradients as `GraphedTrainer` does."""
-    return graphable(config) or not (torch.cuda.is_available() or config.label_smoothing_factor)
-
-
-class GraphedTrainer(SFTTrainer):
+class RecordingTrainer(Trainer):  # type: ignore[misc]
     """Replays forward and backward pass where a micro-batch's shape has come up before.
 
-    Takes batches of `PackedCollator`, with texts of one length where steps are to be
-    recorded. The loss is TRL's own, without its metrics of each step. What cannot be
-    recorded, such as a model that asks the GPU for a number in its forward pass, runs
-    as ever.
+    What cannot be recorded, such as a model that asks the GPU for a number in its
+    forward pass, runs as ever. It can be mixed into another Trainer.
     """
 
     def __init__(self, *args: Any, recorded: bool = True, **options: Any) -> None:
         super().__init__(*args, **options)
-        # Steps are given the number of labels that they divide by.
-        self.model_accepts_loss_kwargs: bool = True
         self._seen: set[tuple[int, ...]] = set()
         self._steps: dict[tuple[int, ...], RecordedStep] = {}
         self._recordable = recorded
@@ -83,6 +64,22 @@ class GraphedTrainer(SFTTrainer):
         self.model.zero_grad = self._zero
         # A base is loaded for evaluation, and an adapter around it says nothing of that.
         self.model.train()
+
+    def shape_of(self, inputs: Any) -> tuple[int, ...]:
+        """Return what micro-batches have in common that one recording serves."""
+        return tuple(inputs["input_ids"].shape)
+
+    def divisor(self, items: Any) -> Any:
+        """Return what a micro-batch's loss is divided by; `items` labels count in the step."""
+        return self.current_gradient_accumulation_steps
+
+    def forward_and_backward(self, model: Any, inputs: Any, divisor: Any) -> torch.Tensor:
+        """Return a micro-batch's loss, (), fp32, and add its gradients to the parameters'."""
+        loss = self.compute_loss(model, dict(inputs)) / divisor
+        loss.backward()
+        # Detached: its graph would keep nodes that belong to a recording's stream.
+        done: torch.Tensor = loss.detach()
+        return done
 
     def create_accelerator_and_postprocess(self) -> None:
         """Let the model as it is, where DistributedDataParallel would be put around it."""
@@ -104,29 +101,22 @@ class GraphedTrainer(SFTTrainer):
         `num_items_in_batch` labels count in the step, in all processes. Behind a step's last
         micro-batch the gradients are summed over all processes.
         """
-        packing = inputs["packing"]
-        shape = (packing.inline, len(packing.lengths), *inputs["input_ids"].shape)
+        shape, divisor = self.shape_of(inputs), self.divisor(num_items_in_batch)
         if not model.training:
             model.train()
         self._attach_gradients()
         # The first of a shape runs as ever, and so warms up what a recording needs.
         if shape in self._seen and (shape in self._steps or self._record(shape, model, inputs)):
-            loss = self._steps[shape].replay(inputs, num_items_in_batch)
+            loss = self._steps[shape].replay(inputs, divisor)
         else:
             self._seen.add(shape)
             with self.compute_loss_context_manager():
-                loss = forward_and_backward(model, packing, inputs, num_items_in_batch)
+                loss = self.forward_and_backward(model, inputs, divisor)
         if not torch.distributed.is_initialized():
             return loss
         if self.accelerator.sync_gradients:
             torch.distributed.all_reduce(self._flat)
         return loss * self.accelerator.num_processes  # of which the Trainer logs the mean
-
-    def log(self, logs: dict[str, float], *args: Any, **options: Any) -> None:
-        """Log without TRL's averages over training steps, which these have no part in."""
-        self._metrics["train"].clear()
-        self._metrics["eval"].pop("num_tokens", None)
-        super().log(logs, *args, **options)
 
     def _record(self, shape: tuple[int, ...], model: Any, inputs: Any) -> bool:
         if not self._recordable:
@@ -173,27 +163,6 @@ class GraphedTrainer(SFTTrainer):
                 torch.distributed.broadcast(parameter.data, 0)
 
 
-def forward_and_backward(model: Any, packing: Any, inputs: Any, items: Any) -> torch.Tensor:
-    """Return the loss of a micro-batch, (), fp32, and add its gradients to the parameters'.
-
-    `inputs` are its `input_ids`, `position_ids` and `labels`, (1, tokens), int64; `items`, a
-    number, how many labels count in the whole step.
-    """
-    labels = inputs["labels"][0, 1:]
-    # A mask of four dimensions is taken as it is: making one would wait for the GPU.
-    mask = torch.zeros(1, 1, 1, 1, device=labels.device)
-    logits = model(
-        input_ids=inputs["input_ids"], position_ids=inputs["position_ids"],
-        packing=packing, attention_mask=mask,
-    ).logits[0, :-1]  # fmt: skip
-    total = functional.cross_entropy(logits.float(), labels, ignore_index=IGNORED, reduction="sum")
-    loss = total / items
-    loss.backward()
-    # Detached: its graph would keep nodes that belong to a recording's stream.
-    done: torch.Tensor = loss.detach()
-    return done
-
-
 class RecordedStep:
     """One recorded forward and backward pass, and the memory its inputs are copied to.
 
@@ -201,17 +170,16 @@ class RecordedStep:
         RuntimeError: it cannot be recorded.
     """
 
-    def __init__(self, trainer: GraphedTrainer, model: Any, inputs: Any) -> None:
-        self._packing = inputs["packing"]
+    def __init__(self, trainer: RecordingTrainer, model: Any, inputs: Any) -> None:
+        self._pass = trainer.forward_and_backward
         self._inputs = {
-            name: inputs[name].clone() for name in ("input_ids", "position_ids", "labels")
+            name: value.clone() if isinstance(value, torch.Tensor) else value
+            for name, value in inputs.items()
         }
-        self._items = torch.ones((), device=self._packing.device)
-        # What the packing computes on demand is computed before the recording.
-        _ = self._packing.padded, self._packing.tokens
+        self._divisor = torch.ones((), device=inputs["input_ids"].device)
         self._launch = self._recording(trainer, model)
 
-    def _recording(self, trainer: GraphedTrainer, model: Any) -> Callable[[], Any]:
+    def _recording(self, trainer: RecordingTrainer, model: Any) -> Callable[[], Any]:
         graph = torch.cuda.CUDAGraph()
         torch.cuda.synchronize()
         stream = torch.cuda.current_stream()
@@ -232,13 +200,14 @@ class RecordedStep:
         return graph.replay
 
     def run(self, model: Any) -> torch.Tensor:
-        """Run it on the inputs in their place; see `forward_and_backward`."""
-        return forward_and_backward(model, self._packing, self._inputs, self._items)
+        """Run it on the inputs in their place; see `RecordingTrainer.forward_and_backward`."""
+        return self._pass(model, self._inputs, self._divisor)
 
-    def replay(self, inputs: Any, items: Any) -> torch.Tensor:
-        """Run it on inputs of the shape it was recorded with; `items` labels count in the step."""
-        for name, tensor in self._inputs.items():
-            tensor.copy_(inputs[name])
-        self._items.fill_(items)
+    def replay(self, inputs: Any, divisor: Any) -> torch.Tensor:
+        """Run it on inputs of the shape it was recorded with; the loss is divided by `divisor`."""
+        for name, value in self._inputs.items():
+            if isinstance(value, torch.Tensor):
+                value.copy_(inputs[name])
+        self._divisor.fill_(divisor)
         self._launch()
         return self._loss.clone()

@@ -134,7 +134,7 @@ def _whole(config: TrainConfig, base: Path) -> Any:
         raise ConfigError(
             f"{base} is {kind}, which is no encoder: name a base of {', '.join(ENCODERS)}"
         )
-    return new_classifier(base, config.pooling)[0]
+    return new_classifier(base, config.pooling, dropout=config.base_dropout)[0]
 
 
 def _adapted(config: TrainConfig, base: Path) -> Any:
@@ -145,7 +145,7 @@ def _adapted(config: TrainConfig, base: Path) -> Any:
     Raises:
         ConfigError: the base has no linear layers.
     """
-    model, new = new_classifier(base, config.pooling)
+    model, new = new_classifier(base, config.pooling, dropout=config.base_dropout)
     whole = sorted({*(name for name in _HEADS if hasattr(model, name)), *new_parts(model, new)})
     linears = [name for name, m in model.named_modules() if isinstance(m, torch.nn.Linear)]
     inside = [name for name in linears if any(f"{name}.".startswith(f"{w}.") for w in whole)]

@@ -1,11 +1,13 @@
 """Fit an encoder's adapter: transformers' Trainer with soft targets and weighted rows."""
 
 import logging
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import polars as pl
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import (
     PrinterCallback,
     Trainer,
@@ -20,10 +22,16 @@ from ..progress import Progress, StopRequest
 from ..scorers.batching import length_sorted_batches, pad
 from ..train_config import TrainConfig
 from .arguments import common_arguments, one_gpu, total_steps
-from .callbacks import ProgressCallback, ResumableShuffle, SaveEveryNSteps
+from .callbacks import (
+    ProgressCallback,
+    ResumableShuffle,
+    SaveEveryNSteps,
+    StopOnNonFiniteLoss,
+)
 from .checkpoints import CHECKPOINTS, last_checkpoint, state_of
+from .cuda_graphs import RecordingTrainer, records
 from .distributed import ProcessGroup
-from .token_rows import TokenRows
+from .transfer_set import TokenRows
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +65,11 @@ def logits_of(model: Any, tokenizer: Any, headlines: list[str], max_length: int)
 class _WeightedTrainer(Trainer):  # type: ignore[misc]
     """Trainer whose labels are probabilities and whose loss weighs each row by its `weight`."""
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        # The loss is a batch's mean: of several batches a step the Trainer takes the mean again.
+        self.model_accepts_loss_kwargs: bool = False
+
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
@@ -71,6 +84,10 @@ class _WeightedTrainer(Trainer):  # type: ignore[misc]
         rows = train_dataset or self.train_dataset
         size = self.args.train_batch_size * self.args.gradient_accumulation_steps
         return LengthGroupedSampler(size, lengths=rows.lengths)
+
+
+class _RecordingTrainer(RecordingTrainer, _WeightedTrainer):
+    """The same, whose steps on a GPU are CUDA graphs."""
 
 
 _MEAN: Final = "running_mean"
@@ -157,33 +174,18 @@ def fit(
     folder = config.output.resolve() / CHECKPOINTS
     last = last_checkpoint(folder) if config.resume else None
     state = None if last is None else state_of(last)
-    size, accumulation = config.per_device_train_batch_size, config.gradient_accumulation_steps
-    total = total_steps(config, len(rows), size * accumulation)
-    arguments = TrainingArguments(
-        **common_arguments(
-            config,
-            folder,
-            len(rows),
-            size=size,
-            accumulation=accumulation,
-        ),
-        bf16=torch.cuda.is_available() and torch.cuda.is_bf16_supported(),
-        remove_unused_columns=False,
-        dataloader_pin_memory=torch.cuda.is_available(),
-        save_strategy="epoch",
-        save_total_limit=1,
-        logging_steps=max(1, min(25, round(total / 40))),
-    )
+    arguments = _arguments(config, folder, len(rows))
     one_gpu(arguments)
     if state is not None and state["global_step"] >= state["max_steps"]:
         arguments.num_train_epochs = state["epoch"]  # it was over: no step is added
-    trainer = _WeightedTrainer(
+    trainer = (_RecordingTrainer if records() else _WeightedTrainer)(
         model=model,
         args=arguments,
         train_dataset=rows,
         data_collator=_as_it_is,
         callbacks=[
             ProgressCallback(progress),
+            StopOnNonFiniteLoss(),
             ResumableShuffle(state),
             SaveEveryNSteps(config.save_steps, stop, ProcessGroup.from_environment()),
             *([_Average(model, config.ema_decay)] if config.ema_decay else []),
@@ -191,8 +193,27 @@ def fit(
         ],
     )
     trainer.remove_callback(PrinterCallback)
-    trainer.train(resume_from_checkpoint=None if last is None else str(last))
+    # cuDNN's attention makes a plan for every shape that comes up, at milliseconds a layer.
+    with sdpa_kernel([SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]):
+        trainer.train(resume_from_checkpoint=None if last is None else str(last))
     return list(trainer.state.log_history)
+
+
+def _arguments(config: TrainConfig, folder: Path, rows: int) -> TrainingArguments:
+    size, accumulation = config.per_device_train_batch_size, config.gradient_accumulation_steps
+    total = total_steps(config, rows, size * accumulation)
+    return TrainingArguments(
+        **common_arguments(config, folder, rows, size=size, accumulation=accumulation),
+        bf16=torch.cuda.is_available() and torch.cuda.is_bf16_supported(),
+        # A copy that waits for the GPU would keep the next step from being prepared meanwhile.
+        accelerator_config={"non_blocking": True},
+        logging_nan_inf_filter=False,  # it would wait for the GPU in every step
+        remove_unused_columns=False,
+        dataloader_pin_memory=torch.cuda.is_available(),
+        save_strategy="epoch",
+        save_total_limit=1,
+        logging_steps=max(1, min(25, round(total / 40))),
+    )
 
 
 def _as_it_is(batch: Any) -> Any:

@@ -1,17 +1,23 @@
-"""The rows that an encoder is trained on: labelled ones, and headlines that teachers answered."""
+"""The rows that an encoder is trained on: labelled ones, and headlines that teachers answered.
+
+They lie as token ids on disk: as many as wanted in flat memory, batches in one copy.
+"""
 
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, BinaryIO, Final
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+import torch
 
+from ..arrays import IntArray
 from ..config import LabelledFormat
 from ..labelled.duplicates import duplicate_key, normalized
 from ..labelled.formats import read_labelled
@@ -19,18 +25,30 @@ from ..labelled.mixture import epoch_rows, soft_targets
 from ..labelled.near_duplicates import HeldOut
 from ..labelled.soft_labels import SoftLabels, open_soft_labels, soft_rows
 from ..labelled.split_folders import Labelled, held_out
+from ..labels import LABELS
 from ..train_config import TrainConfig
 from .checkpoints import CHECKPOINTS, TRANSFER
-from .token_rows import TokenRows, TokenRowWriter
+from .cuda_graphs import records
 
 logger = logging.getLogger(__name__)
+
+_PARTS: Final = {
+    "ids": np.dtype(np.int32),
+    "lengths": np.dtype(np.int32),
+    "targets": np.dtype(np.float32),
+    "weights": np.dtype(np.float32),
+}
+
+
+LENGTHS: Final = 8
+"""Where steps are recorded, rows are padded to a multiple of this: few shapes come up."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingRows:
     """One epoch's rows, and what the manifest says of the soft labels among them."""
 
-    rows: TokenRows
+    rows: "TokenRows"
     soft_labels: dict[str, Any] | None
 
 
@@ -63,7 +81,13 @@ def training_rows(config: TrainConfig, data: Labelled, tokenizer: Any) -> Iterat
             [np.arange(unlabelled, dtype=np.int64), *[own] * config.repeat_labelled]
         )
         yield TrainingRows(
-            rows=TokenRows(folder, order, tokenizer.pad_token_id),
+            rows=TokenRows(
+                folder,
+                order,
+                tokenizer.pad_token_id,
+                multiple=LENGTHS if records() else 1,
+                limit=config.max_length,
+            ),
             soft_labels=None if soft is None else soft.notes(),
         )
     finally:
@@ -100,3 +124,95 @@ def _blend(
         answer = soft.of_training.get(duplicate_key(headline))
         if answer is not None:
             targets[row] += weight * (np.array(answer, dtype=np.float32) - targets[row])
+
+
+class TokenRowWriter:
+    """Tokenizes headlines and appends them, with targets and weights, to files in a folder."""
+
+    def __init__(self, folder: Path, tokenizer: Any, max_length: int) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._tokenizer, self._max_length = tokenizer, max_length
+        self._files: dict[str, BinaryIO] = {
+            name: (folder / f"{name}.bin").open("wb") for name in _PARTS
+        }
+        self.rows = 0
+
+    def __enter__(self) -> "TokenRowWriter":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for file in self._files.values():
+            file.close()
+
+    def append(
+        self,
+        headlines: Sequence[str],
+        targets: npt.NDArray[np.float32],
+        weights: npt.NDArray[np.float32],
+    ) -> None:
+        """Add rows: target probabilities of shape (n, 3), loss weights of shape (n,)."""
+        encoded = self._tokenizer(list(headlines), truncation=True, max_length=self._max_length)[
+            "input_ids"
+        ]
+        parts = {
+            "ids": np.concatenate([np.asarray(ids) for ids in encoded]),
+            "lengths": np.fromiter(map(len, encoded), np.int32, len(encoded)),
+            "targets": targets,
+            "weights": weights,
+        }
+        for name, values in parts.items():
+            self._files[name].write(np.ascontiguousarray(values, dtype=_PARTS[name]).tobytes())
+        self.rows += len(encoded)
+
+
+class TokenRows(torch.utils.data.Dataset[Any]):
+    """The rows of one epoch, read from such files; a position of the epoch is one row of them.
+
+    Batches are as long as their longest row, rounded up to a `multiple` but not beyond `limit`.
+
+    `__getitems__` gives a whole padded batch: `input_ids`, `attention_mask` (b, tokens),
+    int64; `labels` (b, 3) and `weight` (b,), float32.
+    """
+
+    def __init__(
+        self, folder: Path, order: IntArray, padding: int, *, multiple: int = 1, limit: int
+    ) -> None:
+        self._ids, lengths, targets, self._weights = (
+            np.memmap(folder / f"{name}.bin", dtype=kind, mode="r") for name, kind in _PARTS.items()
+        )
+        self._targets = targets.reshape(-1, len(LABELS))
+        self._starts = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+        self._order = order
+        self._padding, self._multiple, self._limit = padding, multiple, limit
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    @property
+    def lengths(self) -> list[int]:
+        """Tokens of each position of the epoch."""
+        return np.diff(self._starts)[self._order].tolist()  # type: ignore[no-any-return]
+
+    def __getitem__(self, position: int) -> dict[str, torch.Tensor]:
+        return {name: values[0] for name, values in self.__getitems__([position]).items()}
+
+    def __getitems__(self, positions: list[int]) -> dict[str, torch.Tensor]:
+        rows = self._order[positions]
+        starts, ends = self._starts[rows], self._starts[rows + 1]
+        longest = int((ends - starts).max())
+        width = max(longest, min(self._limit, -(-longest // self._multiple) * self._multiple))
+        places = starts[:, None] + np.arange(width)
+        mask = places < ends[:, None]
+        # What lies beyond a row's end is another row's, or beyond the file.
+        ids = np.where(mask, self._ids[np.minimum(places, len(self._ids) - 1)], self._padding)
+        return {
+            "input_ids": torch.from_numpy(ids.astype(np.int64)),
+            "attention_mask": torch.from_numpy(mask.astype(np.int64)),
+            "labels": torch.from_numpy(self._targets[rows]),
+            "weight": torch.from_numpy(self._weights[rows]),
+        }

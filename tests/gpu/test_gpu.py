@@ -11,6 +11,8 @@ from finsent_batch.labels import LABELS
 from finsent_batch.models.precision import causal_weights
 from finsent_batch.training import causal as causal_training
 from finsent_batch.training import cuda_graphs as graphed_training
+from finsent_batch.training import encoder_trainer as encoder_training
+from finsent_batch.training import transfer_set
 
 from ..helpers.causal_models import save_adapter
 from ..helpers.qlora import arguments, save_split
@@ -122,6 +124,40 @@ def test_recorded_steps_train_what_ordinary_ones_do(
     apart = sum((recorded[n] - w).norm() ** 2 for n, w in ordinary.items()) ** 0.5
     whole = sum(w.norm() ** 2 for w in ordinary.values()) ** 0.5
     assert apart < 0.2 * whole
+
+
+@pytest.mark.parametrize("preset", ["mini", "encoder"])
+def test_an_encoder_s_recorded_steps_train_what_ordinary_ones_do(
+    run, tmp_path, tiny_model, monkeypatch, preset
+):
+    save_split(tmp_path / "split")
+    replays = []
+    replay = graphed_training.RecordedStep.replay
+
+    def counted(*given):
+        replays.append(1)
+        return replay(*given)
+
+    monkeypatch.setattr(graphed_training.RecordedStep, "replay", counted)
+    weights = {}
+    for name in ("recorded", "ordinary"):
+        before = len(replays)
+        more = ("--lora-dropout", 0) if preset == "mini" else ("--learning-rate", 1e-3)
+        done = run(
+            "train", "--preset", preset, "--data", "split", "--base", tiny_model, "-o", name,
+            "--base-dropout", 0, "--num-train-epochs", 4, "--per-device-train-batch-size", 8, *more,
+        )  # fmt: skip
+        assert done.code == 0, done.err
+        assert "not captured" not in done.err
+        assert (len(replays) > before) == (name == "recorded")
+        file = "adapter_model" if preset == "mini" else "model"
+        weights[name] = load_file(tmp_path / name / f"{file}.safetensors")
+        for module in (encoder_training, transfer_set):
+            monkeypatch.setattr(module, "records", lambda: False)
+    ordinary, recorded = weights["ordinary"], weights["recorded"]
+    apart = sum((recorded[n].float() - w.float()).norm() ** 2 for n, w in ordinary.items()) ** 0.5
+    whole = sum(w.float().norm() ** 2 for w in ordinary.values()) ** 0.5
+    assert apart < 0.05 * whole
 
 
 def test_what_cannot_be_recorded_trains_all_the_same(run, tmp_path, causal_base, monkeypatch):

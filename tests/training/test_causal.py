@@ -146,7 +146,7 @@ def _recorded(model: Any, batch: dict[str, Any]) -> tuple[float, Any]:
     """Loss and gradients of a step that a GPU records, computed here without one."""
     import torch
 
-    from finsent_batch.training.cuda_graphs import forward_and_backward
+    from finsent_batch.training.packed_trainer import forward_and_backward
 
     items = (batch["labels"] != -100).sum().float()
     model.zero_grad()

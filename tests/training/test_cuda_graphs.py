@@ -68,6 +68,6 @@ def test_what_cannot_be_recorded_runs_as_ever(run, tmp_path, causal_base, replay
     assert "operation not permitted when stream is capturing" in said
     assert "and more" not in said
     # The same batches, padded alike, with nothing recorded.
-    monkeypatch.setattr(graphed_training.GraphedTrainer, "_record", lambda *_: False)
+    monkeypatch.setattr(graphed_training.RecordingTrainer, "_record", lambda *_: False)
     ordinary, _ = trained(run, tmp_path, causal_base, "ordinary")
     assert all(torch.equal(refused[name], weight) for name, weight in ordinary.items())

@@ -105,6 +105,28 @@ def test_every_family_trains_and_all_that_is_new_is_saved(
     assert done.json["rows"]["scored"] == 1
 
 
+@pytest.mark.parametrize(
+    "family", ["Bert", "Roberta", "MPNet", "DebertaV2", "ModernBert", "DistilBert", "Electra"]
+)
+def test_without_dropout_in_the_base_nothing_is_random(
+    base: Callable[[str], Path], family: str
+) -> None:
+    import torch
+
+    from finsent_batch.scorers.encoder.model import new_classifier
+
+    folder = base(family)
+    ids = torch.arange(5, 23).reshape(2, 9)
+
+    def answers(dropout: float) -> list[torch.Tensor]:
+        model, _ = new_classifier(folder, "mean", dropout=dropout)
+        model.train()
+        return [model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits for _ in range(2)]
+
+    assert torch.equal(*answers(0.0))
+    assert not torch.equal(*answers(0.5))
+
+
 @pytest.mark.parametrize("pooling", ["mean", "cls"])
 def test_a_base_is_loaded_without_transformers_report(
     tiny_model: Path, base: Callable[[str], Path], capfd: pytest.CaptureFixture[str], pooling: str

@@ -28,7 +28,7 @@ OTHERS = {
     "report_to": "none", "seed": 8, "threads": 9, "resume": True, "overwrite": True,
     "base": "some-base", "soft_labels": ["a.parquet", "b.parquet"], "soft_weight": 0.4,
     "soft_neutral_share": 0.3, "soft_text_column": "said", "exclude": ["held_out.csv"],
-    "drop_held_out": True, "repeat_labelled": 11,
+    "drop_held_out": True, "repeat_labelled": 11, "base_dropout": 0.25,
 }  # fmt: skip
 """A value of each setting that no preset has."""
 

@@ -73,7 +73,7 @@ class _MeanPooling:
 
 
 def _hidden_dropout(config: Any) -> float:
-    return float(getattr(config, "hidden_dropout_prob", 0.1))
+    return float(getattr(config, "hidden_dropout_prob", getattr(config, "dropout", 0.1)))
 
 
 def _classifier_class(config: Any, pooling: str) -> Any:
@@ -93,8 +93,12 @@ def _classifier_class(config: Any, pooling: str) -> Any:
     return type(f"MeanPooled{kind.__name__}", (_MeanPooling, kind), {})
 
 
-def new_classifier(base: Path, pooling: str) -> tuple[Any, list[str]]:
+def new_classifier(
+    base: Path, pooling: str, *, dropout: float | None = None
+) -> tuple[Any, list[str]]:
     """Return an encoder with a head for the three labels, and the names of its new weights.
+
+    With `dropout` that is its probability everywhere, for training.
 
     What the base has not, or in another shape, such as the head of a five-star model, is new
     and random: an adapter must save it.
@@ -107,6 +111,8 @@ def new_classifier(base: Path, pooling: str) -> tuple[Any, list[str]]:
     config.num_labels = len(LABELS)
     config.id2label = dict(enumerate(LABELS))
     config.label2id = {label: i for i, label in enumerate(LABELS)}
+    if dropout is not None:
+        _set_dropout(config, dropout)
     kind = _classifier_class(config, pooling)
     with loading(str(base)), quiet_libraries():  # the new weights are returned, not reported
         model, found = kind.from_pretrained(
@@ -118,6 +124,13 @@ def new_classifier(base: Path, pooling: str) -> tuple[Any, list[str]]:
             **WEIGHTS_FROM_DISK,
         )
     return model, absent_weights(found)
+
+
+def _set_dropout(config: Any, dropout: float) -> None:
+    """Set every probability of dropout in a model's config, whatever the family calls it."""
+    for name, value in vars(config).items():
+        if "dropout" in name and (value is None or type(value) in (int, float)):
+            setattr(config, name, dropout)
 
 
 def load_classifier(spec: ModelSpec, *, dtype: torch.dtype = torch.float32) -> Any:
