@@ -35,7 +35,7 @@ from finsent_batch.arrays import FloatArray
 from finsent_batch.headlines import normalize
 from finsent_batch.labels import LABELS
 from finsent_batch.models.directory import open_model
-from finsent_batch.scorers.encoder.int8_bound import NEVER
+from finsent_batch.scorers.encoder.near_tie import NEVER
 from finsent_batch.scorers.encoder.scorer import EncoderScorer
 
 KEPT = 99.8

@@ -1,6 +1,5 @@
 """The models that a store knows, and which of them is the default."""
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -203,9 +202,10 @@ def roll_back(config: StoreConfig) -> tuple[Promotion, str]:
 
 
 def near_tie(store: Store, fingerprint: str) -> float | None:
-    """Return the margin below which a model's int8 answers are not sure, if it was measured."""
+    """Return the margin below which a model's fast answers are not sure, if it was measured."""
     rows = store.query(
-        "SELECT (details->>'int8_near_tie')::DOUBLE FROM models WHERE model_fingerprint = ?",
+        """SELECT (details->>(weights || '_near_tie'))::DOUBLE FROM models
+        WHERE model_fingerprint = ?""",
         [fingerprint],
     )
     return None if not rows or rows[0][0] is None else float(rows[0][0])
@@ -214,7 +214,8 @@ def near_tie(store: Store, fingerprint: str) -> float | None:
 def keep_near_tie(store: Store, fingerprint: str, margin: float) -> None:
     """Keep that margin with the model's record: it is measured once."""
     store.connection.execute(
-        """UPDATE models SET details = json_merge_patch(coalesce(details, '{}'), ?)
-        WHERE model_fingerprint = ?""",
-        [json.dumps({"int8_near_tie": round(margin, 4)}), fingerprint],
+        """UPDATE models SET details = json_merge_patch(
+            coalesce(details, '{}'), json_object(weights || '_near_tie', ?::DOUBLE)
+        ) WHERE model_fingerprint = ?""",
+        [round(margin, 4), fingerprint],
     )

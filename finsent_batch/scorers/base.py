@@ -94,7 +94,9 @@ class Scorer(Protocol):
     chunk: int
     """How many headlines are best tokenized and sorted at a time."""
     near_tie: float | None
-    """The margin below which int8's answers are scored again in fp32; None in other arithmetic."""
+    """The margin below which an encoder's answers are scored again in fp32, in int8 or packed bf16.
+
+    None where no answers are."""
 
     def score(self, texts: Sequence[str]) -> Iterator[ScoredBatch]:
         """Score texts, in batches of the scorer's own making and order.

@@ -7,7 +7,6 @@ the device ran out of memory; `score_with_fallback` scores near-ties again in fi
 import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final
 
 import numpy as np
 import torch
@@ -58,15 +57,6 @@ def lead(probabilities: FloatArray) -> FloatArray:
     best = np.sort(np.nan_to_num(probabilities), axis=1)
     result: FloatArray = best[:, 2] - best[:, 1]
     return result
-
-
-NEAR_TIE: Final = {"fp8": 0.01, "bf16": 0.02}
-"""Leads by `--weights` below which a headline is scored again in finer arithmetic: a causal model's
-in fp8, a packed encoder's in bf16.
-
-Measured by benchmarks/llama_quality.py and encoder_gpu.py; int8 has a bound for each model
-(`encoder/int8_bound.py`).
-"""
 
 
 class TokenBudget:

@@ -8,7 +8,7 @@ from .base import Scorer
 def load_scorer(model: ResolvedModel, *, near_tie: float | None = None) -> Scorer:
     """Load the model that was hashed; this is where torch is first imported.
 
-    `near_tie` is the model's bound for int8 where it was measured before; see `Scorer`.
+    `near_tie` is the model's margin for near-ties where it was measured before; see `Scorer`.
 
     Raises:
         TryAgainError: its files are no longer those.

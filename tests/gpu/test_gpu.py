@@ -7,8 +7,13 @@ import torch
 from safetensors.torch import load_file
 
 from finsent_batch import hardware
+from finsent_batch.config import StoreConfig
 from finsent_batch.labels import LABELS
 from finsent_batch.models.precision import causal_weights
+from finsent_batch.models.registry import near_tie
+from finsent_batch.scorers.encoder import scorer as encoder_scorer
+from finsent_batch.scorers.encoder.near_tie import LARGEST, SMALLEST, measured_margin
+from finsent_batch.store.store import Store
 from finsent_batch.training import causal as causal_training
 from finsent_batch.training import cuda_graphs as graphed_training
 from finsent_batch.training import encoder_trainer as encoder_training
@@ -199,6 +204,29 @@ def test_a_gpu_gives_a_cpu_s_scores_of_an_encoder(run, wordy, tmp_path, weights,
     there, _ = scores(run, tmp_path, "c.duckdb", "--device", "cpu", "--weights", "fp32")
     apart = np.abs(here.select(P).to_numpy() - there.select(P).to_numpy())
     assert apart.max() < near
+    assert (here["sentiment"] == there["sentiment"]).mean() > 0.998
+
+
+def test_bf16_s_margin_is_measured_once_and_keeps_the_labels(
+    run, wordy, tmp_path, plain_model, monkeypatch
+):
+    measured = []
+
+    def noted(fast, full):
+        measured.append(measured_margin(fast, full))
+        return measured[-1]
+
+    monkeypatch.setattr(encoder_scorer, "measured_margin", noted)
+    given = ("--model", plain_model, "--device", "cuda", "--weights")
+    for count in (2999, 3000):
+        pl.DataFrame({"headline": wordy(count)}).write_parquet(tmp_path / "feed.parquet")
+        here, done = scores(run, tmp_path, "g.duckdb", *given, "bf16")
+        assert done.json["path"] == "packed, near-ties again in fp32"
+    [margin] = measured
+    assert SMALLEST < margin <= LARGEST
+    with Store.open(StoreConfig(path=tmp_path / "g.duckdb"), read_only=True) as store:
+        assert near_tie(store, done.json["model_fingerprint"]) == margin
+    there, _ = scores(run, tmp_path, "f.duckdb", *given, "fp32")
     assert (here["sentiment"] == there["sentiment"]).mean() > 0.998
 
 

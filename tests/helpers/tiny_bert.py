@@ -65,6 +65,6 @@ def save_plain_classifier(folder: Path) -> None:
         max_position_embeddings=128,
         id2label={0: "positive", 1: "negative", 2: "neutral"},
         label2id={"positive": 0, "negative": 1, "neutral": 2},
-        initializer_range=0.6,
+        initializer_range=0.3,
     )
     BertForSequenceClassification(config).eval().save_pretrained(folder)

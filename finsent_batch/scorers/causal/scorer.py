@@ -6,6 +6,7 @@ over the three label tokens' logits, calibrated by a temperature.
 
 from collections.abc import Iterator, Sequence
 from functools import partial
+from typing import Final
 
 import numpy as np
 import torch
@@ -15,7 +16,6 @@ from ...hardware import gpu_memory
 from ...models.spec import ModelSpec
 from ..base import CHUNK, ScoredBatch, Tokenized
 from ..batching import (
-    NEAR_TIE,
     TokenBudget,
     batches_within_memory,
     score_with_fallback,
@@ -31,6 +31,8 @@ GPU_BATCH_TOKENS = ((60e9, 131_072), (20e9, 32_768), (0, 16_384))
 
 On an H200 in 4 bits 16,384 tokens reach 93 % of 131,072's headlines a second.
 """
+FP8_NEAR_TIE: Final = 0.01
+"""The lead below which fp8's label is taken from bf16; measured by benchmarks/llama_quality.py."""
 _TOO_SMALL = "use --weights nf4, or a GPU with more memory"
 
 
@@ -96,7 +98,7 @@ class LabelTokenScorer:
         if self._finer is None:
             return score_with_fallback(tokenized, sizes, fast, None, 0)
         precise = partial(self._run, self._finer, ids, sizes)
-        return score_with_fallback(tokenized, sizes, fast, precise, NEAR_TIE[self.weights])
+        return score_with_fallback(tokenized, sizes, fast, precise, FP8_NEAR_TIE)
 
     def _run(
         self, decoder: Decoder, ids: list[list[int]], sizes: IntArray, chosen: IntArray

@@ -19,16 +19,15 @@ from ...labels import LABELS
 from ...models.spec import ModelSpec
 from ..base import CHUNK, ScoredBatch, Tokenized
 from ..batching import (
-    NEAR_TIE,
     TokenBudget,
     batches_within_memory,
     chosen_batches,
     score_with_fallback,
 )
 from .int8_bert import Int8Bert
-from .int8_bound import NEVER, known_bound, measured_bound, probe_headlines
 from .label_columns import LabelColumns
 from .load import Forward, load_encoder, one_thread
+from .near_tie import NEVER, measured_margin, packaged_margin, probe_headlines
 from .packed_bert import PackedBert, PackedTexts
 from .plain_bert import PlainBert
 from .token_processes import TokenProcesses
@@ -43,8 +42,8 @@ _PLENTY = 20e9
 class EncoderScorer:
     """A sequence classifier with its adapter folded in, batches sorted by length.
 
-    `near_tie` is the margin below which int8's answers are not sure, where it is known already;
-    else it is measured, once the model is loaded.
+    `near_tie` is the margin below which the answers of int8, or of bf16 on a GPU, are not sure,
+    where it is known already; else it is measured, once the model is loaded.
     """
 
     def __init__(
@@ -78,25 +77,23 @@ class EncoderScorer:
         if weights == "int8":
             with one_thread():
                 self._fast = Int8Bert(loaded.model)
+        elif weights == "bf16" and packed:
+            self._fast = PackedBert(loaded.model, dtype)
         self.batching = _named(self._full, self._paddable)
         self.near_tie: float | None = None
-        self._margin = 0.0
-        if packed and weights == "bf16":
-            self._fast, self._margin = PackedBert(loaded.model, dtype), NEAR_TIE["bf16"]
-            self.batching += ", near-ties again in fp32"
-        if weights == "int8":
-            self._take_int8(near_tie or known_bound(spec))
+        if self._fast is not self._full:
+            self._take_margin(packaged_margin(spec, weights) if near_tie is None else near_tie)
 
-    def _take_int8(self, near_tie: float | None) -> None:
-        """Settle below which margin int8's answers go to fp32: all of them where it is too wide."""
+    def _take_margin(self, near_tie: float | None) -> None:
+        """Settle below which margin fast answers go to fp32: all of them where it is too wide."""
         if near_tie is None:
             probes = self.tokenize(probe_headlines())
             fast, full = (self._all(forward, probes) for forward in (self._fast, self._full))
-            near_tie = measured_bound(fast, full)
-        self.near_tie = self._margin = near_tie
+            near_tie = measured_margin(fast, full)
+        self.near_tie = near_tie
         if near_tie >= NEVER:
             self._fast = self._full
-            self.batching += ", fp32: int8 would change too many labels"
+            self.batching += f", fp32: {self.weights} would change too many labels"
         else:
             self.batching += ", near-ties again in fp32"
 
@@ -122,12 +119,12 @@ class EncoderScorer:
         return self._encode(texts)
 
     def score_tokenized(self, tokenized: Tokenized) -> Iterator[ScoredBatch]:
-        """Score what `tokenize` gave; int8 answers that are near-ties come last, from fp32."""
+        """Score what `tokenize` gave; fast answers that are near-ties come last, from fp32."""
         fast = partial(self._run, self._fast, tokenized)
-        if self._fast is self._full:
+        if self._fast is self._full or self.near_tie is None:
             return score_with_fallback(tokenized, tokenized.sizes, fast, None, 0)
         precise = partial(self._run, self._full, tokenized)
-        return score_with_fallback(tokenized, tokenized.sizes, fast, precise, self._margin)
+        return score_with_fallback(tokenized, tokenized.sizes, fast, precise, self.near_tie)
 
     def _run(
         self, forward: Forward | PackedBert, tokenized: Tokenized, chosen: IntArray

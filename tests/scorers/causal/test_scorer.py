@@ -8,8 +8,8 @@ import torch
 
 from finsent_batch.errors import ConfigError, UnavailableError
 from finsent_batch.models.directory import open_model
-from finsent_batch.scorers.batching import NEAR_TIE, lead
-from finsent_batch.scorers.causal.scorer import LabelTokenScorer
+from finsent_batch.scorers.batching import lead
+from finsent_batch.scorers.causal.scorer import FP8_NEAR_TIE, LabelTokenScorer
 
 from ...helpers.causal_models import save_adapter, write_card
 
@@ -202,7 +202,7 @@ def test_fp8_near_ties_are_decided_in_finer_weights(
     scorer = make(folder, quantisation or "bf16")
     scorer._dtype = torch.bfloat16  # as near-ties are; 4 bits on a CPU would be fp32
     finer = probabilities(scorer, texts)
-    near = lead(alone) < NEAR_TIE["fp8"]
+    near = lead(alone) < FP8_NEAR_TIE
     assert 5 < near.sum() < 55, "the test needs some of both"
     assert got[near] == pytest.approx(finer[near], abs=1e-6)
     assert got[~near] == pytest.approx(alone[~near], abs=1e-6)

@@ -1,7 +1,7 @@
-"""How near a tie must be for int8 to have turned it: measured for each model.
+"""How near a tie must be for a fast arithmetic to have turned it: measured for each model.
 
-int8's rounding moves a probability by so much that depends on the weights. What it moves
-the margin between the two best labels by, on a few hundred headlines, says below which
+The rounding of int8, or of bf16, moves a probability by so much that depends on the weights. What
+it moves the margin between the two best labels by, on a few hundred headlines, says below which
 margin an answer is not sure; those are scored again in fp32.
 """
 
@@ -15,13 +15,15 @@ from ...models.spec import ModelSpec
 
 HEADLINES: Final = 384
 SAFETY: Final = 1.25
-"""The largest shift that was seen, times this, is the bound."""
+"""The largest shift that was seen, times this, is the margin."""
+SMALLEST: Final = 1e-4
+"""Also where nothing was seen to move: an answer without a number is no sure one."""
 LARGEST: Final = 0.5
-"""With a bound beyond this most headlines would be scored twice: int8 is not taken."""
+"""With a margin beyond this most headlines would be scored twice: all are scored in fp32."""
 NEVER: Final = 1.0
-"""The bound of a model whose answers int8 does not keep."""
-EMBEDDED: Final = 0.1
-"""The embedded model's bound, measured by benchmarks/mini_throughput.py."""
+"""The margin of a model whose answers the fast arithmetic does not keep."""
+EMBEDDED: Final = {"int8": 0.1, "bf16": 0.02}
+"""The embedded model's; benchmarks/mini_throughput.py and encoder_gpu.py check its labels."""
 
 _FIRMS = (
     "Varnholt Steel", "Kestrel Foods", "Tallow Bank", "Ormskirk Air", "Brightwell Energy",
@@ -64,18 +66,19 @@ def probe_headlines() -> list[str]:
     return list(found)
 
 
-def measured_bound(fast: FloatArray, full: FloatArray) -> float:
-    """Return the margin below which int8's answers are not sure; `NEVER` if it is not taken.
+def measured_margin(fast: FloatArray, full: FloatArray) -> float:
+    """Return the margin below which fast answers are not sure; `NEVER` if none is to be taken.
 
-    `fast` and `full` are int8's and fp32's probabilities of the same headlines, (n, 3). An
-    answer flips only where the shift between its two best labels is larger than its margin.
+    `fast` and `full` are the fast arithmetic's and fp32's probabilities of the same headlines,
+    (n, 3). An answer flips only where the shift between its two best labels is larger than its
+    margin.
     """
     moved = fast - full
     apart = moved[:, :, None] - moved[:, None, :]
     largest = round(float(np.abs(apart).max()) * SAFETY, 4)
-    return largest if np.isfinite(largest) and largest <= LARGEST else NEVER
+    return max(SMALLEST, largest) if np.isfinite(largest) and largest <= LARGEST else NEVER
 
 
-def known_bound(spec: ModelSpec) -> float | None:
-    """Return the bound that comes with a model: the embedded one's."""
-    return EMBEDDED if spec.embedded else None
+def packaged_margin(spec: ModelSpec, weights: str) -> float | None:
+    """Return the margin in an arithmetic that comes with a model: the embedded one's."""
+    return EMBEDDED.get(weights) if spec.embedded else None
