@@ -39,7 +39,7 @@ MILLION = 1_000_000
 class Paced:
     """A scorer without a model, which takes so many seconds a headline."""
 
-    device, weights, path, batching = "cpu", "none", "none", "at once"
+    device, weights, path, batching, near_tie = "cpu", "none", "none", "at once", None
 
     def __init__(self, pace: float) -> None:
         self.pace = pace

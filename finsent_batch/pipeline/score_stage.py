@@ -115,12 +115,17 @@ def _load(run: ScoreRun) -> Scorer:
 def _on_ray(run: ScoreRun, plan: Plan, commit: CommitSettings, progress: Progress) -> EngineResult:
     # Actors do not work in this process's folder.
     named = portable(run.config.model)
-    assignment = ActorConfig(config=named, model=run.model, cores=run.config.cpus_per_actor)
+    known = near_tie(run.store, run.model.fingerprint)
+    assignment = ActorConfig(
+        config=named, model=run.model, cores=run.config.cpus_per_actor, near_tie=known
+    )
     progress("load", 0, None)
     with timed(run.summary, "score"):
         scored = run_ray(
             run.store, assignment, plan, commit, run.config, progress=progress, stop=run.stop
         )
+    if known is None and scored.near_tie is not None:
+        keep_near_tie(run.store, run.model.fingerprint, scored.near_tie)
     seconds = run.summary.seconds
     seconds["load_model"] = round(scored.load_seconds, 3)
     seconds["score"] = round(seconds["score"] - scored.load_seconds, 3)

@@ -62,7 +62,7 @@ def on_ray(wordy, tmp_path):
 class AtOnce:
     """A scorer without a model that answers at once."""
 
-    batching = "at once"
+    batching, near_tie = "at once", None
 
     def tokenize(self, texts):
         return Tokenized.of([[len(t)] for t in texts], np.zeros(len(texts), np.bool_))

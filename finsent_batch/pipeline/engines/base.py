@@ -36,6 +36,8 @@ class EngineResult:
     tokens: int = 0
     batching: str | None = None
     """How batches were run, as the scorer names it."""
+    near_tie: float | None = None
+    """The widest margin for near-ties of the actors that gave scores; None without one."""
     load_seconds: float = 0.0
     """Time until the first model was loaded, where the engine loads it."""
     actors: int | None = None

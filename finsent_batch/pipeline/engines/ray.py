@@ -130,5 +130,7 @@ def _commit_results(
     positions = np.concatenate([batch.positions for batch in group])
     commit_scores(store, positions, group, commit, total)
     total.batching = results[-1].batching
+    margins = [result.near_tie for result in results] + [total.near_tie]
+    total.near_tie = max((m for m in margins if m is not None), default=None)
     vram = max(result.vram_mb for result in results)
     total.peak_vram_mb = max(vram, total.peak_vram_mb or 0.0) or None

@@ -36,6 +36,8 @@ class ActorConfig:
     cores: int
     host: str = platform.node()
     """The machine of the run itself, whose files were hashed."""
+    near_tie: float | None = None
+    """The model's margin for near-ties, where it was measured before; see `Scorer`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +52,8 @@ class BlockResult:
     """Shape (n,), bool."""
     tokens: int
     batching: str
+    near_tie: float | None
+    """The scorer's margin for near-ties."""
     actor: str
     """Which actor: its host and process."""
     vram_mb: float
@@ -123,7 +127,7 @@ class ScoringActor:
                 f"{spec.name} differs from that of {assignment.host}: give every node the "
                 "same files and the same version of finsent-batch"
             )
-        scorer = load_scorer(found)
+        scorer = load_scorer(found, near_tie=assignment.near_tie)
         self._check = found.check_unchanged
         return scorer
 
@@ -152,6 +156,7 @@ class ScoringActor:
             truncated=truncated,
             tokens=tokens,
             batching=self._scorer.batching,
+            near_tie=self._scorer.near_tie,
             actor=f"{node}:{os.getpid()}",
             vram_mb=_peak_vram_mb(),
         )

@@ -13,11 +13,14 @@ import polars as pl
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from finsent_batch.config import StoreConfig
+from finsent_batch.models.registry import near_tie
 from finsent_batch.pipeline.engines import ray as ray_engine
 from finsent_batch.pipeline.engines import ray_pool
 from finsent_batch.pipeline.engines.ray_actor import ScoringActor
 from finsent_batch.pipeline.engines.ray_cluster import ray_installed
 from finsent_batch.pipeline.score import score
+from finsent_batch.store.store import Store
 
 from ...helpers.processes import until
 from ...helpers.ray_nodes import (
@@ -78,6 +81,10 @@ def test_a_cascade_asks_its_models_in_turn(joined, run, tiny_model, causal_base,
     assert here.json["model_fingerprint"] == done.json["model_fingerprint"]
     there, here = (pl.read_parquet(tmp_path / f"{name}.parquet") for name in ("ray", "here"))
     assert there.equals(here)
+    with Store.open(StoreConfig(path=tmp_path / "finsent.duckdb"), read_only=True) as store:
+        for weights, fingerprint in store.query("SELECT weights, model_fingerprint FROM models"):
+            kept = near_tie(store, fingerprint)
+            assert (kept is not None) == (weights == "int8"), "what actors measured is kept"
 
 
 def test_a_model_that_a_node_cannot_load_is_named(joined, tiny_model, feed, tmp_path):

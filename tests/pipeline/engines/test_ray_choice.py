@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from finsent_batch.config import ModelConfig
 from finsent_batch.errors import ConfigError
+from finsent_batch.hardware import cpu_flags
 from finsent_batch.models.directory import open_configured
 from finsent_batch.models.weight_files import FileHashes
 from finsent_batch.pipeline import score_stage as scoring_stage
@@ -106,3 +107,13 @@ def test_a_node_with_another_model_under_its_name_is_refused(tiny_model):
     assignment = ActorConfig(config=config, model=other, cores=1, host="elsewhere")
     with pytest.raises(ConfigError, match="differs from that of elsewhere"):
         ScoringActor.load(object.__new__(ScoringActor), assignment)
+
+
+@pytest.mark.skipif(
+    not cpu_flags() & {"avx512_vnni", "avx_vnni"}, reason="this CPU has no VNNI instructions"
+)
+def test_an_actor_takes_the_margin_that_the_run_hands_over(tiny_model):
+    config = ModelConfig(model=str(tiny_model), device="cpu", weights="int8")
+    resolved = open_configured(config).resolve(config, FileHashes())
+    assignment = ActorConfig(config=config, model=resolved, cores=1, near_tie=0.123)
+    assert object.__new__(ScoringActor).load(assignment).near_tie == 0.123
