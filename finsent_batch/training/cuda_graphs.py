@@ -189,6 +189,8 @@ class RecordedStep:
             with (
                 # Other threads may ask the GPU meanwhile: the one that watches collectives does.
                 torch.cuda.graph(graph, pool=trainer.pool, capture_error_mode="thread_local"),
+                # Older MPNets make positions on the CPU and copy them, which cannot be recorded.
+                torch.device(self._divisor.device),
                 trainer.compute_loss_context_manager(),
             ):
                 self._loss = self.run(model)
