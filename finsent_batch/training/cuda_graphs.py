@@ -28,6 +28,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from torch.overrides import TorchFunctionMode
 from transformers import Trainer
 
 from ..errors import first_line
@@ -163,6 +164,20 @@ class RecordingTrainer(Trainer):  # type: ignore[misc]
                 torch.distributed.broadcast(parameter.data, 0)
 
 
+class WithoutCopies(TorchFunctionMode):
+    """Lets a model's code make tensors of numbers on a GPU, not on the CPU to be copied.
+
+    A copy from the CPU cannot be recorded, and masks of eager attention begin with one.
+    """
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        if function is torch.tensor and args and isinstance(args[0], bool | int | float):
+            return torch.full((), args[0], **(kwargs or {}))
+        return function(*args, **(kwargs or {}))
+
+
 class RecordedStep:
     """One recorded forward and backward pass, and the memory its inputs are copied to.
 
@@ -189,8 +204,8 @@ class RecordedStep:
             with (
                 # Other threads may ask the GPU meanwhile: the one that watches collectives does.
                 torch.cuda.graph(graph, pool=trainer.pool, capture_error_mode="thread_local"),
-                # Older MPNets make positions on the CPU and copy them, which cannot be recorded.
                 torch.device(self._divisor.device),
+                WithoutCopies(),
                 trainer.compute_loss_context_manager(),
             ):
                 self._loss = self.run(model)

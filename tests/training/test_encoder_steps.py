@@ -77,3 +77,15 @@ def test_a_step_of_two_batches_logs_the_loss_of_one(run: Run, tiny_model: Path) 
     whole = first_loss("whole", "--per-device-train-batch-size", 16)
     halves = first_loss("halves", "--gradient-accumulation-steps", 2)
     assert halves == pytest.approx(whole, rel=0.2)
+
+
+def test_numbers_become_tensors_where_they_are_needed() -> None:
+    with torch.device("meta"), cuda_graphs.WithoutCopies():
+        assert torch.tensor(0.5).device.type == "meta"
+    for number in (2.5, 7, True):
+        with cuda_graphs.WithoutCopies():
+            found = torch.tensor(number)
+        assert torch.equal(found, torch.tensor(number))
+        assert found.dtype == torch.tensor(number).dtype
+    with cuda_graphs.WithoutCopies():
+        assert torch.tensor([1, 2], dtype=torch.int32).tolist() == [1, 2]
