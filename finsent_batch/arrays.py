@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
+IdArray = npt.NDArray[np.int32]
 
 
 def to_arrow(values: npt.NDArray[Any]) -> pa.Array:

@@ -8,7 +8,7 @@ from typing import Final, Protocol, Self
 
 import numpy as np
 
-from ..arrays import BoolArray, FloatArray, IntArray
+from ..arrays import BoolArray, FloatArray, IdArray, IntArray
 
 CHUNK: Final = 8_192
 """Headlines tokenized and sorted at a time. Planning has sorted all of them by their characters
@@ -36,8 +36,8 @@ class ScoredBatch:
 class Tokenized:
     """Texts as token ids, ready to score: the ids of all texts end to end."""
 
-    ids: IntArray
-    """Shape (tokens,), int64."""
+    ids: IdArray
+    """Shape (tokens,), int32."""
     sizes: IntArray
     """How many ids each text has, shape (n,), int64."""
     truncated: BoolArray
@@ -47,7 +47,7 @@ class Tokenized:
     def of(cls, rows: Sequence[Sequence[int]], truncated: BoolArray) -> Self:
         """Return texts whose ids are given row by row."""
         sizes = np.fromiter(map(len, rows), np.int64, len(rows))
-        ids = np.fromiter(chain.from_iterable(rows), np.int64, int(sizes.sum()))
+        ids = np.fromiter(chain.from_iterable(rows), np.int32, int(sizes.sum()))
         return cls(ids=ids, sizes=sizes, truncated=truncated)
 
     @cached_property
@@ -62,13 +62,16 @@ class Tokenized:
         starts = self.starts.tolist()
         return [ids[a : a + n] for a, n in zip(starts, self.sizes.tolist(), strict=True)]
 
-    def packed(self, texts: IntArray) -> IntArray:
-        """Return some texts' ids end to end, (tokens,) int64; `texts`, (b,), are positions."""
+    def packed(self, texts: IntArray) -> IdArray:
+        """Return some texts' ids end to end, (tokens,) int32; `texts`, (b,), are positions."""
         sizes = self.sizes[texts]
         ends = np.cumsum(sizes)
+        # Small numbers: a GPU waits for this, and memory that is new takes most of the time.
+        kind = np.int32 if max(len(self.ids), int(sizes.sum())) < 2**31 else np.int64
         # Each text's ids are a run: where it lies in `ids` is where it lies here, moved.
-        moved = np.repeat(self.starts[texts] - (ends - sizes), sizes)
-        found: IntArray = self.ids[moved + np.arange(len(moved), dtype=np.int64)]
+        places = np.repeat((self.starts[texts] - (ends - sizes)).astype(kind), sizes)
+        places += np.arange(len(places), dtype=kind)
+        found: IdArray = self.ids[places]
         return found
 
     def padded(self, texts: IntArray, padding: int) -> tuple[IntArray, IntArray]:

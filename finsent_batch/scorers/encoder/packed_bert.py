@@ -124,7 +124,7 @@ class PackedChunk:
         self._sizes = tokenized.sizes[chosen]
         self._bounds = np.concatenate([[0], np.cumsum(self._sizes)])
         tokens = int(self._bounds[-1])
-        self._ids = torch.from_numpy(tokenized.packed(chosen).astype(np.int32)).to(device)
+        self._ids = torch.from_numpy(tokenized.packed(chosen)).to(device)
         self._starts = torch.from_numpy(self._bounds.astype(np.int32)).to(device)
         begins = self._starts[:-1].repeat_interleave(self._starts.diff(), output_size=tokens)
         self._positions = torch.arange(tokens, dtype=torch.int32, device=device) - begins

@@ -1,10 +1,14 @@
 """Ids from a text's words are those that the tokenizer gives the whole text."""
 
+import string
+
 import numpy as np
 import polars as pl
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer
+from tokenizers.normalizers import BertNormalizer
 
 from finsent_batch.models.directory import open_model
 from finsent_batch.scorers.encoder import word_ids
@@ -31,9 +35,11 @@ ODD = [
     "\u682a\u4fa1", "a\u00a0b", "\x1f", "\u2028", "\u0130", "\ufb01", "##s", "\u2019s", "%",
     "x" * 120, "up-" * 15, "\u200d", "\ud7a3" * 30,
 ]  # fmt: skip
+ASCII = "".join(map(chr, range(33, 127)))
 words = st.one_of(
-    st.text(max_size=8), st.sampled_from(ODD), st.text("a\u00e9'.,-[]# \u0300", max_size=9)
-)
+    st.text(max_size=8), st.sampled_from(ODD), st.text("a\u00e9'.,-[]# \u0300", max_size=9),
+    st.text(ASCII, max_size=12), st.text(string.ascii_letters, max_size=14),
+)  # fmt: skip
 
 
 @given(texts=st.lists(st.lists(words, max_size=9).map(" ".join), max_size=4))
@@ -41,6 +47,12 @@ words = st.one_of(
 @settings(max_examples=examples(150))
 def test_they_are_those_of_the_whole_text(backend, texts):
     assert_same(backend, texts)
+
+
+def test_case_that_a_tokenizer_keeps(backend):
+    cased = Tokenizer.from_str(backend.to_str())
+    cased.normalizer = BertNormalizer(lowercase=False)
+    assert_same(cased, ["Oil's UP 4.5%: OPEC", "oil's up", "Crédit", "x" * 100 + "Y " + "x" * 101])
 
 
 def test_words_are_forgotten_when_there_are_too_many(backend, monkeypatch):
