@@ -24,7 +24,7 @@ from datasets import Dataset
 from report import emit
 
 import finsent_batch as fb
-from finsent_batch.config import LabelledFormat
+from finsent_batch.config import EMBEDDED_MODELS, LabelledFormat
 from finsent_batch.labelled.duplicates import duplicate_key, normalized
 from finsent_batch.labelled.formats import AGREEMENT, read_labelled
 from finsent_batch.labels import LABELS
@@ -105,13 +105,15 @@ def row(title: str, frame: pl.DataFrame, model: str, draws: int, store: Path) ->
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path, help="folder with phrasebank/, sentfin/ and tfns/")
-    parser.add_argument("--model", action="append", help="repeatable; default: mini")
+    parser.add_argument(
+        "--model", action="append", help="repeatable; default: those that come with the package"
+    )
     parser.add_argument("--draws", type=int, default=2000, help="bootstrap samples")
     arguments = parser.parse_args()
     columns = ["rows of", "n", "accuracy", "95 % interval", "macro F1", "calibration error"]
     with tempfile.TemporaryDirectory() as scratch:
         splits(arguments.data, Path(scratch))
-        for model in arguments.model or ["mini"]:
+        for model in arguments.model or EMBEDDED_MODELS:
             print(f"\n{model}")
             lines = [
                 row(title, frame, model, arguments.draws, Path(scratch) / "store.duckdb")

@@ -12,6 +12,9 @@ from .settings import Settings
 
 DEFAULT_STORE: Final = Path("finsent.duckdb")
 DEFAULT_MODEL: Final = "mini"
+OPEN_MODEL: Final = "mini-open"
+"""The embedded model that may be used commercially."""
+EMBEDDED_MODELS: Final = (DEFAULT_MODEL, OPEN_MODEL)
 PROMOTED_MODEL: Final = "promoted"
 """The model that `models promote` made the store's default; `mini` where there is none."""
 AUTO: Final = "auto"
@@ -40,7 +43,7 @@ class ModelConfig(Settings):
     """Which model scores, on what, in which arithmetic."""
 
     model: str = PROMOTED_MODEL
-    """`promoted`, `mini`, a model directory, or a Hub id: 3-class classifier or causal model."""
+    """`promoted`, `mini`, `mini-open`, a model directory, or a Hub id: 3-class or causal model."""
     base: str | None = None
     """Where an adapter's base is, instead of where its files say."""
     prompt: str | None = None

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .config import DEFAULT_MODEL, ModelConfig, StoreConfig
+from .config import DEFAULT_MODEL, EMBEDDED_MODELS, ModelConfig, StoreConfig
 from .errors import ConfigError, FinsentError
 from .hardware import (
     available_cores,
@@ -53,13 +53,13 @@ class Check:
 def diagnose(
     store: StoreConfig | Path | str = StoreConfig.path, model: Path | str | None = None
 ) -> list[Check]:
-    """Look at Python, CPU, GPU, memory, libraries, the embedded model and the store.
+    """Look at Python, CPU, GPU, memory, libraries, the embedded models and the store.
 
     `model` names one more to look at, which is loaded and given a headline.
     """
     config = store if isinstance(store, StoreConfig) else StoreConfig(path=Path(store))
     model = None if model is None else os.fspath(model)
-    models = [_model(), *_rates(config, DEFAULT_MODEL)]
+    models = [*map(_model, EMBEDDED_MODELS), *_rates(config, DEFAULT_MODEL)]
     if model is not None:
         models += [*_named_model(model), *_rates(config, model)]
     return [*_machine(), *_libraries(), *_causal(), *models, _store(config)]
@@ -97,11 +97,11 @@ def _libraries() -> Iterator[Check]:
             yield Check(what=name, state="–" if optional else "missing", found=remedy)
 
 
-def _model() -> Check:
-    what = f"model {DEFAULT_MODEL}"
+def _model(name: str) -> Check:
+    what = f"model {name}"
     try:
-        spec = open_model(DEFAULT_MODEL)
-        spec.resolve(ModelConfig(model=DEFAULT_MODEL), FileHashes())
+        spec = open_model(name)
+        spec.resolve(ModelConfig(model=name), FileHashes())
     except FinsentError as error:
         return Check(what=what, state="missing", found=str(error))
     return Check(what=what, state="ok", found=f"{spec.base_id}, files and hashes as expected")

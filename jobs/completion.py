@@ -10,7 +10,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from finsent_batch.config import DEFAULT_MODEL, PROMOTED_MODEL, StoreConfig
+from finsent_batch.config import EMBEDDED_MODELS, PROMOTED_MODEL, StoreConfig
 
 Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 _RUNS = 50
@@ -52,7 +52,10 @@ def _models(ctx: click.Context) -> Iterable[tuple[str, str]]:
         name = str(row["model"])
         if name not in seen:
             seen.add(name)
-            yield name, "comes with finsent-batch" if name == DEFAULT_MODEL else str(row["family"])
+            yield (
+                name,
+                "comes with finsent-batch" if name in EMBEDDED_MODELS else str(row["family"]),
+            )
 
 
 def _runs(ctx: click.Context) -> Iterable[tuple[str, str]]:

@@ -24,7 +24,7 @@ from .terminal import progress_bar, say
 @format_option
 @click.pass_context
 def models(ctx: click.Context, format_: str | None) -> None:
-    """List the embedded model and every model with scores in the store; promote one.
+    """List the embedded models and every model with scores in the store; promote one.
 
     \b
     finsent-batch models

@@ -13,6 +13,7 @@ from finsent_batch.config import (
     AUTO,
     DEFAULT_MODEL,
     LEAST_SURE,
+    OPEN_MODEL,
     PROMOTED_MODEL,
     LabelledFormat,
     ModelConfig,
@@ -66,8 +67,9 @@ def model_options(function: F) -> F:
         "--model",
         default=ModelConfig.model,
         shell_complete=complete_model,
-        help=f"{PROMOTED_MODEL} (the store's default, else {DEFAULT_MODEL}), {DEFAULT_MODEL}, a "
-        "model directory, or the Hub id of a 3-class classifier or a causal model.",
+        help=f"{PROMOTED_MODEL} (the store's default, else {DEFAULT_MODEL}), {DEFAULT_MODEL}, "
+        f"{OPEN_MODEL}, a model directory, or the Hub id of a 3-class classifier or a causal "
+        "model.",
     )
     return option(model_run_options(function))
 

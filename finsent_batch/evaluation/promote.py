@@ -33,7 +33,7 @@ def promote(config: PromoteConfig, *, progress: Progress = no_progress) -> Promo
         FinsentError: anything expected that prevents the evaluation.
     """
     if config.model.model == PROMOTED_MODEL:
-        raise UsageError("name the model to promote: a directory, a Hub id or mini")
+        raise UsageError("name the model to promote: a directory, a Hub id, mini or mini-open")
     _check_self_contained(config.model)
     if not config.gates:
         raise UsageError("promotion needs a gate: give a --gate")

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from ..config import DEFAULT_MODEL, ModelConfig
+from ..config import EMBEDDED_MODELS, ModelConfig
 from ..errors import ConfigError, MissingInputError, UsageError
 from ..labels import LABELS
 from .adapter_file import check_adapter
@@ -23,7 +23,7 @@ from .foreign import (
     settle_quantisation,
 )
 from .label_classes import PLAIN
-from .locate import PACKAGED_BASE, base_name, model_folder, resolve_base
+from .locate import PACKAGED_BASE, base_name, embedded_folder, model_folder, resolve_base
 from .manifest import LABEL_MAP_VERSION, MANIFEST_FILE
 from .prompts import DEFAULT_PROMPT, PROMPTS, Prompt
 from .reading import read_json
@@ -44,9 +44,9 @@ def open_model(
     quantisation: str | None = None,
     model_labels: tuple[tuple[str, str], ...] = (),
 ) -> ModelSpec:
-    """Find the model a user names: `mini`, a directory, or a Hub id.
+    """Find the model a user names: `mini`, `mini-open`, a directory, or a Hub id.
 
-    `mini` is the embedded one wherever a command runs; a directory of that name is `./mini`.
+    These two are embedded wherever a command runs; a directory of that name is `./mini`.
     `quantize` is for a causal base without an adapter: score it in 4 bits. `base`, `prompt`,
     `quantisation` and `model_labels` say what a directory without a manifest does not, as
     `ModelConfig` has them; the first two also replace what a manifest says.
@@ -57,10 +57,11 @@ def open_model(
         UsageError: an option that this kind of model does not have.
     """
     given = Given(base=base, prompt=prompt, quantisation=quantisation, labels=model_labels)
-    if name == DEFAULT_MODEL:
+    if name in EMBEDDED_MODELS:
         if (Path(name) / MANIFEST_FILE).exists():
-            logger.warning("model mini is the embedded one; the folder of that name is ./mini")
-        return _open_folder(name, Path(__file__).parent / "mini", given, quantize=quantize)
+            said = "model %s is the embedded one; the folder of that name is ./%s"
+            logger.warning(said, name, name)
+        return _open_folder(name, embedded_folder(name), given, quantize=quantize)
     named = model_folder(name)
     # Once: what is hashed and what is loaded must not differ by a link that is turned meanwhile.
     folder = named.resolve()
@@ -85,7 +86,7 @@ def _open_folder(name: str, folder: Path, given: Given, *, quantize: bool) -> Mo
 
 def canonical_name(name: str) -> str:
     """Return a model's name as it means the same in every working folder."""
-    return name if name == DEFAULT_MODEL else base_name(name)
+    return name if name in EMBEDDED_MODELS else base_name(name)
 
 
 def portable(config: ModelConfig) -> ModelConfig:

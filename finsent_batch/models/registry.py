@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..config import DEFAULT_MODEL, PROMOTED_MODEL, ModelConfig, StoreConfig
+from ..config import DEFAULT_MODEL, EMBEDDED_MODELS, PROMOTED_MODEL, ModelConfig, StoreConfig
 from ..errors import ConfigError, FinsentError, UsageError
 from ..store.store import Store, utc_now
 from .directory import open_configured, open_model
@@ -130,12 +130,15 @@ def check_first(first: ResolvedModel, second: ResolvedModel) -> None:
 
 
 def list_models(config: StoreConfig) -> list[dict[str, object]]:
-    """Return the embedded model and those of the store, one dict each."""
-    mini = open_model(DEFAULT_MODEL).resolve(ModelConfig(model=DEFAULT_MODEL), FileHashes())
-    spec, default = mini.spec, mini.fingerprint
+    """Return the embedded models and those of the store, one dict each."""
     rows: dict[str, dict[str, object]] = {}
-    rows[default] = _row(DEFAULT_MODEL, spec.family, spec.base_id, mini.weights, default, 0, None)
-    folders = {default: str(spec.folder)}
+    folders: dict[str, str] = {}
+    for name in EMBEDDED_MODELS:
+        model = open_model(name).resolve(ModelConfig(model=name), FileHashes())
+        spec, mark = model.spec, model.fingerprint
+        rows[mark] = _row(name, spec.family, spec.base_id, model.weights, mark, 0, None)
+        folders[mark] = str(spec.folder)
+    default = next(iter(rows))
     promoted = None
     if config.path.exists():
         with Store.open(config, read_only=True) as store:

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
-from ..config import DEFAULT_MODEL, ModelConfig
+from ..config import EMBEDDED_MODELS, ModelConfig
 from ..errors import ConfigError, FinsentError, TryAgainError
 from ..hardware import resolve_device
 from .base_weights import weight_files
@@ -72,8 +72,8 @@ class ModelSpec:
 
     @property
     def embedded(self) -> bool:
-        """Whether this is `mini`, the model that comes with the package."""
-        return self.name == DEFAULT_MODEL
+        """Whether this is a model that comes with the package."""
+        return self.name in EMBEDDED_MODELS
 
     @property
     def tokenizer(self) -> Path:

@@ -4,6 +4,8 @@ import pytest
 from click.shell_completion import ShellComplete
 from finsent_batch.jobs.cli import cli
 
+from finsent_batch.config import EMBEDDED_MODELS
+
 
 @pytest.fixture
 def completed(run):
@@ -27,7 +29,7 @@ def test_commands_options_and_choices(completed):
 def test_queries_models_runs_and_columns(completed, score, feed):
     run_id = score("feed.parquet")["run_id"]
     assert completed("query", "label") == ["label_mix", "labelled"]
-    assert completed("score", "--model", "m") == ["mini"]
+    assert completed("score", "--model", "m") == list(EMBEDDED_MODELS)
     assert any("tiny" in name for name in completed("score", "--model", "/"))
     assert completed("report", "--run", "") == [run_id]
     assert completed("score", "feed.parquet", "--text-column", "h") == ["headline"]

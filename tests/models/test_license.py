@@ -61,6 +61,6 @@ def test_summary_list_and_description_name_it(
     done = run("score", "feed.parquet", "--model", tiny_model, "--summary", "json")
     assert done.json["license"] is None
     listed = {row["model"]: row["license"] for row in run("models", "--format", "json").json}
-    assert listed == {"mini": "cc-by-nc-sa-3.0", str(tiny_model): None}
+    assert listed == {"mini": "cc-by-nc-sa-3.0", "mini-open": "mit", str(tiny_model): None}
     assert "its card names none" in run("models", "describe", tiny_model).out
     assert "cc-by-nc-sa-3.0" in run("models", "describe", "mini").out

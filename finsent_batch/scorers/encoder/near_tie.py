@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 
 from ...arrays import FloatArray
+from ...config import DEFAULT_MODEL
 from ...models.spec import ModelSpec
 
 HEADLINES: Final = 384
@@ -23,7 +24,7 @@ LARGEST: Final = 0.5
 NEVER: Final = 1.0
 """The margin of a model whose answers the fast arithmetic does not keep."""
 EMBEDDED: Final = {"int8": 0.1, "bf16": 0.02}
-"""The embedded model's; benchmarks/mini_throughput.py and encoder_gpu.py check its labels."""
+"""Those of `mini`; benchmarks/mini_throughput.py and encoder_gpu.py check its labels."""
 
 _FIRMS = (
     "Varnholt Steel", "Kestrel Foods", "Tallow Bank", "Ormskirk Air", "Brightwell Energy",
@@ -80,5 +81,5 @@ def measured_margin(fast: FloatArray, full: FloatArray) -> float:
 
 
 def packaged_margin(spec: ModelSpec, weights: str) -> float | None:
-    """Return the margin in an arithmetic that comes with a model: the embedded one's."""
-    return EMBEDDED.get(weights) if spec.embedded else None
+    """Return the margin in an arithmetic that comes with a model: that of `mini`."""
+    return EMBEDDED.get(weights) if spec.name == DEFAULT_MODEL else None
