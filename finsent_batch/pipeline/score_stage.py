@@ -93,7 +93,7 @@ def choose_engine(wanted: str, device: str, address: str | None = None) -> str:
 def _here(run: ScoreRun, plan: Plan, commit: CommitSettings, progress: Progress) -> EngineResult:
     if run.scorer is None:
         progress("load", 0, None)
-        run.scorer = _load(run)
+        run.scorer = _load(run, plan.pending)
     scorer = run.scorer
     run.stop.check()
     run.summary.batching = scorer.batching
@@ -101,11 +101,11 @@ def _here(run: ScoreRun, plan: Plan, commit: CommitSettings, progress: Progress)
         return run_local(run.store, scorer, plan, commit, progress=progress, stop=run.stop)
 
 
-def _load(run: ScoreRun) -> Scorer:
+def _load(run: ScoreRun, expected: int) -> Scorer:
     """Load the model; what is measured of it while it loads is kept in the store."""
     with timed(run.summary, "load_model"):
         known = near_tie(run.store, run.model.fingerprint)
-        scorer = load_scorer(run.model, near_tie=known)
+        scorer = load_scorer(run.model, near_tie=known, expected=expected)
         failpoint("load_model")
         if known is None and scorer.near_tie is not None:
             keep_near_tie(run.store, run.model.fingerprint, scorer.near_tie)

@@ -1,14 +1,17 @@
 """The scorer protocol: texts in, probabilities out."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
-from typing import Final, Protocol, Self
+from typing import TYPE_CHECKING, Final, Protocol, Self
 
 import numpy as np
 
-from ..arrays import BoolArray, FloatArray, IdArray, IntArray
+if TYPE_CHECKING:  # they come with pyarrow, which a process that tokenizes does without
+    from ..arrays import BoolArray, FloatArray, IdArray, IntArray
 
 CHUNK: Final = 8_192
 """Headlines tokenized and sorted at a time. Planning has sorted all of them by their characters

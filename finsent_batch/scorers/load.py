@@ -5,22 +5,25 @@ from ..optional_imports import quick_imports, quiet_libraries
 from .base import Scorer
 
 
-def load_scorer(model: ResolvedModel, *, near_tie: float | None = None) -> Scorer:
+def load_scorer(
+    model: ResolvedModel, *, near_tie: float | None = None, expected: int = 0
+) -> Scorer:
     """Load the model that was hashed; this is where torch is first imported.
 
     `near_tie` is the model's margin for near-ties where it was measured before; see `Scorer`.
+    `expected` is how many texts it will score, where that is known.
 
     Raises:
         TryAgainError: its files are no longer those.
         FinsentError: it cannot be loaded or does not fit together.
     """
     try:
-        return _load(model, near_tie)
+        return _load(model, near_tie, expected)
     finally:
         model.check_unchanged()  # also where half of another model cannot be loaded
 
 
-def _load(model: ResolvedModel, near_tie: float | None) -> Scorer:
+def _load(model: ResolvedModel, near_tie: float | None, expected: int) -> Scorer:
     spec, device, weights = model.spec, model.device, model.weights
     budget = model.max_batch_tokens
     if spec.family == CLASSIFIER:
@@ -28,7 +31,12 @@ def _load(model: ResolvedModel, near_tie: float | None) -> Scorer:
             from .encoder.scorer import EncoderScorer
 
         return EncoderScorer(
-            spec, device=device, weights=weights, max_batch_tokens=budget, near_tie=near_tie
+            spec,
+            device=device,
+            weights=weights,
+            max_batch_tokens=budget,
+            near_tie=near_tie,
+            expected=expected,
         )
     with quiet_libraries():
         with quick_imports():

@@ -18,9 +18,11 @@ def keep_loaded(folders: Collection[Path]) -> None:
     load: Callable[..., Scorer] = score_stage.load_scorer
     kept: dict[tuple[Any, ...], Scorer] = {}
 
-    def load_once(model: ResolvedModel, *, near_tie: float | None = None) -> Scorer:
+    def load_once(
+        model: ResolvedModel, *, near_tie: float | None = None, expected: int = 0
+    ) -> Scorer:
         if model.spec.folder not in folders:
-            return load(model, near_tie=near_tie)
+            return load(model, near_tie=near_tie, expected=expected)
         key = (model.fingerprint, model.device, model.weights, model.max_batch_tokens, near_tie)
         if key not in kept:
             kept[key] = load(model, near_tie=near_tie)

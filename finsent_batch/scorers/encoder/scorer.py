@@ -43,7 +43,8 @@ class EncoderScorer:
     """A sequence classifier with its adapter folded in, batches sorted by length.
 
     `near_tie` is the margin below which the answers of int8, or of bf16 on a GPU, are not sure,
-    where it is known already; else it is measured, once the model is loaded.
+    where it is known already; else it is measured, once the model is loaded. `expected` says how
+    many texts there will be, where that is known: what many of them need starts while it loads.
     """
 
     def __init__(
@@ -54,16 +55,21 @@ class EncoderScorer:
         weights: str,
         max_batch_tokens: int | None = None,
         near_tie: float | None = None,
+        expected: int = 0,
     ) -> None:
         self.device = device
         self.weights = weights
         # A chunk's end waits for the GPU, which scores a small one in no time.
         self.chunk = 8 * CHUNK if device == "cuda" else CHUNK
+        processes = TokenProcesses() if device == "cuda" else None
+        if processes is not None:
+            processes.start(expected)
         loaded = load_encoder(spec, device)
         self._tokens, self._padding = loaded.tokens, loaded.padding
         self._encode = loaded.tokens.encode
-        if device == "cuda":
-            self._encode = TokenProcesses(loaded.tokens).encode
+        if processes is not None:
+            processes.use(loaded.tokens)
+            self._encode = processes.encode
         self._paddable = loaded.paddable
         self._classes = LabelColumns(spec.label_classes)
         self._temperature = spec.temperature

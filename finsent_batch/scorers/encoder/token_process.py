@@ -3,9 +3,10 @@
 It reads pickles from standard input and answers on standard output: first the tokenizer's file and
 whether it is BERT's to the letter, which it answers with None, then one list of texts after the
 other, each answered with a `Tokenized`. It ends when its input does, and so with the process that
-started it, however that ends. torch is not loaded here.
+started it, however that ends. torch and pyarrow are not loaded here.
 """
 
+import gc
 import pickle
 import signal
 import sys
@@ -27,6 +28,7 @@ def encoder_of(backend: Any, *, plain: bool) -> Callable[[Sequence[str]], Tokeni
 def main() -> None:
     """Answer until the input ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C asks the process that started this one
+    gc.disable()  # lists of words by the thousand, and no cycles
     source, target = sys.stdin.buffer, sys.stdout.buffer
     try:
         file, plain = pickle.load(source)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -53,6 +54,21 @@ def test_they_give_the_ids_of_one(tokens, processes):
         for name in ("ids", "sizes", "truncated"):
             assert np.array_equal(getattr(found, name), getattr(own, name)), name
     assert len(processes._processes) == 2
+
+
+def test_they_start_while_the_tokenizer_is_loaded(tokens):
+    processes = TokenProcesses(count=2)
+    processes.start(10)
+    assert not processes._processes  # for so few
+    processes.start(len(TEXTS))
+    assert len(processes._processes) == 2
+    processes.use(tokens)
+    wait_for(processes)
+    tokenized_here = SimpleNamespace(encode=None, backend_file=None)
+    processes._tokens = tokenized_here
+    assert np.array_equal(processes.encode(TEXTS).ids, tokens.encode(TEXTS).ids)
+    processes.use(tokenized_here)  # one that is not the library's own
+    assert not processes._processes
 
 
 def test_one_that_ends_is_done_without(tokens, processes):
