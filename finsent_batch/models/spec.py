@@ -14,6 +14,7 @@ from typing import Any, Final
 from ..config import EMBEDDED_MODELS, ModelConfig
 from ..errors import ConfigError, FinsentError, TryAgainError
 from ..hardware import resolve_device
+from ..optional_imports import quick_imports
 from .base_weights import weight_files
 from .contents import ModelState, check_tokenizer, folder_state, model_files
 from .label_classes import PLAIN, LabelClasses, absent_labels, identity
@@ -128,7 +129,8 @@ class ModelSpec:
             TryAgainError, MissingInputError: its files change just now, or are gone.
         """
         files = self.state()  # before anything is read: what changes from here on shows
-        device = resolve_device(config.device)
+        with quick_imports():  # where there is a GPU, torch is imported here
+            device = resolve_device(config.device)
         weights = self.weights_for(config.weights, device)
         return ResolvedModel(
             spec=self,

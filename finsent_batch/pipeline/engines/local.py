@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 
 import numpy as np
-import pyarrow as pa
 
 from ...failpoints import failpoint
 from ...progress import Progress
@@ -66,9 +65,13 @@ def _tokenized_ahead(
     Headlines come longest first; small chunks lead, so that a fast scorer soon has something to do.
     """
 
-    def tokens(read: Future[pa.ChunkedArray]) -> Tokenized | None:
-        headlines = read.result().to_pylist()
-        return scorer.tokenize(headlines) if headlines else None
+    def headlines(start: int, size: int) -> list[str]:
+        texts: list[str] = pending_headlines(store, start, size).to_pylist()
+        return texts
+
+    def tokens(read: Future[list[str]]) -> Tokenized | None:
+        texts = read.result()
+        return scorer.tokenize(texts) if texts else None
 
     begun: deque[tuple[int, Future[Tokenized | None]]] = deque()
     start = 0
@@ -76,7 +79,7 @@ def _tokenized_ahead(
         # Two ahead: a commit that is under way holds up the reading of the second only.
         while len(begun) <= _AHEAD:
             size = min(CHUNK, scorer.chunk) if start < scorer.chunk else scorer.chunk
-            read = storing.submit(pending_headlines, store, start, size)
+            read = storing.submit(headlines, start, size)
             begun.append((start, tokenizing.submit(tokens, read)))
             start += size
         at, coming = begun.popleft()
