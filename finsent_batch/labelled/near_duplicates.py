@@ -50,11 +50,18 @@ class HeldOut:
         return False
 
     def _prefix(self, words: frozenset[str]) -> list[str]:
-        """Return the rarest words of a set; sets alike enough share one of theirs."""
+        """Return the rarest words of a set; sets alike enough share one of theirs.
+
+        Words that no held-out headline has are the rarest, and left out: nothing shares them.
+        """
         if len(words) < _LEAST:
             return []
-        ordered = sorted(words, key=lambda word: (self._frequency.get(word, 0), word))
-        return ordered[: len(words) - math.ceil(THRESHOLD * len(words)) + 1]
+        known = [word for word in words if word in self._frequency]
+        wanted = len(known) - math.ceil(THRESHOLD * len(words)) + 1
+        if wanted <= 0:
+            return []
+        known.sort(key=lambda word: (self._frequency[word], word))
+        return known[:wanted]
 
 
 def _words(text: str) -> frozenset[str]:

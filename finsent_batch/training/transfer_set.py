@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Final
@@ -156,11 +157,15 @@ class TokenRowWriter:
         weights: npt.NDArray[np.float32],
     ) -> None:
         """Add rows: target probabilities of shape (n, 3), loss weights of shape (n,)."""
-        encoded = self._tokenizer(list(headlines), truncation=True, max_length=self._max_length)[
-            "input_ids"
-        ]
+        encoded = self._tokenizer(
+            list(headlines),
+            truncation=True,
+            max_length=self._max_length,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+        )["input_ids"]
         parts = {
-            "ids": np.concatenate([np.asarray(ids) for ids in encoded]),
+            "ids": np.fromiter(chain.from_iterable(encoded), np.int32),
             "lengths": np.fromiter(map(len, encoded), np.int32, len(encoded)),
             "targets": targets,
             "weights": weights,
