@@ -35,8 +35,8 @@ class TrainConfig(Settings):
     loss: str = field(default="label", metadata=_CAUSAL)
     """What a causal model's loss counts: the `label` word alone, or the `full-text`."""
     base_dropout: float | None = field(default=None, metadata=_ENCODER)
-    """Dropout inside the base; None leaves what its config.json says. Soft labels in their hundred
-    thousands are learnt better without any."""
+    """Dropout inside the base while it trains; None leaves what its config.json says, which a model
+    trained whole keeps. Soft labels in their hundred thousands are learnt better without any."""
     pooling: str = field(default="mean", metadata=_ENCODER)
     """What the classifier reads: the `mean` of the token states, or `cls`, BERT's own pooler."""
     learning_rate: float = 1e-3

@@ -112,14 +112,20 @@ def test_without_dropout_in_the_base_nothing_is_random(
     base: Callable[[str], Path], family: str
 ) -> None:
     import torch
+    from transformers import AutoConfig
 
     from finsent_batch.scorers.encoder.model import new_classifier
 
     folder = base(family)
     ids = torch.arange(5, 23).reshape(2, 9)
 
+    def dropouts(config: object) -> dict[str, object]:
+        return {name: value for name, value in vars(config).items() if "dropout" in name}
+
     def answers(dropout: float) -> list[torch.Tensor]:
         model, _ = new_classifier(folder, "mean", dropout=dropout)
+        # What is saved with the weights says nothing of this training.
+        assert dropouts(model.config) == dropouts(AutoConfig.from_pretrained(folder))
         model.train()
         return [model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits for _ in range(2)]
 

@@ -98,7 +98,8 @@ def new_classifier(
 ) -> tuple[Any, list[str]]:
     """Return an encoder with a head for the three labels, and the names of its new weights.
 
-    With `dropout` that is its probability everywhere, for training.
+    With `dropout` that is its probability everywhere, for this training alone: the model's config
+    keeps what the base's says.
 
     What the base has not, or in another shape, such as the head of a five-star model, is new
     and random: an adapter must save it.
@@ -111,8 +112,7 @@ def new_classifier(
     config.num_labels = len(LABELS)
     config.id2label = dict(enumerate(LABELS))
     config.label2id = {label: i for i, label in enumerate(LABELS)}
-    if dropout is not None:
-        _set_dropout(config, dropout)
+    usual = {} if dropout is None else _set_dropout(config, dropout)
     kind = _classifier_class(config, pooling)
     with loading(str(base)), quiet_libraries():  # the new weights are returned, not reported
         model, found = kind.from_pretrained(
@@ -123,14 +123,24 @@ def new_classifier(
             ignore_mismatched_sizes=True,
             **WEIGHTS_FROM_DISK,
         )
+    for name, value in usual.items():  # its layers have read them
+        setattr(model.config, name, value)
     return model, absent_weights(found)
 
 
-def _set_dropout(config: Any, dropout: float) -> None:
-    """Set every probability of dropout in a model's config, whatever the family calls it."""
-    for name, value in vars(config).items():
-        if "dropout" in name and (value is None or type(value) in (int, float)):
-            setattr(config, name, dropout)
+def _set_dropout(config: Any, dropout: float) -> dict[str, float | None]:
+    """Set every probability of dropout in a model's config, whatever the family calls it.
+
+    Returns what they were.
+    """
+    usual = {
+        name: value
+        for name, value in vars(config).items()
+        if "dropout" in name and (value is None or type(value) in (int, float))
+    }
+    for name in usual:
+        setattr(config, name, dropout)
+    return usual
 
 
 def load_classifier(spec: ModelSpec, *, dtype: torch.dtype = torch.float32) -> Any:
