@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import Final
 
-from ..config import DEFAULT_MODEL, OPEN_MODEL
+from ..config import DEFAULT_MODEL, EMBEDDED_MODELS, OPEN_MODEL
 from ..errors import ConfigError, MissingInputError
 from .base_weights import absent_files, listed, pickled_files, pickled_only
 
@@ -105,6 +105,11 @@ def from_hub(name: str, *, pickled: bool = False, fetch: bool = True) -> Path:
         ConfigError: it has pickled weights only.
         MissingInputError: no such id, it is gated, or it cannot be downloaded.
     """
+    if name in EMBEDDED_MODELS:
+        raise MissingInputError(
+            f"{name} is an adapter that comes with finsent-batch, and cannot be used here: name a "
+            "directory or a Hub id"
+        )
     if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name):
         raise MissingInputError(
             f"no model {name!r}: name {DEFAULT_MODEL}, {OPEN_MODEL}, a model directory, or a Hub "

@@ -1,6 +1,8 @@
 """`mini-open`, the model beside `mini` that may be used commercially."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -57,3 +59,34 @@ def test_it_tells_direction(run: Callable[..., Result], tmp_path: Path) -> None:
     assert done.code == 0, done.err
     found = pl.read_parquet(tmp_path / "n.scored.parquet")["sentiment"].to_list()
     assert found == list(said.values())
+
+
+def test_where_no_adapter_will_do_it_is_not_advised(run: Callable[..., Result]) -> None:
+    for command in (
+        ("models", "convert", "mini-open", "-o", "out"),
+        ("models", "describe", "mini", "--base", "mini-open"),
+    ):
+        done = run(*command)
+        assert done.code == 66
+        assert "mini-open is an adapter that comes with finsent-batch" in done.err
+        assert "no model" not in done.err
+
+
+def test_a_table_that_was_cut_short_is_not_taken_for_done(tmp_path: Path) -> None:
+    texts = [f"{number:x}" * 9 for number in range(9000)]
+    pl.DataFrame({"headline": texts}).write_parquet(tmp_path / "feed.parquet")
+    script = FOLDER.parent / "mini" / "distil.sh"
+
+    def transfer(before: str) -> int:
+        command = f'work=. DATA=.; . "{script}"; {before} transfer feed.parquet'
+        environment = {
+            "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
+            "PYTHONDONTWRITEBYTECODE": "1",  # what is short is to be the table alone
+        }
+        return subprocess.run(["sh", "-ec", command], cwd=tmp_path, env=environment).returncode
+
+    made = tmp_path / "transfer.parquet"
+    assert transfer("ulimit -f 8;") != 0
+    assert not made.exists()
+    assert transfer("") == 0
+    assert pl.read_parquet(made)["headline"].to_list() == texts
