@@ -81,7 +81,11 @@ def render_card(card: dict[str, Any]) -> str:
         + (_PHRASEBANK_TOLD if _has_phrasebank(card) else ".\n"),
         _soft_labels(training.get("soft_labels")),
         "## Settings\n",
-        _table(["name", "value"], [[k, str(v)] for k, v in training["hyperparameters"].items()]),
+        _table(
+            ["name", "value"],
+            # One that is left to the base or to the end of training says nothing as `None`.
+            [[k, str(v)] for k, v in training["hyperparameters"].items() if v is not None],
+        ),
         "\nVersions: " + ", ".join(f"{k} {v}" for k, v in card["versions"].items()) + ".\n",
         "## Limits\n",
         "English headlines and single sentences. It reads tone, not truth or relevance, and knows "
