@@ -52,9 +52,9 @@ def test_a_trained_model_evaluates_and_scores(
     assert card["temperature"] > 0
     assert card["training"]["hyperparameters"]["lora_r"] == 4
     assert str(tmp_path) not in (tmp_path / "model" / "adapter_config.json").read_text()
-    card = (tmp_path / "model" / "README.md").read_text()
-    assert "Licences of the data apply" in card
-    assert "base_dropout" not in card, "left to the base"
+    told = (tmp_path / "model" / "README.md").read_text()
+    assert "Licences of the data apply" in told
+    assert "base_dropout" not in told, "left to the base"
 
     done = run("evaluate", "--model", "model", "--data", split / "test.parquet", "-o", "report")
     assert done.code == 0, done.err
