@@ -66,11 +66,15 @@ def train(
 
 
 def _check_settings(config: TrainConfig) -> None:
-    """Refuse a setting that only the other family has.
+    """Refuse a setting that only the other family has, and what is no probability of dropout.
 
     Raises:
         UsageError: there is one.
     """
+    for name in ("lora_dropout", "base_dropout"):
+        value = getattr(config, name)
+        if value is not None and not 0 <= value < 1:
+            raise UsageError(f"--{name.replace('_', '-')} {value}: give a number from 0 to below 1")
     other = ENCODER if family_of(config.preset) == CAUSAL else CAUSAL
     presets = " or ".join(presets_of(other))
     for name in settings_of(other):

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
+from finsent_batch.errors import UsageError
 from finsent_batch.train_config import TrainConfig
 from finsent_batch.training.manifest import hyperparameters
+from finsent_batch.training.train import train
 
 from ..conftest import Result
 from ..helpers.qlora import arguments, save_split
@@ -142,6 +144,14 @@ def test_settings_that_do_not_fit(
     done = run("train", "--preset", preset, "--base", base, "--data", split, "-o", "m", *more)
     assert (done.code, says in done.err) == (code, True), done.err
     assert done.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["lora_dropout", "base_dropout"])
+@pytest.mark.parametrize("value", [1.0, -0.1, float("nan")])
+def test_a_dropout_from_python_that_is_none_is_refused(name: str, value: float) -> None:
+    given = {"data": (Path("d"),), "output": Path("m"), name: value}
+    with pytest.raises(UsageError, match=f"^--{name.replace('_', '-')} .*from 0 to below 1$"):
+        train(TrainConfig.for_preset("mini", **given))
 
 
 @pytest.mark.parametrize("epochs", [1, 3])
