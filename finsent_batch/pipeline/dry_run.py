@@ -14,7 +14,12 @@ from ..io.inputs import resolve_inputs
 from ..io.object_store import check_addresses
 from ..io.pairs import FilePair
 from ..models.directory import open_configured
-from ..models.registry import open_first, resolve_promoted_first, resolve_promoted_model
+from ..models.registry import (
+    near_tie,
+    open_first,
+    resolve_promoted_first,
+    resolve_promoted_model,
+)
 from ..models.spec import ResolvedModel
 from ..models.weight_files import FileHashes
 from ..progress import Progress, no_progress
@@ -128,7 +133,7 @@ def _work(store: Store, model: ResolvedModel, headlines: int) -> _Work:
         "AND unique_scored >= ? ORDER BY started_at DESC LIMIT 1",
         [model.fingerprint, model.device, _SAMPLE],
     )
-    scorer = load_scorer(model)
+    scorer = load_scorer(model, near_tie=near_tie(store, model.fingerprint))
     sample = _sample(store, _TOKEN_SAMPLE)
     tokens = round(scorer.count_tokens(sample) * headlines / len(sample))
     rate, rate_from = rows[0][0] if rows else None, "the latest run with this model"

@@ -134,5 +134,6 @@ def test_the_margin_is_measured_once_and_kept_in_the_store(
     assert kept is not None
     assert SMALLEST <= kept <= NEVER
     pl.DataFrame({"headline": ["Oil falls again"]}).write_parquet("feed.parquet")
+    assert run(*arguments, "--dry-run").code == 0
     assert run(*arguments).code == 0
     assert measured == [HEADLINES], "not a second time"
