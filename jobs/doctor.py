@@ -15,7 +15,7 @@ from .tables.formats import chosen_format, format_option, print_rows
 def doctor(obj: Globals, model: str | None, format_: str | None) -> None:
     """Show what this machine can run: devices, memory, libraries, model files, store.
 
-    Exits 69 if the embedded model, or the one named, cannot run here.
+    Exits 69 if an embedded model, or the one named, cannot run here.
 
     \b
     finsent-batch doctor
