@@ -1,4 +1,4 @@
-"""Estimated and true accuracy of the embedded model on labelled rows; part of `night_gates.py`."""
+"""Estimated and true accuracy of a model on labelled rows; part of `night_gates.py`."""
 
 import json
 from dataclasses import asdict
@@ -18,7 +18,9 @@ from finsent_batch.models.manifest import write_manifest
 COLUMNS = ["rows of", "n", "confidence", "estimated", "true", "error", "nights in the interval"]
 
 
-def estimates(data: Path, scratch: Path, draws: int, calibrate: Path | None) -> list[list[Any]]:
+def estimates(
+    data: Path, scratch: Path, draws: int, model: str, calibrate: Path | None
+) -> list[list[Any]]:
     """Return a line for each labelled set: estimated and true accuracy, and the coverage.
 
     How probabilities say whether a label is right is fitted to the other sets alone; what the
@@ -30,7 +32,9 @@ def estimates(data: Path, scratch: Path, draws: int, calibrate: Path | None) -> 
         "SEntFiN, test": ("sentfin/test", "sentfin/valid"),
         "TFNS, test": ("tfns/test", "tfns/valid"),
     }
-    held_out = {title: [labelled(scratch, name) for name in names] for title, names in sets.items()}
+    held_out = {
+        title: [labelled(scratch, name, model) for name in names] for title, names in sets.items()
+    }
     if calibrate is not None:
         fit = fitted([part for parts in held_out.values() for part in parts])
         manifest = json.loads((calibrate / "finsent.json").read_text("utf-8"))
@@ -52,10 +56,10 @@ def estimates(data: Path, scratch: Path, draws: int, calibrate: Path | None) -> 
     return lines
 
 
-def labelled(folder: Path, name: str) -> tuple[Any, Any]:
+def labelled(folder: Path, name: str, model: str) -> tuple[Any, Any]:
     """Return probabilities and labels of held-out rows."""
     frame = normalized(pl.read_parquet(folder / f"{name}.parquet"))
-    scored = fb.score_frame(frame.select("headline"), model="mini", store=folder / "s.duckdb")
+    scored = fb.score_frame(frame.select("headline"), model=model, store=folder / "s.duckdb")
     truth = np.array([LABELS.index(label) for label in frame["label"]])
     return scored.select(f"p_{label}" for label in LABELS).to_numpy(), truth
 

@@ -126,13 +126,13 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="folder with feeds/, phrasebank/, sentfin/, tfns/")
     parts = ("estimate", "nights", "planted", "year")
     parser.add_argument("--only", choices=parts, action="append", help="repeatable; default: all")
-    parser.add_argument("--model", default="mini", help="of the fourteen nights")
+    parser.add_argument("--model", default="mini", help="of `estimate` and the fourteen nights")
     parser.add_argument("--draws", type=int, default=2000, help="bootstrapped nights")
     parser.add_argument(
         "--calibrate",
         type=Path,
         metavar="DIR",
-        help="write the fit of `estimate` into the manifest of the embedded model",
+        help="write the fit of `estimate` into this model's manifest",
     )
     parser.add_argument("--days", type=int, default=365, help="of the year, from its first day")
     parser.add_argument(
@@ -150,7 +150,8 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch)
             if part == "estimate":
-                rows = estimates(arguments.data, folder, arguments.draws, arguments.calibrate)
+                model, fitted = arguments.model, arguments.calibrate
+                rows = estimates(arguments.data, folder, arguments.draws, model, fitted)
                 emit("night-gates-estimate", COLUMNS, rows)
                 continue
             model, real = arguments.model, nights

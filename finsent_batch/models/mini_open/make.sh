@@ -36,3 +36,6 @@ done
     tail -n +2 "$student/README.md"
     cat "$here/use.md"
 } > "$here/README.md"
+
+# How probabilities say whether a label is right, for the estimated accuracy of a night.
+python "$here/../../../benchmarks/night_gates.py" "$data" --only estimate --model mini-open --calibrate "$here"
