@@ -6,9 +6,11 @@ polars or duckdb: `--help` answers at once.
 
 import logging
 import os
+import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -159,32 +161,41 @@ _name_variables(cli, "FINSENT")
 
 def run(arguments: list[str] | None = None) -> int:
     """Run one command line and return its exit code; bugs propagate."""
+    code, tell = _ended(arguments)
+    tell()
+    return code
+
+
+def _ended(arguments: list[str] | None) -> tuple[int, Callable[[], None]]:
+    """Run one command line; return its exit code, and what tells people why it failed."""
     set_up_logging("text", 0, quiet=False)  # for what goes wrong before the options are known
     try:
         result: Any = cli.main(arguments, prog_name="finsent-batch", standalone_mode=False)
-        return result if isinstance(result, int) else 0
+        return result if isinstance(result, int) else 0, _nothing
     except click.exceptions.NoArgsIsHelpError as error:
-        error.show()
-        return error.exit_code
+        return error.exit_code, error.show
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
         help_line = f"; see {context.command_path} --help" if context else ""
-        _say(error.format_message().rstrip(".") + _place_of(error) + help_line)
-        return error.exit_code
+        message = error.format_message().rstrip(".") + _place_of(error) + help_line
+        return error.exit_code, partial(_say, message)
     except click.Abort:
-        _say("interrupted")
-        return 130
+        return 130, partial(_say, "interrupted")
     except FinsentError as error:
-        _say(str(error), exit_code=error.exit_code, **_run_of(error))
-        return error.exit_code
+        fields = {"exit_code": error.exit_code, **_run_of(error)}
+        return error.exit_code, partial(_say, str(error), **fields)
     except OSError as error:
         if error.errno not in (*DISK_FULL, *OPEN_FILES):
             raise
         where = error.filename or "while writing"
         full = error.errno in DISK_FULL
         advice = "make room" if full else "raise the limit of open files (ulimit -n)"
-        _say(f"{os.strerror(error.errno)}: {where}; {advice} and run again")
-        return 74
+        message = f"{os.strerror(error.errno)}: {where}; {advice} and run again"
+        return 74, partial(_say, message)
+
+
+def _nothing() -> None:
+    """Tell nothing: the command has said all itself."""
 
 
 def main() -> None:
@@ -196,10 +207,16 @@ def main() -> None:
         _say_at_start("the working folder does not exist any more: cd to one that does")
         sys.exit(MissingInputError.exit_code)
     try:
-        sys.exit(run())
+        code, tell = _ended(None)
+        if code:
+            # Ctrl-C would add a second line, and another code, to what has ended the command.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
     except KeyboardInterrupt:
-        _say_at_start("interrupted")
-        sys.exit(130)
+        code, tell = 130, partial(_say_at_start, "interrupted")
+    tell()
+    if code:
+        signal.signal(signal.SIGINT, lambda *_: os._exit(code))
+    sys.exit(code)
 
 
 def _say_at_start(message: str) -> None:

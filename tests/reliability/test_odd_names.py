@@ -172,6 +172,22 @@ def causal_adapter(tmp_path_factory):
     return save_adapter(folder / "adapter", save_base(folder / "base"))
 
 
+def test_ctrl_c_behind_the_line_that_says_why_adds_none(place):
+    script = (
+        "import os, signal, sys; from finsent_batch.jobs import cli, start; say = cli._say\n"
+        "def twice(*given, **fields):\n"
+        "    os.kill(os.getpid(), signal.SIGINT); say(*given, **fields)\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "cli._say = twice; sys.argv = ['finsent-batch', 'runs']; start.main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=place, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 66, done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "no store at" in done.stderr
+
+
 @pytest.mark.parametrize("wait", [0.03, 0.06, 0.1, 0.2])
 def test_ctrl_c_while_the_command_starts(place, wait):
     """From its first line on: before that, Python itself has not started."""
