@@ -111,18 +111,24 @@ def trained(run, tmp_path, causal_base, name, *more):
     return load_file(tmp_path / name / "adapter_model.safetensors"), done.err
 
 
-@pytest.mark.parametrize("quantisation", ["none", "nf4"])
-def test_recorded_steps_train_what_ordinary_ones_do(
-    run, tmp_path, causal_base, monkeypatch, quantisation
-):
-    replays = []
+@pytest.fixture
+def replays(monkeypatch):
+    """A list that grows by one with each recorded step that is replayed."""
+    found = []
     replay = graphed_training.RecordedStep.replay
 
     def counted(*given):
-        replays.append(1)
+        found.append(1)
         return replay(*given)
 
     monkeypatch.setattr(graphed_training.RecordedStep, "replay", counted)
+    return found
+
+
+@pytest.mark.parametrize("quantisation", ["none", "nf4"])
+def test_recorded_steps_train_what_ordinary_ones_do(
+    run, tmp_path, causal_base, monkeypatch, replays, quantisation
+):
     recorded, said = trained(run, tmp_path, causal_base, "recorded", "--quantisation", quantisation)
     assert replays
     assert "not captured" not in said
@@ -137,17 +143,9 @@ def test_recorded_steps_train_what_ordinary_ones_do(
 
 @pytest.mark.parametrize("preset", ["mini", "encoder"])
 def test_an_encoder_s_recorded_steps_train_what_ordinary_ones_do(
-    run, tmp_path, tiny_model, monkeypatch, preset
+    run, tmp_path, tiny_model, monkeypatch, replays, preset
 ):
     save_split(tmp_path / "split")
-    replays = []
-    replay = graphed_training.RecordedStep.replay
-
-    def counted(*given):
-        replays.append(1)
-        return replay(*given)
-
-    monkeypatch.setattr(graphed_training.RecordedStep, "replay", counted)
     weights = {}
     for name in ("recorded", "ordinary"):
         before = len(replays)

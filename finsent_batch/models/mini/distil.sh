@@ -53,13 +53,18 @@ EOF
 
 teach() { # OPTION...: a teacher of each of `teachers` seeds; `soft` names their answers
     base=${TEACHER:?set TEACHER to a folder with all-mpnet-base-v2 as safetensors}
-    python - <<'EOF'
+    python - "$work/transfer.parquet" "$visits" "$teachers" "$seeds" <<'EOF'
 import os
+import sys
+import polars as pl
 import torch
+rows, visits = pl.scan_parquet(sys.argv[1]).select(pl.len()).collect().item(), float(sys.argv[2])
+teachers, students = (len(seeds.split()) for seeds in sys.argv[3:])
 if not torch.cuda.is_available():
-    # Row-visits of a teacher and a student, by what one core was seen to do a second.
-    hours = (6 * (130_000 / 4 + 1.5e6 / 25) + 5 * 4.3e6 / 29) / 3600 / len(os.sched_getaffinity(0))
-    print(f"No CUDA GPU: this will take about {hours / 24:.0f} days here; on one H100 about an hour.")
+    # By what one core was seen to do a second; a teacher sees some 130,000 rows.
+    seconds = teachers * (130_000 / 4 + rows / 25) + students * visits / 29
+    days = seconds / 86_400 / len(os.sched_getaffinity(0))
+    print(f"No CUDA GPU: this will take about {days:.1f} days here; on one H100 about an hour.")
 EOF
     soft=""
     for seed in $teachers; do

@@ -24,6 +24,7 @@ for name in sentences sentfin tfns; do
 done
 transfer "$@"
 
+visits=3700000 # rows that a student sees
 # The grammar writes both directions itself: no opposites are added, and the folder comes once.
 teach $folders --no-opposites --repeat-first 1 --num-train-epochs 2
 learn $folders --soft-weight 1 --soft-neutral-share 0.5 --num-train-epochs 8

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from ...errors import FinsentError
 from ...io.atomic import replacing
 from ...labelled.duplicates import duplicate_key
 from ...labels import LABELS
@@ -115,7 +116,10 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    write_sentences(given.output, seed=given.seed)
+    try:
+        write_sentences(given.output, seed=given.seed)
+    except FinsentError as error:
+        parser.error(str(error))
 
 
 if __name__ == "__main__":
