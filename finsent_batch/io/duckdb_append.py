@@ -99,8 +99,8 @@ class AppendingSink(DuckDBSink):
             )
         except UnfitColumnsError as error:
             raise CannotCreateError(
-                f"table {self.table!r} in {self.path} {error}, alter the table, or append to "
-                "another with --output-table"
+                f"table {self.table!r} in {self.path} {error}, or append to another with "
+                "--output-table"
             ) from None
         self.changes = fit.told()
         return fit

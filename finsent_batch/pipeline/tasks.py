@@ -7,8 +7,6 @@ from pathlib import PurePath
 
 from ..config import ScoreConfig
 from ..errors import FinsentError, TryAgainError
-from ..io.append.column_changes import ColumnPolicy
-from ..io.append.day_files import DAY
 from ..io.append.day_sink import DayPartitionsSink
 from ..io.append.delta_sink import DeltaSink
 from ..io.base import Sink, Source
@@ -37,6 +35,7 @@ from ..io.whole.standard_streams import StandardOutput
 from ..io.whole.watched import Watched, file_state
 from ..store.file_provenance import StoredProvenance
 from ..store.store import Store
+from .policy import with_policy
 from .run import ScoreTask
 
 logger = logging.getLogger(__name__)
@@ -124,19 +123,6 @@ def _file_sink(pair: FilePair, noted: FileProvenance | None) -> ParquetSink | Te
     return TextSink(pair.output, noted, format=pair.output_format)
 
 
-def _with_policy(sink: Sink, source: Source, config: ScoreConfig) -> Sink:
-    """Tell an output that inputs share what becomes of columns that are not its own."""
-    if isinstance(sink, DayPartitionsSink):
-        sink.folders_name_day = isinstance(source, PartitionedSource) and DAY in source.values
-    if isinstance(sink, AppendingSink | DayPartitionsSink | DeltaSink):
-        sink.policy = ColumnPolicy(
-            new=config.on_new_columns,
-            missing=config.on_missing_columns,
-            types=config.on_changed_types,
-        )
-    return sink
-
-
 def _with_partitions(pair: FilePair, source: Source) -> tuple[Source, list[str]]:
     """Add the columns that only the folders of a file name, and say which cannot be added."""
     values = partition_values(PurePath(pair.named).parts[:-1]) if pair.table is None else {}
@@ -217,7 +203,7 @@ def _open_task(store: Store, pair: FilePair, config: ScoreConfig) -> ScoreTask:
             f"{pair.named}: {len(bad_rows)} rows that do not parse are in quarantine, "
             f"not in the output; the first is line {bad_rows[0].line}"
         )
-    sink = _with_policy(open_sink(store, pair), source, config)
+    sink = with_policy(store, open_sink(store, pair), source, config)
     task = make_task(source, sink, config, pair.named)
     return replace(task, bad_rows=bad_rows, warnings=tuple(warnings), input_state=state)
 

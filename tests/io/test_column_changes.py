@@ -2,6 +2,7 @@
 
 import os
 import signal
+from datetime import UTC, date, datetime
 
 import duckdb
 import polars as pl
@@ -164,3 +165,41 @@ def test_types_widen_only_where_every_value_fits():
     for there, given in (("BIGINT", "DOUBLE"), ("VARCHAR", "INTEGER"), ("TIMESTAMP", "TIME")):
         with pytest.raises(UnfitColumnsError, match="--on-changed-types cast"):
             fit(there, given)
+
+
+DAY, CLOCK = date(2014, 1, 6), datetime(2014, 1, 6, 23, 30)
+KINDS = {"day": DAY, "clock": CLOCK, "moment": CLOCK.replace(tzinfo=UTC)}
+
+
+@pytest.mark.parametrize(
+    ("there", "given"),
+    [("day", "clock"), ("clock", "day"), ("clock", "moment"), ("moment", "clock")],
+)
+def test_a_change_of_types_moves_no_row_to_another_day(
+    score, run, night, tmp_path, tiny_model, there, given
+):
+    zone = ("--timezone", "Asia/Tokyo" if "day" in (there, given) else "America/New_York")
+    to = (*TO, "--on-changed-types", "cast")
+    night("mon", ["Oil falls"], date=[KINDS[there]])
+    night("tue", ["Sales rise"], date=[KINDS[given]])
+    score("mon.parquet", *to, *zone)
+    columns = types(tmp_path)
+    # The zone of the rows that are there counts as well.
+    for options in ((), zone):
+        done = run("score", "tue.parquet", *to, *options, "--model", tiny_model)
+        assert done.code == 73
+        assert f"read in {zone[1]}, which would move them: cast it in the input, or" in done.err
+        assert types(tmp_path) == columns
+    # What is advised: the type that the table has.
+    night("tue", ["Sales rise"], date=[KINDS[there]])
+    score("tue.parquet", *to, *zone)
+    days = run("query", "daily_sentiment").out.splitlines()[1:]
+    assert [line.split(",")[1] for line in days] == ["2"]
+
+
+def test_in_utc_a_day_becomes_a_time_of_that_day(score, run, night):
+    night("mon", ["Oil falls"], date=[DAY])
+    night("tue", ["Sales rise"], date=[CLOCK])
+    score("mon.parquet", *TO)
+    score("tue.parquet", *TO, "--on-changed-types", "widen")
+    assert run("query", "daily_sentiment").out.splitlines()[1].startswith("2014-01-06,2,")

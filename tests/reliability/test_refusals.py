@@ -90,7 +90,7 @@ OTHERWISE = {
     " is truncated or corrupt: get it again (": "io/test_sources.py::"
     "test_a_duckdb_file_that_is_cut_off_is_bad_data",
     ": give the result a file of its own": "reliability/test_protected.py",
-    ", alter the table, or append to another with --output-table": "reliability/"
+    ", or append to another with --output-table": "reliability/"
     "test_remedies_tables.py::test_a_table_that_does_not_fit_can_be_altered_or_left",
     "cannot write ": PLACES,
     "cannot create table ": "io/test_sinks.py::test_a_view_is_not_replaced_by_a_table",

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from ..sql import quote_identifier, quote_literal
+from ..times.reading import ZONED
 
 UNTYPED: Final = '"NULL"'
 """What DuckDB calls the type of a column that has never held a value."""
@@ -35,6 +36,9 @@ class ColumnPolicy:
     types: str = "fail"
     """`fail`, `widen` the column where a type holds all values of both, or `cast` the night's
     values to the table's type where it holds each of them exactly."""
+    zone: str | None = None
+    """The zone other than UTC in which times without one are read, of the night or of rows in
+    the table: there a time without a zone is another moment than a date or a time with one."""
 
 
 class UnfitColumnsError(Exception):
@@ -100,18 +104,18 @@ def fit_columns(
             if policy.missing == "fail":
                 raise UnfitColumnsError(
                     f"has the column {key!r}, the input has not: take it as NULL with "
-                    "--on-missing-columns null"
+                    "--on-missing-columns null, alter the table"
                 )
             fit.missing.append(name)
         elif (other := given[key][1]) != kind and UNTYPED not in (kind, other):
-            _fit_type(fit, policy.types, given[key][0], kind, other)
+            _fit_type(fit, policy, given[key][0], kind, other)
     for key, (name, kind) in given.items():
         if key in there:
             continue
         if policy.new == "fail":
             raise UnfitColumnsError(
                 f"has no column {key!r}, the input has: take it in or leave it out with "
-                "--on-new-columns add or drop"
+                "--on-new-columns add or drop, alter the table"
             )
         if policy.new == "drop":
             fit.dropped.append(name)
@@ -122,18 +126,29 @@ def fit_columns(
     return fit
 
 
-def _fit_type(fit: ColumnFit, policy: str, name: str, kind: str, other: str) -> None:
+def _fit_type(fit: ColumnFit, policy: ColumnPolicy, name: str, kind: str, other: str) -> None:
     wider = _wider(kind, other)
-    if policy == "fail" or (policy == "widen" and wider is None):
+    if policy.zone is not None and _moves(kind, other):
+        raise UnfitColumnsError(
+            f"holds {kind} in the column {name.casefold()!r}, the input {other}, and times without "
+            f"a zone are read in {policy.zone}, which would move them: cast it in the input"
+        )
+    if policy.types == "fail" or (policy.types == "widen" and wider is None):
         option = "widen" if wider is not None else "cast"
         raise UnfitColumnsError(
             f"holds {kind} in the column {name.casefold()!r}, the input {other}: take it with "
-            f"--on-changed-types {option}"
+            f"--on-changed-types {option}, alter the table"
         )
     if wider is None:
         fit.cast[name] = (other, kind)
     elif wider != kind:
         fit.widened[name] = (kind, wider)
+
+
+def _moves(one: str, other: str) -> bool:
+    """Return whether one of two types is a wall clock's, and the other a day's or a moment's."""
+    clocks = [kind.startswith("TIMESTAMP") and kind not in ZONED for kind in (one, other)]
+    return any(clocks) and {one, other} & {"DATE", *ZONED} != set()
 
 
 def _wider(one: str, other: str) -> str | None:
