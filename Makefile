@@ -5,13 +5,16 @@ BIN := $(VENV)/bin
 TORCH := torch==2.13.0
 TEACHER ?= all-mpnet-base-v2
 DATA ?= $(or $(FINSENT_DATA),../shared/data)
+# Modules are compiled when they are first imported, and that is kept, even where the environment
+# says not to: else each process of the tests would compile torch and all the others anew.
+export PYTHONDONTWRITEBYTECODE =
 
 .PHONY: demo test fuzz coverage lint format install mini mini-open audit docs docs-cli docs-sessions docs-serve screenshots clean
 
 install: $(VENV)/.installed
 
 # torch first and alone: a plain dependency would bring the newest build and its CUDA libraries.
-# Modules are compiled when they are first imported: compiling all takes half of an installation.
+# Compiling all modules would take half of an installation.
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@echo "Installing into $(VENV): one to three minutes, quietly."
 	$(PYTHON) -m venv $(VENV)
@@ -24,7 +27,9 @@ demo: install
 
 # Four at a time on two cores: nearly half of the time processes are waited for.
 TESTS = pytest --numprocesses 4 --dist worksteal
-test: install lint
+# While types are checked on one core, another compiles what the four are about to import.
+test: install
+	@$(BIN)/python -m pytest --collect-only -qq > /dev/null 2>&1 & $(LINT) && wait
 	OMP_NUM_THREADS=1 $(BIN)/python -m $(TESTS)
 
 # The property tests with other cases each time, and so many times as many.
@@ -38,10 +43,9 @@ coverage: install
 	@$(BIN)/python -c 'import json; print("coverage, without the processes that tests start:", \
 		"%.1f %% of lines" % json.load(open(".coverage.json"))["summary"]["percent_covered"])'
 
+LINT = $(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 lint: install
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	$(LINT)
 
 format: install
 	$(BIN)/ruff check --fix .
