@@ -5,7 +5,7 @@ ticker `0700` into 700. An empty field is NULL, a quoted empty one is ''.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -107,6 +107,12 @@ def _too_many(
     if may_escape and fits(path, staging.encoding, escaped, staging.columns):
         return BadDataError(
             f"{path} escapes with backslashes (line {first.line}): read it with --escape '\\'"
+        )
+    one_column = replace(dialect, delimiter="\t")
+    if may_set_aside and staging.columns == 1 and fits(path, staging.encoding, one_column, 1):
+        return BadDataError(
+            f"{path} line {first.line}: {first.reason}: if its lines are one column, commas and "
+            "all, read it with --input-format tsv, else correct the file"
         )
     if not pq.read_metadata(staging.staged).num_rows:
         return BadDataError(

@@ -10,6 +10,7 @@ import io
 import logging
 import re
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -230,21 +231,17 @@ def label_indices(found: Sequence[str], where: object, how: LabelledFormat) -> l
         BadDataError: a label has no meaning.
     """
     meaning = {value: label_index(label) for value, label in how.label_map}
-    unmeant = [label for _, label in how.label_map if label_index(label) is None]
-    if unmeant:
+    if unmeant := [label for _, label in how.label_map if label_index(label) is None]:
         raise UsageError(f"--label-map: {unmeant[0]!r} is none of {', '.join(LABELS)}")
     indices = [meaning.get(v, label_index(v)) for v in found]
-    unknown: dict[str, int] = {}
-    for value, index in zip(found, indices, strict=True):
-        if index is None:
-            unknown[value] = unknown.get(value, 0) + 1
+    unknown = Counter(v for v, i in zip(found, indices, strict=True) if i is None)
     if unknown:
-        listed = ", ".join(f"{v!r} ({n} rows)" for v, n in sorted(unknown.items())[:8])
-        if len(unknown) > 8:
-            rest = sum(n for _, n in sorted(unknown.items())[8:])
-            listed += f" and {len(unknown) - 8} others ({rest} rows)"
-        raise BadDataError(
-            f"{where} has labels other than {', '.join(LABELS)}: {listed}; "
-            f"say what they mean with {how.owner}--label-map VALUE=LABEL"
-        )
+        shown = sorted(unknown.items())
+        listed = ", ".join(f"{v!r} ({n} rows)" for v, n in shown[:8])
+        if rest := shown[8:]:
+            listed += f" and {len(rest)} others ({sum(n for _, n in rest)} rows)"
+        unlabelled = ["label the rows without one, or take them out"] if "" in unknown else []
+        other = [f"say what they mean with {how.owner}--label-map VALUE=LABEL"]
+        advice = "; ".join(unlabelled + other * (set(unknown) != {""}))
+        raise BadDataError(f"{where} has labels other than {', '.join(LABELS)}: {listed}; {advice}")
     return [i for i in indices if i is not None]

@@ -21,10 +21,12 @@ def check_safetensors(file: Path) -> None:
 
     Raises:
         BadDataError: it is not in the format that its name promises.
-        MissingInputError: this user may not read it.
+        MissingInputError: it is a link that leads nowhere, or this user may not read it.
     """
     from safetensors import SafetensorError, safe_open
 
+    if not file.exists():
+        raise MissingInputError(f"{file} is a link to a file that is not there: get it again")
     if not os.access(file, os.R_OK):
         raise MissingInputError(f"{file} may not be read by this user: chmod +r it")
     try:

@@ -9,6 +9,7 @@ import duckdb
 from ..io.duckdb_append import input_name
 from ..io.duckdb_files import TableEntry
 from ..io.objects.addresses import is_address
+from ..wording import in_shell
 from .publications import (
     NEWEST,
     Publication,
@@ -71,7 +72,7 @@ def gone_notes(store: Store) -> list[str]:
         notes.append(
             f"{_output(row)}, the output of {name},{more} {'are' if more else 'is'} gone: "
             f"{count:,} rows are not counted; score again what should count, or leave it out for "
-            f"good with finsent-batch store forget '{name}'"
+            f"good with finsent-batch store forget {in_shell(name)}"
         )
     for name, (wanted, found) in list(replaced.items())[:3]:
         notes.append(

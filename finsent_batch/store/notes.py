@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from ..io.times.settle import TimeCounts
+from ..wording import in_shell
 from .publications import Publication
 
 _NAMED = 3
@@ -54,7 +55,7 @@ def twice(one: str, other: str) -> str:
     """Return what is to be said of two inputs that hold the same news."""
     return (
         f"{other} holds the same headlines at the same times as {one}: both are counted; "
-        f"to count one, run finsent-batch store forget '{other}'"
+        f"to count one, run finsent-batch store forget {in_shell(other)}"
     )
 
 

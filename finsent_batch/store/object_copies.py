@@ -16,7 +16,7 @@ from ..io.lake.delta import is_delta, stage_delta
 from ..io.objects.addresses import divided, is_address
 from ..io.objects.bucket import bucket_of
 from ..io.paths import format_of
-from ..wording import counted
+from ..wording import counted, in_shell
 from .publications import Publication
 
 _AT_ONCE: Final = 8
@@ -43,7 +43,7 @@ def copied_here(
     note = (
         f"{gone[0].path}{more} {'are' if more else 'is'} gone: "
         f"{counted(sum(p.rows for p in gone), 'row')} not counted; score again what should count, "
-        f"or leave it out for good with finsent-batch store forget '{gone[0].made_from[0]}'"
+        f"or leave it out for good with finsent-batch store forget {in_shell(gone[0].made_from[0])}"
     )
     return [p for p in kept if p not in gone], [note]
 

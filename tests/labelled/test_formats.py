@@ -193,6 +193,9 @@ def test_unknown_labels_are_counted(write):
         str(caught.value)
     )
     assert "--label-map VALUE=LABEL" in str(caught.value)
+    # `--label-map` cannot say what no label means.
+    with pytest.raises(BadDataError, match="; label the rows without one, or take them out"):
+        read_labelled(write("t.csv", "headline,label\na,positive\nd,\n"))
 
 
 def test_null_labels_are_counted_too(tmp_path):

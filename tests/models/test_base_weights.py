@@ -31,6 +31,9 @@ def test_pickled_weights_are_refused(run, feed, base_copy, name):
 def test_a_base_without_weights_is_missing(run, feed, base_copy):
     (base_copy / "model.safetensors").unlink()
     assert "holds no model.safetensors" in refused(run, 66, "--model", base_copy)
+    (base_copy / "model.safetensors").symlink_to(base_copy / "gone")
+    said = refused(run, 66, "--model", base_copy)
+    assert "model.safetensors is a link to a file that is not there: get it again" in said
 
 
 @pytest.mark.parametrize(

@@ -220,6 +220,11 @@ LENGTHS = {
         says=NO_ROW_FITS,
         advice={"let the header name as many columns as the rows have": CORRECTED},
     ),
+    "commas_in_one_column": Refusal(
+        make=written("n.csv", "headline\nOil falls, says bank\nSales rise\nNet loss\n"),
+        says=": if its lines are one column, commas and all, read it with --input-format tsv",
+        advice={"--input-format tsv": "n.csv --input-format tsv", "correct the file": CORRECTED},
+    ),
     "rows_with_two_delimiters_at_the_end": Refusal(
         make=written("n.csv", re.sub(r"(?<=[ABC])\n", ",,\n", ROWS)),
         says=NO_ROW_FITS,
