@@ -24,7 +24,7 @@ from ..io.times.settle import (
     day_counts_sql,
     settle_order,
 )
-from ..io.times.text import BLANK, is_plain_sql, plain_time_sql
+from ..io.times.text import BLANK, is_plain_sql, plain_time_sql, within_years_sql
 from ..store.store import Store
 from .plan import HAS_TEXT
 
@@ -72,7 +72,7 @@ def _settle(
             return columns, count_times(connection, "source_times", "value", kind, reading)
     text = "CAST(value AS VARCHAR)" if kind != "BLOB" else "TRY(decode(value))"
     plain = is_plain_sql(text, reading)
-    time = f"CASE WHEN {plain} THEN {plain_time_sql(text, reading)} END"
+    time = within_years_sql(f"CASE WHEN {plain} THEN {plain_time_sql(text, reading)} END")
     with registered(connection, "source_times", schema, _values(source, column, schema)):
         days = connection.execute(
             f"SELECT {day_counts_sql('t')} FROM (SELECT {time} AS t FROM source_times) GROUP BY ALL"

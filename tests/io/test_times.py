@@ -5,6 +5,7 @@ from email.utils import format_datetime
 from zoneinfo import ZoneInfo
 
 import duckdb
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -119,6 +120,15 @@ def test_each_form_of_text_is_read_or_is_no_time():
     found = read_all(FORMS)
     assert dict(zip(FORMS, [time for time, _ in found], strict=True)) == FORMS
     assert all((time is None) == (fault is not None) for time, fault in found)
+
+
+def test_what_scoring_counts_is_what_queries_read(score, run, tmp_path):
+    rows = [{"headline": f"news {i}", "date": text} for i, text in enumerate(FORMS)]
+    pl.DataFrame(rows).write_parquet(tmp_path / "n.parquet")
+    dated = sum(time is not None for time in FORMS.values())
+    assert score("n.parquet")["times"]["dated"] == dated
+    done = run("query", "--sql", "SELECT count(news_time) FROM scored_headlines")
+    assert done.out.split()[-1] == str(dated)
 
 
 def test_times_of_rss_are_the_same_read_at_once_or_taken_apart():
