@@ -44,10 +44,11 @@ def command(words: list[object], *, gpus: int | None = None, watched: Path | Non
 
 
 def run(words: list[object], *, processes: int = 1, gpus: int | None = None) -> str:
-    """Run Python on the first GPUs, under torchrun if in several processes."""
+    """Run Python on the first of the visible GPUs, under torchrun if in several processes."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"} if not CUDA else dict(os.environ)
     if gpus is not None:
-        environment["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, range(gpus)))
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(gpus)))
+        environment["CUDA_VISIBLE_DEVICES"] = ",".join(visible.split(",")[:gpus])
     started: list[object] = [sys.executable]
     if processes > 1:
         started = [BIN / "torchrun", "--standalone", f"--nproc-per-node={processes}"]

@@ -23,8 +23,9 @@ LARGEST: Final = 0.5
 """With a margin beyond this most headlines would be scored twice: all are scored in fp32."""
 NEVER: Final = 1.0
 """The margin of a model whose answers the fast arithmetic does not keep."""
-EMBEDDED: Final = {"int8": 0.1, "bf16": 0.02}
-"""Those of `mini`; benchmarks/mini_throughput.py and encoder_gpu.py check its labels."""
+EMBEDDED: Final = {"int8": 0.11, "bf16": 0.02}
+"""Those of `mini`, 0.105 and 0.0185 rounded up; benchmarks/mini_throughput.py and encoder_gpu.py
+check its labels."""
 
 _FIRMS = (
     "Varnholt Steel", "Kestrel Foods", "Tallow Bank", "Ormskirk Air", "Brightwell Energy",
