@@ -93,7 +93,10 @@ def _choice(rows: Iterable[Row], *, there: bool = True) -> Row | None:
 
 
 def _candidates(store: Store) -> dict[Source, list[Row]]:
-    """Return each input's outputs, the latest first; those that it replaced itself are left out."""
+    """Return each input's outputs, the latest first; those that were replaced are left out.
+
+    What inputs do not share holds the rows of the one that wrote it last.
+    """
     rows = records(
         store,
         f"""SELECT f.*, row_limit IS NOT NULL OR options->>'limit' IS NOT NULL AS limited
@@ -102,18 +105,22 @@ def _candidates(store: Store) -> dict[Source, list[Row]]:
     tables: dict[str, dict[str, TableEntry]] = {}
     shared: dict[tuple[str, str | None], bool] = {}
     written: set[tuple[object, ...]] = set()
+    writer: dict[tuple[str, str | None], Source] = {}
     found: dict[Source, list[Row]] = {}
     for row in rows:
         target = (row["output"], row["output_table"])
         source = (row["input"], row["input_table"])
         replaced = (*target, *source) in written
         written.add((*target, *source))
+        writer.setdefault(target, source)
         if replaced or row["forgotten_at"]:
             continue
         row["there"] = _is_there(store.connection, row, tables)
         if target not in shared:
             shared[target] = row["there"] and is_shared(store.connection, *target)
         row["shared"] = shared[target]
+        if row["there"] and not row["shared"] and writer[target] != source:
+            continue
         found.setdefault(source, []).append(row)
     return found
 

@@ -92,6 +92,20 @@ def test_a_night_under_another_name_is_told_and_can_be_forgotten(score, run, nig
     assert days() == {"2014-01-06": 20}
 
 
+@pytest.mark.parametrize("latest", [("latest.parquet",), ("n.duckdb", "--output-table", "t")])
+def test_what_another_input_has_overwritten_counts_for_that_one(score, run, night, days, latest):
+    score(night("mon.parquet"), "-o", *latest)
+    score(night("tue.parquet", day=7), "-o", *latest, "--overwrite")
+    assert days() == {"2014-01-07": 10}
+    score("tue.parquet", "-o", "archive.parquet")
+    assert days() == {"2014-01-07": 10}
+    assert run("store", "forget", "tue.parquet").code == 0
+    assert run("query", "label_mix").out.splitlines()[1:] == []
+    # With an output of its own the first input counts again.
+    score("mon.parquet")
+    assert days() == {"2014-01-06": 10}
+
+
 def test_the_same_headlines_on_another_day_are_no_copy(score, night, days):
     score(night("monday.parquet"))
     summary = score(night("tuesday.parquet", day=7))
