@@ -137,7 +137,6 @@ def quiet_libraries() -> Iterator[None]:
     What is wrong with a model comes as an error; the rest of what transformers, peft and torch
     say is for those who train.
     """
-    quiet_bitsandbytes()
     from transformers.utils import logging as transformers_logging
 
     level = transformers_logging.get_verbosity()

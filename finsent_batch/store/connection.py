@@ -28,16 +28,21 @@ PLAN_CATALOG = "plan"
 
 
 def attach_store(
-    file: Path, *, read_only: bool, shown: Path | None = None
+    file: Path,
+    *,
+    read_only: bool,
+    shown: Path | None = None,
+    by: duckdb.DuckDBPyConnection | None = None,
 ) -> duckdb.DuckDBPyConnection:
     """Attach a store's file, under the lock that DuckDB has on what it opened.
 
-    `shown` is the store's name, where the file has another.
+    `shown` is the store's name, where the file has another. `by` is a connection to nothing yet
+    to attach it to, which is closed where that fails.
 
     Raises:
         TryAgainError, ConfigError, BadDataError, CannotCreateError, StorageError: as `Store.open`.
     """
-    connection = duckdb.connect(":memory:")
+    connection = by or duckdb.connect(":memory:")
     # The type is named lest a file's suffix or first bytes choose another.
     mode = "TYPE duckdb, READ_ONLY" if read_only else "TYPE duckdb"
     try:

@@ -61,11 +61,16 @@ def open_working(config: StoreConfig, snapshot: Path, working: Path, work: Path)
     if taken_over:
         _take_over(snapshot, working)
     # At each attempt: the run that made the file may have removed it with itself.
-    created = create_database(working)
+    fresh = duckdb.connect(":memory:")
+    try:
+        created = create_database(working, fresh)
+    except BaseException:
+        fresh.close()
+        raise
     if created is not None:
         note_written(working, created)
     file = SeenFile.of(working)
-    connection = _attach(snapshot, working)
+    connection = _attach(snapshot, working, fresh)
     try:
         configure(connection, config, work)
         check_schema(connection, snapshot, read_only=False, file=file)
@@ -101,9 +106,11 @@ def _has_content(file: Path) -> bool:
     return found is not None and found.size > 0
 
 
-def _attach(snapshot: Path, working: Path) -> duckdb.DuckDBPyConnection:
+def _attach(
+    snapshot: Path, working: Path, by: duckdb.DuckDBPyConnection | None = None
+) -> duckdb.DuckDBPyConnection:
     before = working.stat().st_ino if working.exists() else None
-    connection = attach_store(working, read_only=False, shown=snapshot)
+    connection = attach_store(working, read_only=False, shown=snapshot, by=by)
     # DuckDB locks what it has opened, which may have been replaced or removed meanwhile.
     if before is None or not working.exists() or working.stat().st_ino != before:
         connection.close()
@@ -182,7 +189,7 @@ def _take_over(snapshot: Path, working: Path, *, replace: bool = False) -> None:
             if not is_empty(held):
                 check_schema(held, snapshot, read_only=True, file=seen)
             file = identity_of(snapshot)
-            with new_database(working) as new:
+            with new_database(working, held) as new:
                 new.chmod(stat.S_IRUSR | stat.S_IWUSR)
                 _copy(sources, snapshot, new)
                 if log_of(snapshot).exists():

@@ -17,15 +17,17 @@ from ..duckdb_errors import is_storage_failure, storage_problem
 from ..sql import database_literal
 
 _NUMBERS = itertools.count()
+_MADE = "made"
 _READING = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
 @contextmanager
-def new_database(file: Path) -> Iterator[Path]:
+def new_database(file: Path, by: duckdb.DuckDBPyConnection | None = None) -> Iterator[Path]:
     """Give an empty database beside where `file` is to be, and remove what is left of it.
 
     DuckDB takes a file whose making was cut short for a damaged one, so that it must be
     made under another name. Locked, lest another run clears it away as a killed run's.
+    `by` is a connection to make it with: a DuckDB of its own takes 15 ms of CPU to start.
 
     Raises:
         UsageError: no database can have this name.
@@ -36,7 +38,7 @@ def new_database(file: Path) -> Iterator[Path]:
     while True:
         new = _numbered(file, f"{os.getpid()}-{next(_NUMBERS)}")
         try:
-            duckdb.connect(str(new)).close()
+            _make(new, by)
             descriptor = os.open(new, _READING)
         except FileNotFoundError:
             continue  # cleared away before it was locked
@@ -51,6 +53,14 @@ def new_database(file: Path) -> Iterator[Path]:
         finally:
             _remove(new)
             os.close(descriptor)
+
+
+def _make(new: Path, by: duckdb.DuckDBPyConnection | None) -> None:
+    if by is None:
+        duckdb.connect(str(new)).close()
+        return
+    by.execute(f"ATTACH {database_literal(new)} AS {_MADE} (TYPE duckdb)")
+    by.execute(f"DETACH {_MADE}")
 
 
 def _remove(new: Path) -> None:
@@ -112,11 +122,13 @@ def give_name(new: Path, file: Path, *, replace: bool = False) -> bool:
     return True
 
 
-def create_database(file: Path) -> os.stat_result | None:
+def create_database(
+    file: Path, by: duckdb.DuckDBPyConnection | None = None
+) -> os.stat_result | None:
     """Make an empty DuckDB file, if there is none, that is there whole or not at all.
 
     Where a place cannot be written, opening the file says better why. Returns what the file then
-    was; None where it was not made.
+    was; None where it was not made. `by` is as in `new_database`.
 
     Raises:
         StorageError: the disk is full.
@@ -126,7 +138,7 @@ def create_database(file: Path) -> os.stat_result | None:
         return None
     try:
         with ExitStack() as opened:
-            with new_database(file) as new:
+            with new_database(file, by) as new:
                 descriptor = os.open(new, _READING)
                 opened.callback(os.close, descriptor)
                 if not give_name(new, file):
