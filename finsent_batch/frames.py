@@ -27,7 +27,7 @@ def to_arrow(frame: Any) -> tuple[pa.Table, Callable[[pa.Table, list[str]], Any]
 
     Raises:
         TypeError: no frame of polars, pandas or Arrow.
-        BadDataError: a column of pandas mixes types.
+        BadDataError: a column of pandas mixes types, or Arrow has none for one of polars.
     """
     if isinstance(frame, pa.Table):
         return frame, lambda scored, names: scored
@@ -35,10 +35,12 @@ def to_arrow(frame: Any) -> tuple[pa.Table, Callable[[pa.Table, list[str]], Any]
         table, added = to_arrow(frame.collect())
         return table, lambda scored, names: added(scored, names).lazy()
     if isinstance(frame, pl.DataFrame):
-        return frame.to_arrow(), lambda scored, names: _added_to_polars(frame, scored, names)
+        table = _as_arrow(frame.to_arrow)
+        return table, lambda scored, names: _added_to_polars(frame, scored, names)
     pandas = sys.modules.get("pandas")  # whoever has such a frame has imported it
     if pandas is not None and isinstance(frame, pandas.DataFrame):
-        return _from_pandas(frame), lambda scored, names: _added_to_pandas(frame, scored, names)
+        table = _as_arrow(lambda: pa.Table.from_pandas(frame, preserve_index=False))
+        return table, lambda scored, names: _added_to_pandas(frame, scored, names)
     raise TypeError(
         "a frame is a DataFrame or LazyFrame of polars, a DataFrame of pandas or a Table of "
         f"pyarrow, not {type(frame).__name__}"
@@ -70,9 +72,9 @@ def _added_to_polars(frame: pl.DataFrame, scored: pa.Table, names: list[str]) ->
     return frame.select(kept).hstack(results)
 
 
-def _from_pandas(frame: "pd.DataFrame") -> pa.Table:
+def _as_arrow(read: Callable[[], pa.Table]) -> pa.Table:
     try:
-        return pa.Table.from_pandas(frame, preserve_index=False)
+        return read()
     except (pa.ArrowException, ValueError, TypeError) as error:
         raise BadDataError(
             f"the frame cannot be read as Arrow ({first_line(error)}): give the column one type, "

@@ -75,6 +75,12 @@ def test_an_empty_frame_gets_the_columns(tiny_model: Path) -> None:
     assert scored.columns == ["headline", *RESULT_SCHEMA.names]
 
 
+def test_a_column_of_polars_that_arrow_has_no_type_for_is_bad_data(tiny_model: Path) -> None:
+    frame = pl.DataFrame({"headline": ["Oil falls"], "n": pl.Series([1], dtype=pl.Int128)})
+    with pytest.raises(fb.FinsentError, match="cannot be read as Arrow"):
+        fb.score_frame(frame, model=tiny_model)
+
+
 def test_a_column_of_pandas_that_mixes_types_is_named(tiny_model: Path) -> None:
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame({"headline": ["Oil falls", "Oil rises"], "mixed": [1, "one"]})
