@@ -23,6 +23,7 @@ from .helpers.loaded_models import keep_loaded
 from .helpers.tiny_bert import WORDS, save_classifier, save_plain_classifier
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 
@@ -36,6 +37,13 @@ settings.register_profile(
 settings.load_profile("finsent")
 
 REPOSITORY = Path(__file__).parent.parent
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> None:
+    """Fork what commands are forked from, in the processes that run tests."""
+    if session.items:
+        forks.begin()
 
 
 @dataclass(frozen=True)

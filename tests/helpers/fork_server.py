@@ -1,14 +1,20 @@
 """A process that has imported everything and forks one child for each command it is sent.
 
 Importing torch and transformers takes seconds of CPU, more than most commands take after it.
-Run by `forks.py`; a request is a line of JSON with its three standard streams beside it.
+Forked by `forks.py` from the process of the tests, once that has collected them and before it
+runs any: they have imported most of what commands import. A request is a line of JSON with its
+three standard streams beside it.
 """
 
 import atexit
+import faulthandler
 import gc
 import importlib
+import importlib.util
 import json
+import logging
 import os
+import signal
 import socket
 import sys
 import threading
@@ -26,19 +32,31 @@ MODULES = (
 TRAINING = ("trl", "bitsandbytes")
 
 
+def leave_the_tests(channel: int) -> None:
+    """Put back what pytest has set up in the process that this one is forked from."""
+    null = os.open(os.devnull, os.O_RDWR)
+    for number in range(3):
+        os.dup2(null, number)
+    os.closerange(3, channel)
+    os.closerange(channel + 1, 1 << 16)
+    faulthandler.disable()  # it would write to one of the files just closed
+    logging.getLogger().handlers.clear()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
 def serve(channel: socket.socket) -> None:
     """Fork a child for each request until the other side closes; answer with its process id."""
-    from finsent_batch.jobs.terminal import set_up_logging
-
-    set_up_logging("text", 0, quiet=False)  # sets what libraries look at when they are imported
-    for name in MODULES:
-        importlib.import_module(name)
-    gc.collect()
-    gc.freeze()  # a collection in a child would copy every page
+    ready = False
     while True:
         text, streams, _, _ = socket.recv_fds(channel, 1 << 20, 3)
         if not text:
             return
+        if not ready:
+            for name in MODULES:
+                importlib.import_module(name)
+            gc.freeze()  # a collection in a child would copy every page
+            ready = True
         request = json.loads(text)
         if "train" in request["arguments"]:
             import_where_there(TRAINING)
@@ -103,7 +121,3 @@ def be(request: dict, streams: list[int]) -> None:
         except OSError:
             code = 120
         os._exit(code)
-
-
-if __name__ == "__main__":
-    serve(socket.socket(fileno=int(sys.argv[1])))

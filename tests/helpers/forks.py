@@ -7,15 +7,17 @@ imports; tests of those, and of what an environment or a limit does to them, sta
 
 import atexit
 import ctypes
+import gc
 import json
 import os
 import socket
 import subprocess
 import sys
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
+
+from . import fork_server
 
 COMMAND = Path(sys.executable).parent / "finsent-batch"
 READ_LATE = ("FINSENT_", "RANK", "LOCAL_", "WORLD_SIZE", "MASTER_")
@@ -24,35 +26,43 @@ PROGRAM = "from finsent_batch.jobs.start import main; main()"
 _PR_SET_CHILD_SUBREAPER = 36
 
 
-@cache
-def _server() -> socket.socket:
-    """Start the process that forks; it ends when this one does."""
+_servers: list[socket.socket] = []
+
+
+def begin() -> None:
+    """Fork the process that forks commands, which ends when this one does.
+
+    Called before any test runs: what is forked has imported modules, and done nothing else.
+    """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    program = Path(__file__).with_name("fork_server.py")
-    process = subprocess.Popen(
-        [sys.executable, "-P", program, str(theirs.fileno())],
-        cwd=program.parents[2], pass_fds=[theirs.fileno()],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+    gc.collect()
+    gc.freeze()  # neither process looks through the libraries' objects again, nor copies them
+    child = os.fork()
+    if child == 0:
+        try:
+            fork_server.leave_the_tests(theirs.fileno())
+            fork_server.serve(theirs)
+        finally:
+            os._exit(0)
     theirs.close()
+    _servers.append(ours)
 
     def end() -> None:
         ours.close()
-        process.wait()
+        os.waitpid(child, 0)
 
     atexit.register(end)
-    return ours
 
 
 def _fork(request: Mapping[str, object], streams: list[int]) -> int:
     """Return the id of a new child of this process that is the command."""
-    server, prctl = _server(), ctypes.CDLL(None).prctl
+    server, prctl = _servers[-1], ctypes.CDLL(None).prctl
     # The child's parent ends at once, and the child becomes ours.
     prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     try:
         socket.send_fds(server, [json.dumps(request).encode()], streams)
         told = server.recv(100)
-        assert told, "the process that forks has ended: run tests/helpers/fork_server.py by hand"
+        assert told, "the process that forks has ended"
         return int(told)
     finally:
         prctl(_PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)

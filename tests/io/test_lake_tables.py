@@ -16,8 +16,9 @@ from finsent_batch.io.lake.tables import lake_table
 
 
 def installed(*names):
-    rows = duckdb.sql("SELECT extension_name FROM duckdb_extensions() WHERE installed").fetchall()
-    return {row[0] for row in rows}.issuperset(names)
+    with duckdb.connect() as connection:
+        there = connection.sql("SELECT extension_name FROM duckdb_extensions() WHERE installed")
+        return {row[0] for row in there.fetchall()}.issuperset(names)
 
 
 without_delta = pytest.mark.skipif(installed("delta"), reason="DuckDB's delta is installed")
