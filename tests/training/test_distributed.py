@@ -67,11 +67,12 @@ def two(folder, arguments):
 
 
 def torchrun(folder, arguments):
-    command = [BIN / "torchrun", "--standalone", "--nproc-per-node=2", BIN / "finsent-batch"]
-    return subprocess.Popen(
-        [*command, *arguments], cwd=folder, text=True,
+    """Start torchrun, forked, and with it two processes that are not."""
+    program = "from torch.distributed.run import main; main()"
+    options = ["--standalone", "--nproc-per-node=2", BIN / "finsent-batch"]
+    return Popen(
+        [sys.executable, "-c", program, *options, *arguments], cwd=folder, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
 
 
