@@ -30,6 +30,7 @@ from ..store.views import (
 )
 from .file_views import headline_scores_sql, predictions_sql
 from .named import named_publications, scored_ones
+from .recorded import as_recorded
 from .settled import settled_tables
 
 logger = logging.getLogger(__name__)
@@ -84,7 +85,7 @@ def query_session(
     may_be_empty: bool = False,
     writes_to: Path | None = None,
 ) -> Iterator[QuerySession]:
-    """Give a connection to the store with `view` made anew, or to `published` and no store.
+    """Give a connection to the store with `view` made anew, or to `published` without the store.
 
     `columns` are values of `parameters.VIEW_PARAMETERS`; `writes_to` is the one place that it
     may write. What a number leaves out is logged as a warning.
@@ -114,6 +115,7 @@ def query_session(
             yield QuerySession(connection=connection)
         else:
             publications = scored_ones(connection, publications, published)
+            publications = as_recorded(store, publications)
             opened_files = _over_publications(connection, publications, columns, needs_times)
             create_temporary_views(connection, {"headline_scores": headline_scores_sql()})
             yield opened_files

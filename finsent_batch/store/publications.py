@@ -93,7 +93,7 @@ def grouped(rows: Iterable[dict[str, Any]]) -> list[Publication]:
     """
     groups: dict[tuple[object, ...], list[dict[str, Any]]] = {}
     for row in rows:
-        group = (path_of(row), row["output_table"], _columns(row) if row["shared"] else None)
+        group = (path_of(row), row["output_table"], columns_of(row) if row["shared"] else None)
         groups.setdefault(group, []).append(row)
     return [_publication(group) for group in groups.values()]
 
@@ -134,7 +134,8 @@ def is_there(row: dict[str, Any]) -> bool:
     return bool(files_of(output, row["input"], row["input_table"]))
 
 
-def _columns(row: dict[str, Any]) -> NewsColumns | None:
+def columns_of(row: dict[str, Any]) -> NewsColumns | None:
+    """Return where the news stand, as a row of `run_files` says; None where it does not."""
     if row["text_column"] is None:
         return None
     times = TimeReading(date_format=row["date_format"], timezone=row["timezone"] or UTC)
@@ -147,7 +148,7 @@ def _publication(rows: list[dict[str, Any]]) -> Publication:
     whole = Publication(
         path=path_of(first),
         table=first["output_table"],
-        columns=_columns(first),
+        columns=columns_of(first),
         made_from=names,
         rows=first["rows"] or 0,
         undated=first["undated"],
@@ -207,7 +208,7 @@ def named(published: str) -> Publication:
     made = None if table else ParquetSink(Path(path)).provenance()
     if made is None or not made.settled:
         return Publication(path=path, table=table or None)
-    columns = _columns(made.to_json())
+    columns = columns_of(made.to_json())
     return Publication(path=path, columns=columns, limited=made.limit is not None)
 
 

@@ -72,6 +72,29 @@ def test_columns_that_only_folders_name_are_kept(score, night, tmp_path):
     assert other["day"].unique().to_list() == ["7"]
 
 
+TABLE = ("--output-table", "t")
+
+
+@pytest.mark.parametrize(
+    ("output", "name"),
+    [(("o.csv",), "o.csv"), (("n.duckdb", *TABLE), "n.duckdb::t"),
+     (("n.duckdb", *TABLE, "--append"), "n.duckdb::t")],
+)  # fmt: skip
+def test_what_from_names_is_read_as_it_was_when_it_was_scored(score, run, output, name):
+    Path("n.csv").write_text("headline,date\nOil falls,13/01/2014 23:30\nSales rise,01/02/2014\n")
+    score("n.csv", "-o", *output, "--timezone", "America/New_York")
+    asked = ("query", "daily_sentiment")
+    found = run(*asked, "--from", name)
+    assert [line[:12] for line in found.out.splitlines()[1:]] == ["2014-01-14,1", "2014-02-01,1"]
+    assert (found.out, found.err) == (run(*asked).out, "")
+    if "--append" in output:
+        shutil.copy("n.csv", "other.csv")
+        score("other.csv", "-o", *output, "--date-format", "mdy")
+        assert "leave out --from to read each as it was" in run(*asked, "--from", name).err
+    # Without the store nobody knows.
+    assert "2014-01-14" not in run("--store", "none.duckdb", *asked, "--from", name).out
+
+
 # ---- what counts, and how often
 
 
