@@ -41,12 +41,18 @@ def check_unexpected(name: str, model: Any, found: dict[str, Any]) -> None:
     """Refuse a checkpoint that has more to say of a layer than the model takes from it.
 
     Whole parts that the model has no use for, such as another task's head, are none of its
-    business. But a second tensor beside a layer's weight, such as a scale, changes that weight.
+    business. But a second tensor beside a layer's weight, such as a scale, changes that weight,
+    and a model that ends before its last layer is another one.
 
     Raises:
-        ConfigError: a layer has a tensor that was not loaded.
+        ConfigError: a layer has a tensor that was not loaded, or a layer was left out.
     """
     modules = dict(model.named_modules())
+    if beyond := [key for key in sorted(found["unexpected_keys"]) if _is_beyond(key, modules)]:
+        raise ConfigError(
+            f"{name} holds layers that its config.json does not have ({listed(beyond)}): restore "
+            "its config.json"
+        )
     strange = []
     for key in sorted(found["unexpected_keys"]):
         layer, _, tensor = key.rpartition(".")
@@ -59,6 +65,17 @@ def check_unexpected(name: str, model: Any, found: dict[str, Any]) -> None:
             f"{name}: its files hold {listed(strange)}, which {type(model).__name__} does not "
             "read: the weights are quantized, or another architecture's; name the original model"
         )
+
+
+def _is_beyond(key: str, modules: dict[str, Any]) -> bool:
+    """Return whether a tensor is of a layer behind the last one of a stack that the model has."""
+    parts = key.split(".")
+    return any(
+        part.isdecimal()
+        and f"{'.'.join(parts[:i])}.0" in modules
+        and f"{'.'.join(parts[:i])}.{part}" not in modules
+        for i, part in enumerate(parts)
+    )
 
 
 def _is_linear(module: Any) -> bool:

@@ -64,6 +64,17 @@ def test_a_base_that_lacks_weights_is_bad_data(run, feed, base_copy):
     assert "such as model.layers.2" in said
 
 
+def test_a_config_of_fewer_layers_than_were_trained_is_refused(
+    run, feed, base_copy, tiny_model, tmp_path
+):
+    classifier = shutil.copytree(tiny_model, tmp_path / "classifier")
+    for model, layers in ((base_copy, "model.layers.1."), (classifier, "bert.encoder.layer.1.")):
+        config = json.loads((model / "config.json").read_text()) | {"num_hidden_layers": 1}
+        (model / "config.json").write_text(json.dumps(config))
+        said = refused(run, 78, "--model", model)
+        assert f"holds layers that its config.json does not have ({layers}" in said
+
+
 def test_a_base_without_a_tokenizer_is_refused(run, feed, base_copy):
     for file in base_copy.glob("tokenizer*"):
         file.unlink()
