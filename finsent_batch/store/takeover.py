@@ -73,7 +73,8 @@ def open_working(config: StoreConfig, snapshot: Path, working: Path, work: Path)
     connection = _attach(snapshot, working, fresh)
     try:
         configure(connection, config, work)
-        check_schema(connection, snapshot, read_only=False, file=file)
+        made = created is not None
+        check_schema(connection, snapshot, read_only=False, file=file, made=made)
         if _is_replaced(connection, snapshot, working):
             before = Record.of(connection)
             connection.execute(f"CHECKPOINT {STORE_CATALOG}")
