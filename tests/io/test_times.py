@@ -174,6 +174,8 @@ def test_faults_name_what_is_open():
         ("2014-02-01", {"date_format": "%Y-%d-%m"}, "2014-01-02 00:00:00"),
         ("13/13/2014", {"date_format": "dmy"}, None),
         ("07 janvier 2014", {"date_format": "%d janvier %Y"}, "2014-01-07 00:00:00"),
+        ("6.1.2014 um 9:30 Uhr", {"date_format": "%d.%m.%Y um %H:%M Uhr"}, "2014-01-06 09:30:00"),
+        ("2014-02-01T09", {"date_format": "%Y-%d-%mT%H"}, "2014-01-02 09:00:00"),
     ],
 )
 def test_options_say_what_is_open(text, how, time):

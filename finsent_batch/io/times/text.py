@@ -150,14 +150,16 @@ def text_layers(text: str, reading: TextReading) -> Iterator[dict[str, str]]:
 
 
 _ZONE_PARTS = re.compile(r"\s*%[zZ]")
+_LITERALS = re.compile(r"(%-?.)|[^%]")
 _BEFORE = "TIMESTAMP '1000-01-01'"
 
 
 def _by_format(text: str, formats: tuple[str, ...]) -> str:
-    """Return the time by the first format that fits."""
+    """Return the time by the first format that fits a text in small letters."""
     if not formats:
         return "CAST(NULL AS TIMESTAMP)"
-    tries = ", ".join(f"try_strptime({text}, {quote_literal(form)})" for form in formats)
+    small = [_LITERALS.sub(lambda m: m[1] or m[0].lower(), form) for form in formats]
+    tries = ", ".join(f"try_strptime({text}, {quote_literal(form)})" for form in small)
     # %Y takes 14 for the year 14.
     return f"nullif(greatest(coalesce({tries}), {_BEFORE}), {_BEFORE})"
 
