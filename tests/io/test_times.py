@@ -174,6 +174,15 @@ def test_faults_name_what_is_open():
         ("2014-02-01", {"date_format": "%Y-%d-%m"}, "2014-01-02 00:00:00"),
         ("13/13/2014", {"date_format": "dmy"}, None),
         ("07 janvier 2014", {"date_format": "%d janvier %Y"}, "2014-01-07 00:00:00"),
+        *(
+            (text, {"date_format": form, "timezone": "Asia/Tokyo"}, "2014-01-06 00:00:00")
+            for text, form in (
+                ("06.01.2014", "%d.%m.%Y"),
+                ("6 January 2014", "%d %B %Y"),
+                ("2014.006", "%Y.%j"),
+                ("06/01/2014 +0900", "%d/%m/%Y %z"),
+            )
+        ),
         ("6.1.2014 um 9:30 Uhr", {"date_format": "%d.%m.%Y um %H:%M Uhr"}, "2014-01-06 09:30:00"),
         ("2014-02-01T09", {"date_format": "%Y-%d-%mT%H"}, "2014-01-02 09:00:00"),
     ],

@@ -150,6 +150,7 @@ def text_layers(text: str, reading: TextReading) -> Iterator[dict[str, str]]:
 
 
 _ZONE_PARTS = re.compile(r"\s*%[zZ]")
+_HOURS = re.compile(r"%-?[HIcX]")
 _LITERALS = re.compile(r"(%-?.)|[^%]")
 _BEFORE = "TIMESTAMP '1000-01-01'"
 
@@ -171,10 +172,13 @@ def _times(reading: TextReading) -> Iterator[dict[str, str]]:
     # Without an order, a value that can be read in one way alone.
     one = f"CASE WHEN len(list_distinct([{days}])) = 1 THEN coalesce({days}) END"
     ordered = f"_t_{reading.order}" if reading.order else one
+    # What a format without a time of day reads is a whole day, whatever the zone.
+    timed = any(_HOURS.search(form) for form in reading.formats)
+    own = reading.local.format("_t_own") if timed else "_t_own"
     yield {
         "_t_at": f"coalesce(CAST(_t_given AS DATE), _t_day, {ordered})",
         "_t_offset": f"coalesce(_t_minutes, MAP {{{known}}}[_t_zone])",
-        "_t_hour": "CASE WHEN _t_given IS NULL THEN _t_clock "
+        "_t_hour": f"CASE WHEN {'_t_given IS NULL' if timed else 'true'} THEN _t_clock "
         "ELSE strftime(_t_given, '%H:%M:%S.%f') END",
     }
     yield {"_t_local": "TRY_CAST(CAST(_t_at AS VARCHAR) || ' ' || _t_hour AS TIMESTAMP)"}
@@ -183,7 +187,7 @@ def _times(reading: TextReading) -> Iterator[dict[str, str]]:
     place = "TRY_CAST(CAST(_t_local AS VARCHAR) || ' ' || _t_zone AS TIMESTAMPTZ)"
     time = (
         f"CASE WHEN _t_plain THEN {plain_time_sql('_t_text', reading)} "
-        f"WHEN _t_own IS NOT NULL THEN {reading.local.format('_t_own')} "
+        f"WHEN _t_own IS NOT NULL THEN {own} "
         f"WHEN _t_e.s <> '' THEN make_timestamp(TRY_CAST(_t_e.s AS BIGINT) * 1000000) "
         f"WHEN _t_e.ms <> '' THEN make_timestamp(TRY_CAST(_t_e.ms AS BIGINT) * 1000) "
         f"WHEN _t_e.us <> '' THEN make_timestamp(TRY_CAST(_t_e.us AS BIGINT)) "
