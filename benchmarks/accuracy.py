@@ -7,7 +7,9 @@ least share of annotators who agreed on a sentence, and by label; the test rows 
 Twitter Financial News Sentiment. The splits are those of `make mini`, so that they are unseen for
 the embedded model; for another model it is up to you to know. PhraseBank's labels at their natural
 mix are those of FinGPT's test rows: all of them, for models trained without, and those that `make
-mini` does not train on. Intervals are the middle 95 % of bootstrap samples of the rows.
+mini` does not train on. Intervals are the middle 95 % of bootstrap samples of the rows. `by chance`
+is the calibration error of a model whose probabilities are true: the mean of 200 drawings of labels
+from them. `too sure` is by how much the mean confidence lies above the accuracy.
 """
 
 import argparse
@@ -28,7 +30,7 @@ from finsent_batch.config import EMBEDDED_MODELS, LabelledFormat
 from finsent_batch.labelled.duplicates import duplicate_key, normalized
 from finsent_batch.labelled.formats import AGREEMENT, read_labelled
 from finsent_batch.labels import LABELS
-from finsent_batch.metrics.classification import evaluate_predictions
+from finsent_batch.metrics.classification import evaluate_predictions, expected_calibration_error
 
 MAKE = Path(fb.__file__).parent / "models" / "mini" / "make.sh"
 _AGREED = {1.0: "all", 0.75: "75 to 99 %", 0.66: "66 to 74 %", 0.5: "50 to 65 %"}
@@ -88,7 +90,7 @@ def natural_mix(data: Path, work: Path) -> Iterator[tuple[str, pl.DataFrame]]:
 
 
 def row(title: str, frame: pl.DataFrame, model: str, draws: int, store: Path) -> list[object]:
-    """Return one line: rows, accuracy with its interval, macro F1, calibration error."""
+    """Return one line: rows, accuracy with its interval, macro F1, what its probabilities say."""
     scored = fb.score_frame(frame.select("headline"), model=model, store=store)
     probabilities = scored.select(f"p_{label}" for label in LABELS).to_numpy()
     truth = np.array([LABELS.index(label) for label in frame["label"]], dtype=np.int64)
@@ -98,8 +100,21 @@ def row(title: str, frame: pl.DataFrame, model: str, draws: int, store: Path) ->
     samples = [right[rng.integers(0, len(right), len(right))].mean() for _ in range(draws)]
     low, high = np.percentile(samples, [2.5, 97.5])
     several = len(set(truth.tolist())) > 1
+    too_sure = probabilities.max(axis=1).mean() - right.mean()
     return [title, len(right), f"{found['accuracy']:.3f}", f"{low:.3f} to {high:.3f}",
-            f"{found['macro_f1']:.3f}" if several else "", f"{found['ece']:.3f}"]  # fmt: skip
+            f"{found['macro_f1']:.3f}" if several else "", f"{found['ece']:.3f}",
+            f"{by_chance(probabilities):.3f}", f"{too_sure:+.3f}"]  # fmt: skip
+
+
+def by_chance(probabilities: np.ndarray) -> float:
+    """Return the mean calibration error where labels are drawn from the probabilities, (n, 3)."""
+    rng, predicted = np.random.default_rng(0), probabilities.argmax(axis=1)
+    cumulated = probabilities.astype(np.float64).cumsum(axis=1)
+    errors = []
+    for _ in range(200):
+        drawn = (rng.random((len(predicted), 1)) * cumulated[:, -1:] > cumulated).sum(axis=1)
+        errors.append(expected_calibration_error(drawn, predicted, probabilities))
+    return float(np.mean(errors))
 
 
 def main() -> None:
@@ -110,7 +125,8 @@ def main() -> None:
     )
     parser.add_argument("--draws", type=int, default=2000, help="bootstrap samples")
     arguments = parser.parse_args()
-    columns = ["rows of", "n", "accuracy", "95 % interval", "macro F1", "calibration error"]
+    columns = ["rows of", "n", "accuracy", "95 % interval", "macro F1", "calibration error",
+               "by chance", "too sure"]  # fmt: skip
     with tempfile.TemporaryDirectory() as scratch:
         splits(arguments.data, Path(scratch))
         for model in arguments.model or EMBEDDED_MODELS:

@@ -26,6 +26,8 @@ from finsent_batch.pipeline.engines import ray_pool
 STAGES = ("plan", "read", "put", "wait", "collect", "commit", "publish", "rest")
 SCORING = STAGES[1:6]
 """Those of the score stage."""
+_WAITING = ("wait", "put", "rest")
+"""Beside the thread that reads and commits, these do little but wait for it or for Ray."""
 # Every so many blocks the object store is looked at: Ray is asked for it.
 _LOOK_EVERY = 10
 
@@ -36,30 +38,42 @@ class Driver:
     def __init__(self) -> None:
         self.cpu, self.clock = Counter[str](), Counter[str]()
         self.object_store_mb = self.spilled_mb = self.ray_seconds = 0.0
-        self._stages: list[str] = []
-        self._since = (0.0, 0.0)
+        self._stages: dict[int, list[str]] = {}
+        """Of each thread, the innermost last."""
+        self._lock = threading.Lock()
+        self._cpu_since, self._since = 0.0, 0.0
         self._looks = 0
 
     def _switch(self) -> None:
-        """Put the time since the last switch down to the innermost stage."""
-        now = time.process_time(), time.monotonic()
-        if self._stages:
-            self.cpu[self._stages[-1]] += now[0] - self._since[0]
-            self.clock[self._stages[-1]] += now[1] - self._since[1]
-        self._since = now
+        """Put the time since the last switch down to the innermost stages.
+
+        Each thread's has all of it by the clock. The CPU time of the process, which has DuckDB's
+        threads too, is shared evenly by the stages that did not wait meanwhile.
+        """
+        cpu, clock = time.process_time(), time.monotonic()
+        now = [stages[-1] for stages in self._stages.values() if stages]
+        for stage in now:
+            self.clock[stage] += clock - self._since
+        at_work = [stage for stage in now if stage not in _WAITING] or now
+        for stage in at_work:
+            self.cpu[stage] += (cpu - self._cpu_since) / len(at_work)
+        self._cpu_since, self._since = cpu, clock
 
     def timed(self, stage: str, function: Callable[..., Any]) -> Callable[..., Any]:
         """Return a function whose time is a stage's, less that of stages that begin within it."""
 
         @functools.wraps(function)
         def call(*given: Any, **named: Any) -> Any:
-            self._switch()
-            self._stages.append(stage)
+            with self._lock:
+                self._switch()
+                stages = self._stages.setdefault(threading.get_ident(), [])
+                stages.append(stage)
             try:
                 return function(*given, **named)
             finally:
-                self._switch()
-                self._stages.pop()
+                with self._lock:
+                    self._switch()
+                    stages.pop()
 
         return call
 

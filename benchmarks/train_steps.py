@@ -4,8 +4,9 @@
     torchrun --standalone --nproc-per-node=2 benchmarks/train_steps.py FOUND.json BASE SPLIT
 
 Trains so many steps as `train --preset llama2-7b` does and stops. The first half of the steps meets
-most shapes for the first time and records them; `seconds` is the median of the second half, and
-`begin` what came before the first step. `scale_out.py` uses it.
+most shapes for the first time and records them; `seconds` is a step's of the second half: of runs
+of five steps, at whose ends the GPU is waited for, the median. `begin` is what came before the
+first step. `scale_out.py` uses it.
 """
 
 import argparse
@@ -27,6 +28,8 @@ from finsent_batch.progress import StopRequest
 from finsent_batch.train_config import TrainConfig
 from finsent_batch.training.train import train
 
+RUN = 5
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -34,14 +37,17 @@ def main() -> None:
     parser.add_argument("base", type=Path)
     parser.add_argument("split", type=Path)
     parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--steps", type=int, default=110)
+    parser.add_argument("--steps", type=int, default=110, help=f"at least {3 * RUN}")
     parser.add_argument("--optim", default="auto")
     given = parser.parse_args()
     rows = pl.read_parquet(given.split / "train.parquet").height
-    stop, ends, begun = StopRequest(), [], time.perf_counter()
+    stop, ends, begun = StopRequest(), list[float](), time.perf_counter()
 
     def step_ended(stage: str, step: int, *_: object) -> None:
         if stage == "train" and step:
+            # A step's kernels are only launched when its end is told.
+            if step % RUN == 0 and torch.cuda.is_available():
+                torch.cuda.synchronize()
             ends.append(time.perf_counter())
             if step >= given.steps:
                 stop.signal = 15
@@ -58,8 +64,8 @@ def main() -> None:
             train(config, progress=step_ended, stop=stop)
     if not ends:  # another process of several
         return
-    times = [b - a for a, b in pairwise(ends)]
-    seconds = statistics.median(times[len(times) // 2 :])
+    runs = [(b - a) / RUN for a, b in pairwise(ends[RUN - 1 :: RUN])]
+    seconds = statistics.median(runs[len(runs) // 2 :])
     found = {"steps": len(ends), "seconds": seconds, "samples_per_second": given.batch / seconds,
              "begin": ends[0] - begun, "all": ends[-1] - begun}  # fmt: skip
     if torch.cuda.is_available():

@@ -2,7 +2,7 @@
 
 from ..models.spec import CLASSIFIER, ResolvedModel
 from ..optional_imports import quick_imports, quiet_libraries
-from .base import Scorer
+from .base import CHUNK, GPU_CHUNK, Scorer
 
 
 def load_scorer(
@@ -21,6 +21,12 @@ def load_scorer(
         return _load(model, near_tie, expected)
     finally:
         model.check_unchanged()  # also where half of another model cannot be loaded
+
+
+def chunk_of(model: ResolvedModel) -> int:
+    """Return the `chunk` of a model's scorer, without loading it."""
+    small = model.spec.family == CLASSIFIER and model.device == "cuda"
+    return GPU_CHUNK if small else CHUNK
 
 
 def _load(model: ResolvedModel, near_tie: float | None, expected: int) -> Scorer:

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +14,11 @@ from ...scorers.base import ScoredBatch
 from ...store.store import Store, utc_now
 
 logger = logging.getLogger(__name__)
+
+ENOUGH: Final = 100_000
+"""Scores are committed at this many headlines, however seldom they are to be: nothing goes on
+beside the commit of the last ones. Less than a row group of DuckDB, 122,880: what is more is
+written to the file first and then once more, which leaves it with free blocks."""
 
 
 @dataclass(frozen=True, kw_only=True)

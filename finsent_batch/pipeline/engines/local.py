@@ -17,7 +17,7 @@ from ...progress import Progress
 from ...scorers.base import CHUNK, ScoredBatch, Scorer, Tokenized
 from ...store.store import Store
 from ..plan import Plan, pending_headlines
-from .base import CommitSettings, EngineResult, commit_scores
+from .base import ENOUGH, CommitSettings, EngineResult, commit_scores
 
 _AHEAD = 2
 
@@ -94,14 +94,15 @@ def _timed_groups(
 ) -> Iterator[list[ScoredBatch]]:
     """Gather batches until it is time to commit them."""
     group: list[ScoredBatch] = []
-    since = time.monotonic()
+    size, since = 0, time.monotonic()
     for batch in batches:
         group.append(batch)
+        size += len(batch.positions)
         failpoint("batch")
         if stop():
             break
-        if time.monotonic() - since >= commit.every_seconds:
+        if size >= ENOUGH or time.monotonic() - since >= commit.every_seconds:
             yield group
-            group, since = [], time.monotonic()
+            group, size, since = [], 0, time.monotonic()
     if group:
         yield group

@@ -3,12 +3,18 @@
 Planning has sorted the headlines, longest first; a block is a run of neighbours, so
 that an actor's batches are of one length class. Blocks are large at first and
 small at the end, where an actor would otherwise hold the others up (guided
-self-scheduling, Polychronopoulos and Kuck 1987). Each is read from the plan when an
-actor is there to take it: neither this process nor Ray ever holds all headlines.
+self-scheduling, Polychronopoulos and Kuck 1987). A few are read from the plan ahead of the
+actors: neither this process nor Ray ever holds all headlines.
+
+One thread reads the store and commits to it, so that actors are fed while scores are committed. No
+other thread uses the store meanwhile, and at most one group of scores waits for it.
 """
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -18,9 +24,10 @@ from ...errors import FinsentError
 from ...failpoints import failpoint
 from ...progress import Progress
 from ...scorers.base import CHUNK, ScoredBatch
+from ...scorers.load import chunk_of
 from ...store.store import Store
 from ..plan import Plan, pending_headlines
-from .base import CommitSettings, EngineResult, commit_scores
+from .base import ENOUGH, CommitSettings, EngineResult, commit_scores
 from .ray_actor import ActorConfig, BlockResult
 from .ray_cluster import BLOCK_BYTES, connected
 from .ray_pool import ActorPool
@@ -28,9 +35,8 @@ from .ray_pool import ActorPool
 SMALLEST_BLOCK = 128
 # A block is at most this part of an actor's share of what is left.
 _PARTS = 4
-# Results are committed at this many headlines, however seldom they are to be: 13 bytes each lie
-# in Ray's object store until then.
-_MOST_UNCOMMITTED = 1_000_000
+# Blocks that are read before an actor asks: a commit that is under way holds up the others.
+_AHEAD = 2
 
 
 def run_ray(
@@ -53,40 +59,64 @@ def run_ray(
     """
     total, names = EngineResult(), set[str]()
     begun = time.monotonic()
-    with (
-        connected(config, assignment.model.device) as cluster,
-        ActorPool(assignment, cluster.room) as pool,
-    ):
-        results = pool.results(_blocks(store, plan.pending, cluster.room), stop)
-        for group in _timed_groups(results, commit):
-            total.load_seconds = (pool.ready_at or begun) - begun
-            names |= {result.actor for result in group}
-            _commit_results(store, group, commit, total)
-            progress("score", total.headlines + total.invalid, plan.pending)
+    with connected(config, assignment.model.device) as cluster:
+        assignment = replace(assignment, expected=plan.pending // cluster.room)
+        with (
+            ActorPool(assignment, cluster.room) as pool,
+            ThreadPoolExecutor(1, thread_name_prefix="store") as storing,
+        ):
+            blocks = _blocks(store, plan.pending, cluster.room, chunk_of(assignment.model))
+            results = pool.results(_read_ahead(blocks, storing), stop)
+            committing: Future[None] | None = None
+            for group in _timed_groups(results, commit):
+                total.load_seconds = (pool.ready_at or begun) - begun
+                names |= {result.actor for result in group}
+                if committing is not None:
+                    committing.result()
+                    progress("score", total.headlines + total.invalid, plan.pending)
+                committing = storing.submit(_commit_results, store, group, commit, total)
+            if committing is not None:
+                committing.result()
+                progress("score", total.headlines + total.invalid, plan.pending)
     total.actors = min(len(names), cluster.room)  # one that was started again is one
     return total
 
 
-def _blocks(store: Store, pending: int, actors: int) -> Iterator[tuple[int, pa.Array]]:
+def _read_ahead(
+    blocks: Iterator[tuple[int, pa.Array]], storing: Executor
+) -> Iterator[tuple[int, pa.Array]]:
+    """Yield the same blocks, read in the thread of the store."""
+    begun: deque[Future[tuple[int, pa.Array] | None]] = deque()
+    while True:
+        while len(begun) <= _AHEAD:
+            begun.append(storing.submit(next, blocks, None))
+        block = begun.popleft().result()
+        if block is None:
+            return
+        yield block
+
+
+def _blocks(store: Store, pending: int, actors: int, chunk: int) -> Iterator[tuple[int, pa.Array]]:
     """Read the headlines to score block by block, each with the position of its first."""
     start = 0
     while start < pending:
         # The block's first, as they are sorted.
         sql = "SELECT strlen(headline) FROM plan.pending WHERE position = ?"
         longest = store.query(sql, [start])[0][0]
-        count = block_size(pending - start, actors, longest)
+        count = block_size(pending - start, actors, longest, chunk)
         yield start, pending_headlines(store, start, count).combine_chunks()
         start += count
 
 
-def block_size(left: int, actors: int, longest: int) -> int:
+def block_size(left: int, actors: int, longest: int, chunk: int = CHUNK) -> int:
     """Return how many of the headlines that are left go into the next block.
 
-    `longest` is the length of the longest in bytes: a block of several has at most `BLOCK_BYTES`.
+    `longest` is the length of the longest in bytes: a block of several has at most `BLOCK_BYTES`
+    for each `CHUNK` in `chunk`, which is the most headlines of a block.
     """
     share = -(-left // (_PARTS * actors))
-    fitting = max(1, BLOCK_BYTES // max(1, longest))
-    return min(left, CHUNK, max(SMALLEST_BLOCK, share), fitting)
+    fitting = max(1, BLOCK_BYTES * (chunk // CHUNK) // max(1, longest))
+    return min(left, chunk, max(SMALLEST_BLOCK, share), fitting)
 
 
 def _timed_groups(
@@ -103,7 +133,7 @@ def _timed_groups(
                 group.append(result)
                 size += len(result.truncated)
                 failpoint("batch")
-            due = time.monotonic() - since >= commit.every_seconds or size >= _MOST_UNCOMMITTED
+            due = time.monotonic() - since >= commit.every_seconds or size >= ENOUGH
             if group and due:
                 yield group
                 group, size, since = [], 0, time.monotonic()

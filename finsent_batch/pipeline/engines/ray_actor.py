@@ -38,6 +38,8 @@ class ActorConfig:
     """The machine of the run itself, whose files were hashed."""
     near_tie: float | None = None
     """The model's margin for near-ties, where it was measured before; see `Scorer`."""
+    expected: int = 0
+    """How many headlines an actor will score, about."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +129,7 @@ class ScoringActor:
                 f"{spec.name} differs from that of {assignment.host}: give every node the "
                 "same files and the same version of finsent-batch"
             )
-        scorer = load_scorer(found, near_tie=assignment.near_tie)
+        scorer = load_scorer(found, near_tie=assignment.near_tie, expected=assignment.expected)
         self._check = found.check_unchanged
         return scorer
 

@@ -20,6 +20,7 @@ from typing import Any
 from ...config import ScoreConfig
 from ...errors import UnavailableError, UsageError, first_line
 from ...hardware import available_cores, gpu_count
+from ...scorers.base import CHUNK, GPU_CHUNK
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +36,8 @@ _ENVIRONMENT = {
     "RAY_worker_niceness": "0",
 }
 BLOCK_BYTES = 2_000_000
-"""The most that a block's headlines take in Ray's object store, where it has more than one."""
+"""The most that a block's headlines take in Ray's object store, where it has more than one: for
+small models on GPUs, whose blocks are larger, `GPU_CHUNK / CHUNK` times as much."""
 # What a Ray that is started here gets for its objects: twice what two blocks an actor take and what
 # their results do, and no less than it starts with.
 _OBJECT_STORE_BYTES_AN_ACTOR = 10_000_000
@@ -143,6 +145,7 @@ def _start(ray: Any, config: ScoreConfig, device: str, scratch: str) -> None:
     # Actors share cores if that is what was asked for, or if there are more GPUs.
     cores = max(available_cores(), at_least * config.cpus_per_actor)
     actors = at_least or cores // config.cpus_per_actor
+    an_actor = _OBJECT_STORE_BYTES_AN_ACTOR * (GPU_CHUNK // CHUNK if device == "cuda" else 1)
     try:
         with _loopback_kept():
             ray.init(
@@ -151,9 +154,7 @@ def _start(ray: Any, config: ScoreConfig, device: str, scratch: str) -> None:
                 num_cpus=cores,
                 num_gpus=0 if device == "cpu" else None,
                 include_dashboard=False,
-                object_store_memory=max(
-                    _SMALLEST_OBJECT_STORE, actors * _OBJECT_STORE_BYTES_AN_ACTOR
-                ),
+                object_store_memory=max(_SMALLEST_OBJECT_STORE, actors * an_actor),
                 log_to_driver=False,
                 logging_level=logging.CRITICAL,
                 _temp_dir=scratch,

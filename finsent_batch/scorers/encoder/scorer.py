@@ -17,7 +17,7 @@ from ...arrays import FloatArray, IntArray
 from ...hardware import available_cores, gpu_memory
 from ...labels import LABELS
 from ...models.spec import ModelSpec
-from ..base import CHUNK, ScoredBatch, Tokenized
+from ..base import CHUNK, GPU_CHUNK, ScoredBatch, Tokenized
 from ..batching import (
     TokenBudget,
     batches_within_memory,
@@ -59,8 +59,7 @@ class EncoderScorer:
     ) -> None:
         self.device = device
         self.weights = weights
-        # A chunk's end waits for the GPU, which scores a small one in no time.
-        self.chunk = 8 * CHUNK if device == "cuda" else CHUNK
+        self.chunk = GPU_CHUNK if device == "cuda" else CHUNK
         processes = TokenProcesses() if device == "cuda" else None
         if processes is not None:
             processes.start(expected)

@@ -10,6 +10,8 @@ from finsent_batch.config import ModelConfig, ScoreConfig, StoreConfig
 from finsent_batch.errors import InterruptedRunError
 from finsent_batch.pipeline import score as scoring
 from finsent_batch.pipeline import score_stage as scoring_stage
+from finsent_batch.pipeline.engines import local
+from finsent_batch.pipeline.engines.base import commit_scores
 from finsent_batch.progress import StopRequest
 from finsent_batch.scorers.encoder.scorer import EncoderScorer
 
@@ -42,7 +44,9 @@ def score(tmp_path, tiny_model, wordy, monkeypatch):
     file = tmp_path / "feed.parquet"
     pl.DataFrame({"headline": wordy(ROWS)}).write_parquet(file)
 
-    def call(on_tokenize=lambda chunk: None, on_score=lambda chunk: None, stop=None):
+    def call(
+        on_tokenize=lambda chunk: None, on_score=lambda chunk: None, stop=None, commit_seconds=0
+    ):
         def load(model, **_):
             how = {"device": model.device, "weights": model.weights}
             return Watched(model.spec, **how, on_tokenize=on_tokenize, on_score=on_score)
@@ -52,7 +56,7 @@ def score(tmp_path, tiny_model, wordy, monkeypatch):
             input=str(file),
             model=ModelConfig(model=str(tiny_model), weights="fp32"),
             store=StoreConfig(path=tmp_path / "finsent.duckdb"),
-            commit_seconds=0,
+            commit_seconds=commit_seconds,
         )
         return scoring.score(config, stop=stop)
 
@@ -96,6 +100,20 @@ def test_a_stop_ends_the_run_within_the_chunk(score, tmp_path):
     count, distinct = committed(tmp_path)
     assert CHUNK < count == distinct <= 2 * CHUNK
     assert score().rows["unique_scored"] == ROWS - count
+
+
+def test_many_scores_are_committed_before_their_time(score, tmp_path, monkeypatch):
+    sizes = []
+
+    def commit(store, positions, *rest):
+        sizes.append(len(positions))
+        commit_scores(store, positions, *rest)
+
+    monkeypatch.setattr(local, "commit_scores", commit)
+    monkeypatch.setattr(local, "ENOUGH", 15)
+    assert score(commit_seconds=3600).rows["unique_scored"] == ROWS
+    assert sizes == [CHUNK, CHUNK, CHUNK, ROWS - 3 * CHUNK]
+    assert committed(tmp_path) == (ROWS, ROWS)
 
 
 @pytest.mark.parametrize("where", ["on_tokenize", "on_score"])

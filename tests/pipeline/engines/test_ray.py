@@ -160,6 +160,33 @@ def test_the_object_store_never_holds_more_than_a_few_blocks(cluster, on_ray, mo
         assert store.execute(sql).fetchall() == [(10_500, 10_500)]
 
 
+def test_actors_are_fed_while_scores_are_committed(cluster, on_ray, monkeypatch):
+    by_value(__name__)
+    monkeypatch.setattr(ray_pool, "ScoringActor", Instant)
+    monkeypatch.setattr(ray_engine, "ENOUGH", 100)
+    answered, groups = [], []
+    finish = ray_pool.ActorPool._finish
+
+    def counted(pool, call):
+        found = finish(pool, call)
+        if found is not None:
+            answered.append(found.start)
+        return found
+
+    def commit(store, group, *rest):
+        groups.append(len(group))
+        if len(groups) == 1:
+            until(lambda: len(answered) > len(group))
+        committed(store, group, *rest)
+
+    committed = ray_engine._commit_results
+    monkeypatch.setattr(ray_pool.ActorPool, "_finish", counted)
+    monkeypatch.setattr(ray_engine, "_commit_results", commit)
+    config = on_ray(2000, ray_address=cluster, commit_seconds=3600)
+    assert score(config).rows["unique_scored"] == 2000
+    assert len(groups) > 2, "enough of them are committed before their time"
+
+
 class DiesOnce(Instant):
     """Is killed when it has scored a block, before anybody knows."""
 

@@ -20,7 +20,8 @@ from finsent_batch.pipeline.engines.ray import SMALLEST_BLOCK, block_size
 from finsent_batch.pipeline.engines.ray_actor import ActorConfig, ScoringActor
 from finsent_batch.pipeline.engines.ray_cluster import BLOCK_BYTES, ray_installed
 from finsent_batch.pipeline.score_stage import choose_engine
-from finsent_batch.scorers.base import CHUNK
+from finsent_batch.scorers.base import CHUNK, GPU_CHUNK
+from finsent_batch.scorers.load import chunk_of, load_scorer
 
 WITHOUT_RAY = """
 import sys
@@ -59,17 +60,19 @@ def test_auto_takes_ray_for_several_gpus(monkeypatch, caplog, gpus, installed, t
 
 
 @given(
-    pending=st.integers(0, 2_000_000), actors=st.integers(1, 64), longest=st.integers(0, 5_000_000)
-)
-def test_blocks_cover_the_plan_and_grow_smaller(pending, actors, longest):
+    pending=st.integers(0, 2_000_000), actors=st.integers(1, 64),
+    longest=st.integers(0, 5_000_000), chunk=st.sampled_from([CHUNK, GPU_CHUNK]),
+)  # fmt: skip
+def test_blocks_cover_the_plan_and_grow_smaller(pending, actors, longest, chunk):
     counts = []
     while pending > sum(counts):
-        counts.append(block_size(pending - sum(counts), actors, longest if not counts else 74))
+        left = pending - sum(counts)
+        counts.append(block_size(left, actors, 74 if counts else longest, chunk))
     assert sum(counts) == pending
     assert counts[1:] == sorted(counts[1:], reverse=True)
-    assert max(counts, default=1) <= CHUNK
+    assert max(counts, default=1) <= chunk
     assert all(count >= SMALLEST_BLOCK for count in counts[1:-1])
-    assert not counts or counts[0] == 1 or counts[0] * longest <= BLOCK_BYTES
+    assert not counts or counts[0] == 1 or counts[0] * longest <= BLOCK_BYTES * chunk // CHUNK
 
 
 @pytest.mark.parametrize(
@@ -117,3 +120,11 @@ def test_an_actor_takes_the_margin_that_the_run_hands_over(tiny_model):
     resolved = open_configured(config).resolve(config, FileHashes())
     assignment = ActorConfig(config=config, model=resolved, cores=1, near_tie=0.123)
     assert object.__new__(ScoringActor).load(assignment).near_tie == 0.123
+
+
+def test_a_small_model_on_a_gpu_has_large_blocks(tiny_model):
+    config = ModelConfig(model=str(tiny_model), device="cpu", weights="fp32")
+    resolved = open_configured(config).resolve(config, FileHashes())
+    assert chunk_of(resolved) == load_scorer(resolved).chunk == CHUNK
+    assert chunk_of(replace(resolved, device="cuda")) == GPU_CHUNK
+    assert chunk_of(replace(resolved, spec=replace(resolved.spec, family="causal"))) == CHUNK
