@@ -129,6 +129,9 @@ def with_time_sql(relation: str, column: str | None, kind: str, reading: TimeRea
         fault, blank = quote_literal(FAR), f"{named} IS NULL"
     else:
         text = f"TRY(decode({named}))" if kind == "BLOB" else f"CAST({named} AS VARCHAR)"
+        if kind == "DOUBLE":  # nanoseconds with values missing, which would get an exponent
+            whole = f"CAST(CAST({named} AS HUGEINT) AS VARCHAR)"
+            text = f"CASE WHEN {named} BETWEEN 1e15 AND 9e18 THEN {whole} ELSE {text} END"
         for layer in text_layers(text, reading):
             added = ", ".join(f"{sql} AS {name}" for name, sql in layer.items())
             relation = f"(SELECT *, {added} FROM {relation})"

@@ -110,13 +110,26 @@ def _clean(text: str) -> str:
     return f"lower({said})"
 
 
+def _written_out(text: str) -> str:
+    """Return a text, nanoseconds with an exponent as the whole number that they are.
+
+    Python writes them so where values are missing, with all digits they have. A spreadsheet leaves
+    six, which may be another day: fewer than eight are no time.
+    """
+    return (
+        f"CASE WHEN ends_with({text}, 'e+18') AND regexp_full_match({text}, '1\\.\\d{{7,}}e\\+18') "
+        f"THEN CAST(CAST({text} AS HUGEINT) AS VARCHAR) ELSE {text} END"
+    )
+
+
 def text_layers(text: str, reading: TextReading) -> Iterator[dict[str, str]]:
     """Yield the columns that lead from a text to its time, layer by layer: name to SQL.
 
     A layer's SQL may use the columns of those before. The last one gives `_t_time` (TIMESTAMP in
     UTC, NULL where it is not sure); `_t_dmy`, `_t_mdy`, `_t_ymd` are the days that the orders give.
     """
-    yield {"_t_text": text}
+    yield {"_t_read": text}
+    yield {"_t_text": _written_out("_t_read")}
     plain = is_plain_sql("_t_text", reading)
     yield {
         "_t_plain": plain,
