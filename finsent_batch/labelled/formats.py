@@ -25,6 +25,7 @@ from ..io.paths import FILE_SUFFIXES, format_of, suffix_of
 from ..io.text.compression import open_unpacked
 from ..io.text.jsonl import stage_jsonl
 from ..labels import LABELS, label_index
+from ..wording import counted
 
 logger = logging.getLogger(__name__)
 
@@ -232,14 +233,15 @@ def label_indices(found: Sequence[str], where: object, how: LabelledFormat) -> l
     """
     meaning = {value: label_index(label) for value, label in how.label_map}
     if unmeant := [label for _, label in how.label_map if label_index(label) is None]:
-        raise UsageError(f"--label-map: {unmeant[0]!r} is none of {', '.join(LABELS)}")
+        again = "; give the option once for each value" if "," in unmeant[0] else ""
+        raise UsageError(f"--label-map: {unmeant[0]!r} is none of {', '.join(LABELS)}{again}")
     indices = [meaning.get(v, label_index(v)) for v in found]
     unknown = Counter(v for v, i in zip(found, indices, strict=True) if i is None)
     if unknown:
         shown = sorted(unknown.items())
-        listed = ", ".join(f"{v!r} ({n} rows)" for v, n in shown[:8])
+        listed = ", ".join(f"{v!r} ({counted(n, 'row')})" for v, n in shown[:8])
         if rest := shown[8:]:
-            listed += f" and {len(rest)} others ({sum(n for _, n in rest)} rows)"
+            listed += f" and {len(rest)} others ({counted(sum(n for _, n in rest), 'row')})"
         unlabelled = ["label the rows without one, or take them out"] if "" in unknown else []
         other = [f"say what they mean with {how.owner}--label-map VALUE=LABEL"]
         advice = "; ".join(unlabelled + other * (set(unknown) != {""}))

@@ -8,6 +8,7 @@ from ..io.duckdb_append import input_name
 from ..io.times.text import BLANK, FAR, NO_ORDER, NO_ZONE
 from ..store.counted import latest_publications
 from ..store.notes import said_of, twice
+from ..wording import counted
 from .news_times import settle_times
 from .run import ScoreRun, ScoreTask
 
@@ -51,8 +52,8 @@ def _warn_of_times(run: ScoreRun, faults: Counter[str]) -> None:
     if faults:
         rows = sum(faults.values())
         run.summary.warnings.append(
-            f"{rows:,} rows have no time that can be read: {said_of(faults)}; they are labelled, "
-            f"and in no day{_remedy(faults, _not_taken(run))}"
+            f"{counted(rows, 'row')} {'has' if rows == 1 else 'have'} no time that can be read: "
+            f"{said_of(faults)}; labelled, and in no day{_remedy(faults, _not_taken(run))}"
         )
 
 

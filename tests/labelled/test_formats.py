@@ -189,7 +189,7 @@ def test_unknown_labels_are_counted(write):
     file = write("t.csv", "headline,label\na,mixed\nb,positive\nc,mixed\nd,\n")
     with pytest.raises(BadDataError) as caught:
         read_labelled(file)
-    assert "has labels other than negative, neutral, positive: '' (1 rows), 'mixed' (2 rows)" in (
+    assert "has labels other than negative, neutral, positive: '' (1 row), 'mixed' (2 rows)" in (
         str(caught.value)
     )
     assert "--label-map VALUE=LABEL" in str(caught.value)
@@ -201,7 +201,7 @@ def test_unknown_labels_are_counted(write):
 def test_null_labels_are_counted_too(tmp_path):
     file = tmp_path / "t.parquet"
     pl.DataFrame({"text": ["a", "b"], "label": [None, "neutral"]}).write_parquet(file)
-    with pytest.raises(BadDataError, match=r"'\(null\)' \(1 rows\)"):
+    with pytest.raises(BadDataError, match=r"'\(null\)' \(1 row\)"):
         read_labelled(file)
 
 
@@ -209,6 +209,8 @@ def test_label_map_to_something_else_is_a_usage_error(write):
     file = write("t.csv", "headline,label\na,1\n")
     with pytest.raises(UsageError, match="--label-map: 'great' is none of negative, neutral"):
         read_labelled(file, LabelledFormat(label_map=(("1", "great"),)))
+    with pytest.raises(UsageError, match="positive; give the option once for each value"):
+        read_labelled(file, LabelledFormat(label_map=(("1", "positive,0=neutral"),)))
 
 
 def test_missing_file_and_unknown_suffix(tmp_path, write):

@@ -76,7 +76,7 @@ def test_prepare_into_a_place_that_is_a_file(run, source):
         (["mine.csv", "mine.csv", "--recipe", "tutorial"], 2, "takes one source and no --exclude"),
         (["mine.csv", "--recipe", "tutorial"], 65, "needs 600 positive rows; there are 40"),
         (["mine.csv", "--encoding", "klingon"], 2, "unknown encoding 'klingon'"),
-        (["odd.csv"], 65, "'great' (1 rows)"),
+        (["odd.csv"], 65, "'great' (1 row)"),
         (["none.csv"], 65, "no neutral rows are left"),
         (["few.csv"], 65, "too few rows to split (40 negative, 1 neutral, 40 positive)"),
     ],

@@ -58,7 +58,7 @@ def test_labels_outside_the_three_are_named_with_their_counts(
     edit(split / "train.parquet", lambda d: d[:3].with_columns(odd).vstack(d[3:]))
     said = refused(65, split)
     assert "train.parquet has labels other than negative, neutral, positive" in said
-    assert "'bad' (1 rows), 'great' (2 rows)" in said
+    assert "'bad' (1 row), 'great' (2 rows)" in said
     assert "prepare's --label-map" in said
 
 
