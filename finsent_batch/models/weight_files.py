@@ -2,6 +2,7 @@
 
 import os
 import time
+from contextlib import suppress
 from dataclasses import astuple
 from pathlib import Path
 from typing import Final
@@ -25,9 +26,12 @@ def check_safetensors(file: Path) -> None:
     """
     from safetensors import SafetensorError, safe_open
 
-    if not file.exists():
-        raise MissingInputError(f"{file} is a link to a file that is not there: get it again")
     if not os.access(file, os.R_OK):
+        with suppress(PermissionError):  # of a folder that a link leads into
+            if not file.exists():
+                raise MissingInputError(
+                    f"{file} is a link to a file that is not there: get it again"
+                )
         raise MissingInputError(f"{file} may not be read by this user: chmod +r it")
     try:
         with safe_open(file, framework="np"):

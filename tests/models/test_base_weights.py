@@ -1,11 +1,15 @@
 """Scoring with bases that are missing, damaged, gated or no use here: one line, the right code."""
 
 import json
+import os
 import re
 import shutil
 
 import pytest
 import torch
+
+from finsent_batch.errors import MissingInputError
+from finsent_batch.models.weight_files import check_safetensors
 
 from ..helpers.causal_models import refused, save_adapter
 
@@ -34,6 +38,24 @@ def test_a_base_without_weights_is_missing(run, feed, base_copy):
     (base_copy / "model.safetensors").symlink_to(base_copy / "gone")
     said = refused(run, 66, "--model", base_copy)
     assert "model.safetensors is a link to a file that is not there: get it again" in said
+
+
+def test_weights_behind_a_folder_of_another_user_may_not_be_read(base_copy, tmp_path):
+    folder = tmp_path / "closed"
+    folder.mkdir()
+    (base_copy / "model.safetensors").rename(folder / "weights")
+    (base_copy / "model.safetensors").symlink_to(folder / "weights")
+    folder.chmod(0)
+    root = os.geteuid() == 0
+    try:
+        if root:  # whom no mode keeps out
+            os.setresuid(65534, 65534, 0)
+        with pytest.raises(MissingInputError, match="may not be read by this user"):
+            check_safetensors(base_copy / "model.safetensors")
+    finally:
+        if root:
+            os.setresuid(0, 0, 0)
+        folder.chmod(0o700)
 
 
 @pytest.mark.parametrize(
