@@ -203,7 +203,8 @@ def _open_task(store: Store, pair: FilePair, config: ScoreConfig) -> ScoreTask:
             f"{pair.named}: {len(bad_rows)} rows that do not parse are in quarantine, "
             f"not in the output; the first is line {bad_rows[0].line}"
         )
-    sink = with_policy(store, open_sink(store, pair), source, config)
+    date = choose_date_column(source.schema.names, config.date_column, pair.named)
+    sink = with_policy(store, open_sink(store, pair), source, config, date)
     task = make_task(source, sink, config, pair.named)
     return replace(task, bad_rows=bad_rows, warnings=tuple(warnings), input_state=state)
 

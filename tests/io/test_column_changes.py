@@ -197,6 +197,15 @@ def test_a_change_of_types_moves_no_row_to_another_day(
     assert [line.split(",")[1] for line in days] == ["2"]
 
 
+def test_a_change_of_another_column_moves_no_row(score, night, tmp_path):
+    zone = ("--timezone", "Asia/Tokyo")
+    night("mon", ["Oil falls"], date=[CLOCK], updated=[DAY])
+    night("tue", ["Sales rise"], date=[CLOCK], updated=[CLOCK])
+    score("mon.parquet", *TO, *zone)
+    score("tue.parquet", *TO, *zone, "--on-changed-types", "widen")
+    assert types(tmp_path)["updated"] == "TIMESTAMP"
+
+
 def test_in_utc_a_day_becomes_a_time_of_that_day(score, run, night):
     night("mon", ["Oil falls"], date=[DAY])
     night("tue", ["Sales rise"], date=[CLOCK])

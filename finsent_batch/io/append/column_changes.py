@@ -39,6 +39,8 @@ class ColumnPolicy:
     zone: str | None = None
     """The zone other than UTC in which times without one are read, of the night or of rows in
     the table: there a time without a zone is another moment than a date or a time with one."""
+    times: frozenset[str] = frozenset()
+    """In which columns those times are, in small letters."""
 
 
 class UnfitColumnsError(Exception):
@@ -128,7 +130,7 @@ def fit_columns(
 
 def _fit_type(fit: ColumnFit, policy: ColumnPolicy, name: str, kind: str, other: str) -> None:
     wider = _wider(kind, other)
-    if policy.zone is not None and _moves(kind, other):
+    if policy.zone is not None and name.casefold() in policy.times and _moves(kind, other):
         raise UnfitColumnsError(
             f"holds {kind} in the column {name.casefold()!r}, the input {other}, and times without "
             f"a zone are read in {policy.zone}, which would move them: cast it in the input"
