@@ -19,6 +19,7 @@ import socket
 import sys
 import threading
 import traceback
+from typing import TextIO
 
 MODULES = (
     "duckdb", "polars", "pyarrow.parquet", "pyarrow.csv", "sklearn.model_selection", "peft",
@@ -85,6 +86,14 @@ def import_where_there(modules: tuple[str, ...]) -> None:
             importlib.import_module(name)
 
 
+def logs_to(stream: TextIO) -> None:
+    """Let what libraries log go there: they were imported while pytest held the standard ones."""
+    for logger in logging.Logger.manager.loggerDict.values():
+        for handler in getattr(logger, "handlers", ()):
+            if type(handler) is logging.StreamHandler:
+                handler.stream = stream  # setStream would flush the other, which is closed
+
+
 def be(request: dict, streams: list[int]) -> None:
     """Be the command that was asked for, to its end."""
     code = 1
@@ -102,6 +111,7 @@ def be(request: dict, streams: list[int]) -> None:
             sys.path.insert(0, "")
         sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
         sys.stderr = open(2, "w", 1, "utf-8", "backslashreplace", closefd=False)  # noqa: SIM115
+        logs_to(sys.stderr)
         from finsent_batch import failpoints
 
         asked = os.environ.get(failpoints.VARIABLE, "")
