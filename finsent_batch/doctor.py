@@ -200,7 +200,7 @@ def _one_headline(model: ResolvedModel) -> str:
 
 def _rates(config: StoreConfig, model: str) -> Iterator[Check]:
     """Tell the speed of recorded runs; without one there is nothing to tell."""
-    if not config.path.exists():
+    if not config.path.expanduser().exists():
         return
     try:
         with Store.open(config, read_only=True) as store:
@@ -220,7 +220,7 @@ def _rates(config: StoreConfig, model: str) -> Iterator[Check]:
 
 def _store(config: StoreConfig) -> Check:
     what = f"store {config.path}"
-    if not config.path.exists():
+    if not config.path.expanduser().exists():
         return Check(what=what, state="–", found="none yet; the first run makes it")
     try:
         with Store.open(config, read_only=True) as store:

@@ -140,7 +140,7 @@ def list_models(config: StoreConfig) -> list[dict[str, object]]:
         folders[mark] = str(spec.folder)
     default = next(iter(rows))
     promoted = None
-    if config.path.exists():
+    if config.path.expanduser().exists():
         with Store.open(config, read_only=True) as store:
             promoted = current_promotion(store)
             for found in store.query("""

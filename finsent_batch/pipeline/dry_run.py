@@ -178,7 +178,7 @@ def _rest(
 
 def _open_store(config: ScoreConfig, scratch: Path) -> Store:
     """Open the store for reading, or an empty one in `scratch` if there is none yet."""
-    if config.store.path.exists():
+    if config.store.path.expanduser().exists():
         return Store.open(config.store, read_only=True)
     return Store.open(replace(config.store, path=scratch / "empty.duckdb"))
 

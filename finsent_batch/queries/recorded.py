@@ -19,7 +19,7 @@ def as_recorded(store: StoreConfig, publications: Sequence[Publication]) -> list
     Parquet files say so themselves. Of others the store knows, if there is one that published
     them: their times are read in the zone and the order that were given then.
     """
-    if not store.path.exists() or all(p.columns is not None for p in publications):
+    if not store.path.expanduser().exists() or all(p.columns is not None for p in publications):
         return list(publications)
     try:
         with Store.open(store, read_only=True) as opened:

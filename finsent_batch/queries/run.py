@@ -198,7 +198,7 @@ def check_query_output(output: Path, store: StoreConfig, published: str | None) 
         known = []
     elif published is not None:
         known = [p.path for p in named_publications(published, Path())]
-    elif store.path.exists():
+    elif store.path.expanduser().exists():
         with query_session(store, None, None, {}) as session:
             rows = session.connection.execute("SELECT input, output FROM run_files").fetchall()
         known = [name for row in rows for name in row]

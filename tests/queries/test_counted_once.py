@@ -80,13 +80,21 @@ TABLE = ("--output-table", "t")
     [(("o.csv",), "o.csv"), (("n.duckdb", *TABLE), "n.duckdb::t"),
      (("n.duckdb", *TABLE, "--append"), "n.duckdb::t")],
 )  # fmt: skip
-def test_what_from_names_is_read_as_it_was_when_it_was_scored(score, run, output, name):
+def test_what_from_names_is_read_as_it_was_when_it_was_scored(
+    score, run, output, name, monkeypatch
+):
     Path("n.csv").write_text("headline,date\nOil falls,13/01/2014 23:30\nSales rise,01/02/2014\n")
     score("n.csv", "-o", *output, "--timezone", "America/New_York")
     asked = ("query", "daily_sentiment")
     found = run(*asked, "--from", name)
     assert [line[:12] for line in found.out.splitlines()[1:]] == ["2014-01-14,1", "2014-02-01,1"]
     assert (found.out, found.err) == (run(*asked).out, "")
+    monkeypatch.setenv("HOME", str(Path.cwd()))
+    assert run("--store", "~/finsent.duckdb", *asked, "--from", name).out == found.out
+    assert run("--store", "~/finsent.duckdb", *asked, "-o", "n.csv").code == 2
+    models = run("models").out
+    assert len(models.splitlines()) == 4
+    assert run("--store", "~/finsent.duckdb", "models").out == models
     if "--append" in output:
         shutil.copy("n.csv", "other.csv")
         score("other.csv", "-o", *output, "--date-format", "mdy")
