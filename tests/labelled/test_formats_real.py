@@ -61,7 +61,9 @@ def test_real_sentfin_agrees_with_python_wherever_python_can_read_the_dict(data)
 
 def test_real_tfns_needs_a_label_map(data):
     file = data / "tfns" / "train.csv"
-    with pytest.raises(BadDataError, match=r"'0' \(\d+ rows\), '1' \(\d+ rows\), '2' \(\d+ rows\)"):
+    with pytest.raises(
+        BadDataError, match=r"'0' \([\d,]+ rows\), '1' \([\d,]+ rows\), '2' \([\d,]+ rows\)"
+    ):
         read_labelled(file)
     frame = read_labelled(file, LabelledFormat(label_map=TFNS_LABELS))
     raw = pl.read_csv(file)
