@@ -35,8 +35,8 @@ from finsent_batch.arrays import FloatArray
 from finsent_batch.headlines import normalize
 from finsent_batch.labels import LABELS
 from finsent_batch.models.directory import open_model
-from finsent_batch.scorers.encoder.near_tie import NEVER
 from finsent_batch.scorers.encoder.scorer import EncoderScorer
+from finsent_batch.scorers.near_tie import NEVER
 
 KEPT = 99.8
 """Percent of labels that must be fp32's."""

@@ -30,9 +30,9 @@ from finsent_batch.headlines import normalize
 from finsent_batch.models.directory import open_model
 from finsent_batch.scorers.batching import TokenBudget, chosen_batches
 from finsent_batch.scorers.encoder.int8_bert import Int8Bert
-from finsent_batch.scorers.encoder.near_tie import probe_headlines
 from finsent_batch.scorers.encoder.plain_weights import load_plain_bert
 from finsent_batch.scorers.encoder.scorer import DEFAULT_MAX_BATCH_TOKENS, EncoderScorer
+from finsent_batch.scorers.near_tie import probe_headlines
 
 Way = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 

@@ -199,8 +199,7 @@ class ModelSpec:
             "base": base,
             "adapter": {f.name: hashes.sha256(f) for f in adapter},
         }
-        canonical = json.dumps(identity, sort_keys=True)
-        return hashlib.sha256(canonical.encode()).hexdigest()[:32]
+        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:32]
 
     def _check_base(self, found: dict[str, str]) -> None:
         for name, digest in self.manifest.get("base", {}).get("files", {}).items():
@@ -214,6 +213,7 @@ class ModelSpec:
         """Name what decides the numbers: 4-bit weights give the same ones kept in 4 bits or not."""
         if self.quantisation == "nf4" and weights in ("nf4", "bf16"):
             return "nf4"
+        weights = "fp8, measured margin" if weights == "fp8" else weights  # not `fp8`, as before
         return f"{self.quantisation}+{weights}" if self.quantisation else weights
 
 

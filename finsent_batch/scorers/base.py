@@ -103,9 +103,8 @@ class Scorer(Protocol):
     chunk: int
     """How many headlines are best tokenized and sorted at a time."""
     near_tie: float | None
-    """The margin below which an encoder's answers are scored again in fp32, in int8 or packed bf16.
-
-    None where no answers are."""
+    """The margin below which answers are scored again: int8's and packed bf16's of an encoder in
+    fp32, fp8's of a causal model in bf16. None where no answers are."""
 
     def score(self, texts: Sequence[str]) -> Iterator[ScoredBatch]:
         """Score texts, in batches of the scorer's own making and order.

@@ -48,4 +48,6 @@ def _load(model: ResolvedModel, near_tie: float | None, expected: int) -> Scorer
         with quick_imports():
             from .causal.scorer import LabelTokenScorer
 
-        return LabelTokenScorer(spec, device=device, weights=weights, max_batch_tokens=budget)
+        return LabelTokenScorer(
+            spec, device=device, weights=weights, max_batch_tokens=budget, near_tie=near_tie
+        )

@@ -15,7 +15,7 @@ from finsent_batch.labels import LABELS
 from finsent_batch.models.precision import causal_weights
 from finsent_batch.models.registry import near_tie
 from finsent_batch.scorers.encoder import scorer as encoder_scorer
-from finsent_batch.scorers.encoder.near_tie import LARGEST, SMALLEST, measured_margin
+from finsent_batch.scorers.near_tie import LARGEST, SMALLEST, measured_margin
 from finsent_batch.store.store import Store
 from finsent_batch.training import causal as causal_training
 from finsent_batch.training import cuda_graphs as graphed_training

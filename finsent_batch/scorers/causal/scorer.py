@@ -5,14 +5,15 @@ over the three label tokens' logits, calibrated by a temperature.
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from functools import partial
-from typing import Final
 
 import numpy as np
 import torch
 
 from ...arrays import FloatArray, IntArray
 from ...hardware import gpu_memory
+from ...labels import LABELS
 from ...models.spec import ModelSpec
 from ..base import CHUNK, ScoredBatch, Tokenized
 from ..batching import (
@@ -20,9 +21,10 @@ from ..batching import (
     batches_within_memory,
     score_with_fallback,
 )
+from ..near_tie import NEVER, measured_lead, probe_headlines
 from .choice import PackingDiffersError, make_decoder
 from .decoders import Decoder
-from .load import compute_dtype, load_causal
+from .load import compute_dtype, load_causal_in
 from .prompt_tokens import load_prompt_tokens
 
 CPU_BATCH_TOKENS = 2048
@@ -31,8 +33,6 @@ GPU_BATCH_TOKENS = ((60e9, 131_072), (20e9, 32_768), (0, 16_384))
 
 On an H200 in 4 bits 16,384 tokens reach 93 % of 131,072's headlines a second.
 """
-FP8_NEAR_TIE: Final = 0.01
-"""The lead below which fp8's label is taken from bf16; measured by benchmarks/llama_quality.py."""
 _TOO_SMALL = "use --weights nf4, or a GPU with more memory"
 
 
@@ -40,7 +40,8 @@ class LabelTokenScorer:
     """A causal model with its adapter folded in, batches sorted by length.
 
     `packed` and `near_ties` are for comparisons: by default the fastest way that the
-    architecture allows, and fp8's near-ties again in bf16.
+    architecture allows, and fp8's near-ties again in bf16. `near_tie` is the margin below which
+    fp8's answers are not sure, where it is known already; else it is measured.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class LabelTokenScorer:
         device: str,
         weights: str,
         max_batch_tokens: int | None = None,
+        near_tie: float | None = None,
         packed: bool | None = None,
         near_ties: bool = True,
     ) -> None:
@@ -60,23 +62,50 @@ class LabelTokenScorer:
         self._dtype = compute_dtype(device, weights)
         self._budget = TokenBudget(max_batch_tokens or _default_budget(device), device)
         self._temperature = spec.temperature
-        self._decoder = self._load(spec, weights, packed)
+        ways = [weights]
+        if weights == "fp8" and near_ties:
+            # What fp8 was rounded from; 4 bits of it where that is no loss.
+            ways.append(spec.quantisation or "bf16")
+        self._decoder, *finer = self._load(spec, ways, packed)
         self.batching = self._decoder.name
         self.near_tie: float | None = None
         self._finer: Decoder | None = None
-        if weights == "fp8" and near_ties:
-            # From the weights that fp8 was rounded from; 4 bits of them where that is no loss.
-            self._finer = self._load(spec, spec.quantisation or "bf16", packed)
+        if finer:
+            self._take_margin(finer[0], near_tie)
+
+    def _load(self, spec: ModelSpec, ways: Sequence[str], packed: bool | None) -> list[Decoder]:
+        with suppress(PackingDiffersError):
+            return self._decoders(spec, ways, packed)
+        return self._decoders(spec, ways, packed=False)
+
+    def _decoders(self, spec: ModelSpec, ways: Sequence[str], packed: bool | None) -> list[Decoder]:
+        models = load_causal_in(spec, device=self.device, ways=ways)
+        return [make_decoder(model, self._tokens, packed=packed) for model in models]
+
+    def _take_margin(self, finer: Decoder, near_tie: float | None) -> None:
+        """Settle below which margin fp8's answers go to `finer`: all of them where it is wide."""
+        if near_tie is None:
+            ids = self._tokens.encode(probe_headlines()).rows()
+            fast, full = (self._all(decoder, ids) for decoder in (self._decoder, finer))
+            near_tie = measured_lead(fast, full)
+        self.near_tie = near_tie
+        if near_tie >= NEVER:
+            self._decoder = finer
+            self.batching += ", bf16: fp8 would change too many labels"
+        else:
+            self._finer = finer
             self.batching += ", near-ties again in bf16"
 
-    def _load(self, spec: ModelSpec, weights: str, packed: bool | None) -> Decoder:
-        model = load_causal(spec, device=self.device, weights=weights)
-        try:
-            return make_decoder(model, self._tokens, packed=packed)
-        except PackingDiffersError:
-            del model  # before its memory is needed again
-        model = load_causal(spec, device=self.device, weights=weights)
-        return make_decoder(model, self._tokens, packed=False)
+    def _all(self, decoder: Decoder, ids: list[list[int]]) -> FloatArray:
+        """Return the probabilities of all texts, (n, 3)."""
+        found = np.empty((len(ids), len(LABELS)), dtype=np.float32)
+        everything = np.arange(len(ids), dtype=np.int64)
+        for batch, probabilities in self._run(decoder, ids, self._sizes(ids), everything):
+            found[batch] = probabilities
+        return found
+
+    def _sizes(self, ids: list[list[int]]) -> IntArray:
+        return np.array([self._decoder.size(row) for row in ids], dtype=np.int64)
 
     def count_tokens(self, texts: Sequence[str]) -> int:
         """Return the tokens that scoring `texts` would read, a shared prefix apart."""
@@ -93,12 +122,12 @@ class LabelTokenScorer:
     def score_tokenized(self, tokenized: Tokenized) -> Iterator[ScoredBatch]:
         """Score what `tokenize` gave; fp8 answers that are near-ties come last, from bf16."""
         ids = tokenized.rows()
-        sizes = np.array([self._decoder.size(row) for row in ids], dtype=np.int64)
+        sizes = self._sizes(ids)
         fast = partial(self._run, self._decoder, ids, sizes)
-        if self._finer is None:
+        if self._finer is None or self.near_tie is None:
             return score_with_fallback(tokenized, sizes, fast, None, 0)
         precise = partial(self._run, self._finer, ids, sizes)
-        return score_with_fallback(tokenized, sizes, fast, precise, FP8_NEAR_TIE)
+        return score_with_fallback(tokenized, sizes, fast, precise, self.near_tie)
 
     def _run(
         self, decoder: Decoder, ids: list[list[int]], sizes: IntArray, chosen: IntArray

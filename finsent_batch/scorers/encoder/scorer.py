@@ -24,10 +24,10 @@ from ..batching import (
     chosen_batches,
     score_with_fallback,
 )
+from ..near_tie import NEVER, measured_margin, packaged_margin, probe_headlines
 from .int8_bert import Int8Bert
 from .label_columns import LabelColumns
 from .load import Forward, load_encoder, one_thread
-from .near_tie import NEVER, measured_margin, packaged_margin, probe_headlines
 from .packed_bert import PackedBert, PackedTexts
 from .plain_bert import PlainBert
 from .token_processes import TokenProcesses

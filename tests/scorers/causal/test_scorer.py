@@ -9,7 +9,10 @@ import torch
 from finsent_batch.errors import ConfigError, UnavailableError
 from finsent_batch.models.directory import open_model
 from finsent_batch.scorers.batching import lead
-from finsent_batch.scorers.causal.scorer import FP8_NEAR_TIE, LabelTokenScorer
+from finsent_batch.scorers.causal.linear import Fp8Linear, Nf4Linear
+from finsent_batch.scorers.causal.load import load_causal_in
+from finsent_batch.scorers.causal.scorer import LabelTokenScorer
+from finsent_batch.scorers.near_tie import NEVER
 
 from ...helpers.causal_models import save_adapter, write_card
 
@@ -197,13 +200,37 @@ def test_fp8_near_ties_are_decided_in_finer_weights(
     folder = save_adapter(tmp_path / "adapter", base)
     write_card(folder, base, temperature=20.0, quantisation=quantisation)
     texts = wordy(60)
-    got = probabilities(make(folder, "fp8"), texts)
+    fp8 = make(folder, "fp8")
+    got = probabilities(fp8, texts)
+    again = make(folder, "fp8", near_tie=fp8.near_tie)
+    assert probabilities(again, texts) == pytest.approx(got, abs=1e-6)
     alone = probabilities(make(folder, "fp8", near_ties=False), texts)
-    scorer = make(folder, quantisation or "bf16")
-    scorer._dtype = torch.bfloat16  # as near-ties are; 4 bits on a CPU would be fp32
-    finer = probabilities(scorer, texts)
-    near = lead(alone) < FP8_NEAR_TIE
+    finer = probabilities(make(folder, "fp8", near_tie=NEVER), texts)
+    # On a CPU 4 bits alone are computed in fp32, near-ties in bf16.
+    assert finer == pytest.approx(
+        probabilities(make(folder, quantisation or "bf16"), texts), abs=3e-3
+    )
+    near = lead(alone) < fp8.near_tie
     assert 5 < near.sum() < 55, "the test needs some of both"
     assert got[near] == pytest.approx(finer[near], abs=1e-6)
     assert got[~near] == pytest.approx(alone[~near], abs=1e-6)
     assert np.abs(alone[near] - finer[near]).max() > 1e-3
+
+
+def test_where_fp8_would_turn_too_many_labels_bf16_answers(causal_base, wordy):
+    base, texts = causal_base(), wordy(20)
+    scorer = make(base, "fp8", near_tie=NEVER)
+    assert scorer.batching.endswith("bf16: fp8 would change too many labels")
+    assert (probabilities(scorer, texts) == probabilities(make(base, "bf16"), texts)).all()
+
+
+def test_two_kinds_of_weights_share_the_rest(tmp_path, causal_base, bitsandbytes):
+    base = causal_base()
+    folder = save_adapter(tmp_path / "adapter", base)
+    write_card(folder, base, quantisation="nf4")
+    spec = open_model(str(folder))
+    fp8, nf4 = load_causal_in(spec, device="cpu", ways=["fp8", "nf4"])
+    embeddings = fp8.get_input_embeddings().weight
+    assert embeddings.data_ptr() == nf4.get_input_embeddings().weight.data_ptr()
+    kinds = [type(model.base_model.layers[0].self_attn.q_proj) for model in (fp8, nf4)]
+    assert kinds == [Fp8Linear, Nf4Linear]

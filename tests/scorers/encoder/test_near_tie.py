@@ -14,7 +14,8 @@ from finsent_batch.models.directory import open_model
 from finsent_batch.models.registry import near_tie
 from finsent_batch.scorers.batching import lead
 from finsent_batch.scorers.encoder import scorer as scorers
-from finsent_batch.scorers.encoder.near_tie import (
+from finsent_batch.scorers.encoder.scorer import EncoderScorer
+from finsent_batch.scorers.near_tie import (
     EMBEDDED,
     HEADLINES,
     LARGEST,
@@ -23,7 +24,6 @@ from finsent_batch.scorers.encoder.near_tie import (
     measured_margin,
     probe_headlines,
 )
-from finsent_batch.scorers.encoder.scorer import EncoderScorer
 from finsent_batch.store.store import Store
 
 vnni = pytest.mark.skipif(
