@@ -1,13 +1,17 @@
-"""Detect this machine's cores, memory and GPUs without importing torch.
+"""Detect this machine's cores, memory and GPUs, mostly without importing torch.
 
 A night in which every headline is already scored never loads a model; it must
 still know which device and arithmetic the model would have had, because they
 are part of the fingerprint.
 """
 
+import ctypes
 import os
 import platform
+import re
+import sys
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +21,7 @@ if TYPE_CHECKING:
     import torch
 
 _NVIDIA_NODES = ("/dev/nvidia0", "/dev/nvidiactl", "/dev/dxg")
+_DRIVER = "libcuda.so.1"
 
 
 @cache
@@ -59,21 +64,52 @@ def available_cores() -> int:
 
 @cache
 def cuda_available() -> bool:
-    """Return whether torch can use an NVIDIA GPU here; torch is asked only if one is present."""
+    """Return whether torch can use an NVIDIA GPU here; it is imported only to settle a doubt."""
     if not any(Path(node).exists() for node in _NVIDIA_NODES):
         return False
+    if "torch" not in sys.modules and _driver_gpus():
+        return True
     import torch
 
     return torch.cuda.is_available()
 
 
 def gpu_count() -> int:
-    """Return how many GPUs torch sees here; 0 without asking it where there is no NVIDIA one."""
+    """Return how many GPUs torch sees here; it is imported only to settle a doubt."""
     if not cuda_available():
         return 0
+    if "torch" not in sys.modules and (count := _driver_gpus()):
+        return count
     import torch
 
     return torch.cuda.device_count()
+
+
+@cache
+def _driver_gpus() -> int | None:
+    """Ask NVIDIA's driver how many GPUs a process sees; None unless torch is sure to use them.
+
+    That is a build of torch for a CUDA no newer than the driver: within one major version any
+    runs on any (CUDA's minor version compatibility).
+    """
+    spec = find_spec("torch")
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    try:
+        told = Path(spec.submodule_search_locations[0], "version.py").read_text("utf-8")
+        built = re.search(r"^cuda\b.*= *['\"](\d+)\.", told, re.MULTILINE)
+        driver = ctypes.CDLL(_DRIVER)
+        version, count = ctypes.c_int(), ctypes.c_int()
+        failed = (
+            driver.cuInit(0)
+            or driver.cuDriverGetVersion(ctypes.byref(version))
+            or driver.cuDeviceGetCount(ctypes.byref(count))
+        )
+    except (OSError, AttributeError):
+        return None
+    if failed or built is None or version.value // 1000 < int(built[1]):
+        return None
+    return count.value or None
 
 
 def resolve_device(wanted: str) -> str:

@@ -129,7 +129,7 @@ class ModelSpec:
             TryAgainError, MissingInputError: its files change just now, or are gone.
         """
         files = self.state()  # before anything is read: what changes from here on shows
-        with quick_imports():  # where there is a GPU, torch is imported here
+        with quick_imports():  # torch is imported here if a GPU is in doubt
             device = resolve_device(config.device)
         weights = self.weights_for(config.weights, device)
         return ResolvedModel(

@@ -33,7 +33,7 @@ from .plan import make_plan
 from .publish_stage import publish_tasks
 from .run import ScoreRun
 from .run_record import record_run_end, record_run_start
-from .score_stage import score_pending, timed
+from .score_stage import load_ahead, score_pending, timed
 from .settle_stage import settle_tasks
 from .summary import Summary, shown_inputs, summary_of_failure
 from .tasks import open_tasks
@@ -200,6 +200,7 @@ def _run_stages(run: ScoreRun) -> None:
 
     if not run.tasks:
         return  # every input is published already
+    load_ahead(run)
     with timed(run.summary, "plan"):
         plan = make_plan(
             run.store,

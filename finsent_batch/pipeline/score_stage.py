@@ -12,7 +12,7 @@ from ..models.directory import portable
 from ..models.registry import keep_near_tie, near_tie
 from ..progress import Progress
 from ..scorers.base import Scorer
-from ..scorers.load import load_scorer
+from ..scorers.load import import_ahead, load_scorer
 from .engines.base import CommitSettings, EngineResult
 from .engines.local import run_local
 from .engines.ray import run_ray
@@ -88,6 +88,16 @@ def choose_engine(wanted: str, device: str, address: str | None = None) -> str:
     if gpus > 1 and not installed:
         logger.warning("%d GPUs, of which one is used; to use them all, %s", gpus, INSTALL)
     return "ray" if gpus > 1 and installed else "local"
+
+
+def load_ahead(run: ScoreRun) -> None:
+    """Begin, beside planning, what loads the model of a run on one GPU."""
+    config, model = run.config, run.model
+    if run.scorer is not None or model.device != "cuda":
+        return
+    alone = config.engine == "auto" and not config.ray_address and gpu_count() == 1
+    if alone or config.engine == "local":
+        import_ahead(model)
 
 
 def _here(run: ScoreRun, plan: Plan, commit: CommitSettings, progress: Progress) -> EngineResult:

@@ -1,5 +1,9 @@
 """Load the scorer that a model needs."""
 
+from contextlib import suppress
+from importlib import import_module
+from threading import Thread
+
 from ..models.spec import CLASSIFIER, ResolvedModel
 from ..optional_imports import quick_imports, quiet_libraries
 from .base import CHUNK, GPU_CHUNK, Scorer
@@ -21,6 +25,26 @@ def load_scorer(
         return _load(model, near_tie, expected)
     finally:
         model.check_unchanged()  # also where half of another model cannot be loaded
+
+
+def import_ahead(model: ResolvedModel) -> None:
+    """Import, in a thread, what loading the model on a GPU takes, and start the GPU.
+
+    Either takes seconds that planning has to spare, which leaves most cores of such a machine idle.
+    """
+    if model.device == "cuda":
+        Thread(target=_import_for, args=[model.spec.family], name="import").start()
+
+
+def _import_for(family: str) -> None:
+    # What fails here fails where the model is loaded, which says so.
+    with suppress(Exception):
+        with quick_imports():
+            name = "encoder" if family == CLASSIFIER else "causal"
+            import_module(f"{__package__}.{name}.scorer")
+        import torch
+
+        torch.cuda.synchronize()
 
 
 def chunk_of(model: ResolvedModel) -> int:
