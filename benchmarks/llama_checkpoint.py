@@ -50,6 +50,7 @@ def make_base(folder: Path, tokenizer: Path, shape: dict[str, int]) -> Path:
         torch.set_default_dtype(torch.bfloat16)
         model = LlamaForCausalLM(config)
         torch.set_default_dtype(torch.float32)
+    _calm(model)
     model.save_pretrained(folder, max_shard_size="5GB")
     for file in tokenizer.glob("tokenizer*"):
         shutil.copyfile(file, folder / file.name)
@@ -62,6 +63,20 @@ def make_base(folder: Path, tokenizer: Path, shape: dict[str, int]) -> Path:
     }
     (folder / "tokenizer_config.json").write_text(json.dumps(settings))
     return folder
+
+
+def _calm(model: LlamaForCausalLM) -> None:
+    """Let layers add little to the embeddings.
+
+    Layers of plain random weights blow rounding up from one to the next, as no trained model does:
+    fp8 would change too many labels, and not be used. So it moves them about as those of a small
+    trained one.
+    """
+    model.model.embed_tokens.weight.data.mul_(1 / model.config.initializer_range)
+    scale = (2 * len(model.model.layers)) ** -0.75
+    for layer in model.model.layers:
+        for added in (layer.self_attn.o_proj, layer.mlp.down_proj):
+            added.weight.data.mul_(scale)
 
 
 def make_adapter(folder: Path, base: Path, rank: int = 64) -> Path:

@@ -17,6 +17,7 @@ import finsent_batch as fb
 from finsent_batch.config import ModelConfig, ScoreConfig, StoreConfig
 from finsent_batch.errors import InterruptedRunError, UsageError
 from finsent_batch.labels import PROBABILITY_COLUMNS
+from finsent_batch.models.directory import open_model
 from finsent_batch.pipeline.score import score
 from finsent_batch.progress import StopRequest
 from finsent_batch.store.store import Store
@@ -323,7 +324,8 @@ def test_a_sample_is_drawn_of_what_the_cascade_labelled(feed, run, tmp_path):
 def test_the_first_may_be_the_promoted_model(feed, run, tmp_path):
     path, sure = feed.folder / "store.duckdb", middle(feed.of_small)
     promotion = {
-        "promoted_at": "2026-01-01", "model": feed.small, "weights": "int8",
+        "promoted_at": "2026-01-01", "model": feed.small,
+        "weights": open_model(feed.small).weights_for("auto", "cpu"),
         "model_fingerprint": feed.of_small["model_fingerprint"][0],
     }  # fmt: skip
     with Store.open(StoreConfig(path=path)) as store:

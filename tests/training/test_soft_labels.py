@@ -91,7 +91,7 @@ def test_a_student_learns_what_its_teacher_says_and_not_the_words(
 ) -> None:
     """A teacher that calls every `gains` negative is believed, though no label says so."""
     scored(feed(400), [(0.98, 0.01, 0.01)] * 400).write_parquet(tmp_path / "a.parquet")
-    more = ("--learning-rate", 5e-3, "--num-train-epochs", 6)
+    more = ("--learning-rate", 2e-3, "--num-train-epochs", 6)
     assert train(run, tiny_model, "--soft-labels", "a.parquet", *more).code == 0
     pl.DataFrame({"headline": [headline(i, "gains") for i in range(30)]}).write_parquet(
         tmp_path / "new.parquet"
