@@ -17,6 +17,12 @@ BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
 IdArray = npt.NDArray[np.int32]
 
+# Arrow's own `to_pandas_dtype` also imports pandas, in some versions.
+_NUMPY = {
+    pa.from_numpy_dtype(dtype): dtype
+    for dtype in map(np.dtype, [*"bhilBHIL", np.float16, np.float32, np.float64])
+}
+
 
 def to_arrow(values: npt.NDArray[Any]) -> pa.Array:
     """Return numbers or bools of shape (n,) as an Arrow array, numbers without a copy."""
@@ -29,7 +35,7 @@ def to_arrow(values: npt.NDArray[Any]) -> pa.Array:
 
 def to_numpy(array: pa.Array, null: float) -> npt.NDArray[Any]:
     """Return an Arrow array of numbers as NumPy's, shape (n,), with `null` in place of nulls."""
-    dtype = np.dtype(array.type.to_pandas_dtype())
+    dtype = _NUMPY[array.type]
     if array.null_count:
         array = pc.fill_null(array, to_arrow(np.array([null], dtype))[0])
     content = array.buffers()[1]
