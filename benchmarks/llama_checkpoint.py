@@ -3,7 +3,8 @@
     python benchmarks/llama_checkpoint.py FOLDER --tokenizer ../shared/data/llama2_tokenizer
 
 Weights of the real size and layout without the real, gated ones: speed does not
-depend on their values, except for the share of near-ties in fp8. `--tiny` gives a model that a CPU runs in seconds.
+depend on their values, except for the share of near-ties in fp8. `--tiny` gives a
+model that a CPU runs in seconds.
 """
 
 import argparse

@@ -3,22 +3,24 @@
     python benchmarks/train_steps.py FOUND.json BASE SPLIT --batch 8 --steps 110
     torchrun --standalone --nproc-per-node=2 benchmarks/train_steps.py FOUND.json BASE SPLIT
 
-Trains so many steps as `train --preset llama2-7b` does and stops. The first half of the steps meets
-most shapes for the first time and records them; `seconds` is a step's of the second half: of runs
-of five steps, at whose ends the GPU is waited for, the median. `begin` is what came before the
-first step. `scale_out.py` uses it.
+Trains so many steps as `train --preset llama2-7b` does and stops. `seconds` is a step's of the
+second half: of runs of five steps, at whose ends the GPU is waited for, the median. Runs in which a
+process met a shape that it had not recorded yet are left out; `recording` is their share. `begin`
+is what came before the first step. `scale_out.py` uses it.
 """
 
 import argparse
 import contextlib
 import json
 import math
+import os
 import statistics
 import sys
 import tempfile
 import time
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import torch
@@ -26,9 +28,41 @@ import torch
 from finsent_batch.errors import InterruptedRunError
 from finsent_batch.progress import StopRequest
 from finsent_batch.train_config import TrainConfig
+from finsent_batch.training.cuda_graphs import RecordingTrainer
 from finsent_batch.training.train import train
 
 RUN = 5
+
+
+def note_recordings() -> list[int]:
+    """Return a list to which this process adds each step of whose shape it has no recording."""
+    found: list[int] = []
+    recorded = RecordingTrainer.training_step
+
+    def training_step(self: Any, model: Any, inputs: Any, *more: Any) -> Any:
+        if torch.cuda.is_available() and self.shape_of(inputs) not in self._steps:
+            found.append(self.state.global_step + 1)
+        return recorded(self, model, inputs, *more)
+
+    RecordingTrainer.training_step = training_step  # type: ignore[method-assign]
+    return found
+
+
+def notes_of(found: Path) -> tuple[int, list[Path]]:
+    """Return this process's number, and the file that each process writes."""
+    rank, world = (int(os.environ.get(name, at)) for name, at in (("RANK", 0), ("WORLD_SIZE", 1)))
+    return rank, [found.with_name(f"{found.name}.{number}") for number in range(world)]
+
+
+def noted_by_all(found: Path, own: list[int]) -> set[int]:
+    """Write what this process noted beside `found`, and return what all processes did."""
+    rank, files = notes_of(found)
+    written = files[rank].with_suffix(".part")
+    written.write_text(json.dumps(own), "utf-8")
+    written.replace(files[rank])
+    while rank == 0 and not all(file.exists() for file in files):
+        time.sleep(0.1)
+    return {step for file in files if file.exists() for step in json.loads(file.read_text("utf-8"))}
 
 
 def main() -> None:
@@ -42,6 +76,9 @@ def main() -> None:
     given = parser.parse_args()
     rows = pl.read_parquet(given.split / "train.parquet").height
     stop, ends, begun = StopRequest(), list[float](), time.perf_counter()
+    rank, notes = notes_of(given.found)
+    notes[rank].unlink(missing_ok=True)  # an earlier run's
+    new = note_recordings()
 
     def step_ended(stage: str, step: int, *_: object) -> None:
         if stage == "train" and step:
@@ -62,11 +99,19 @@ def main() -> None:
         )  # fmt: skip
         with contextlib.suppress(InterruptedRunError):
             train(config, progress=step_ended, stop=stop)
+    noted = noted_by_all(given.found, new)
     if not ends:  # another process of several
         return
-    runs = [(b - a) / RUN for a, b in pairwise(ends[RUN - 1 :: RUN])]
+    runs = [
+        (b - a) / RUN
+        for first, (a, b) in enumerate(pairwise(ends[RUN - 1 :: RUN]), 1)
+        if noted.isdisjoint(range(RUN * first + 1, RUN * first + RUN + 1))
+    ]
+    if not runs:
+        sys.exit("each run of steps met a new shape: give more --steps")
     seconds = statistics.median(runs[len(runs) // 2 :])
     found = {"steps": len(ends), "seconds": seconds, "samples_per_second": given.batch / seconds,
+             "recording": 1 - len(runs) / (len(ends) // RUN - 1),
              "begin": ends[0] - begun, "all": ends[-1] - begun}  # fmt: skip
     if torch.cuda.is_available():
         found["peak_gb"] = torch.cuda.max_memory_allocated() / 1e9
