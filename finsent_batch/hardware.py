@@ -74,6 +74,7 @@ def cuda_available() -> bool:
     return torch.cuda.is_available()
 
 
+@cache
 def gpu_count() -> int:
     """Return how many GPUs torch sees here; it is imported only to settle a doubt."""
     if not cuda_available():

@@ -158,9 +158,10 @@ class Summary:
     def measure_memory(self) -> None:
         """Take the peaks of this process so far, in MB (10^6 bytes)."""
         self.peak_rss_mb = round(_peak_rss_bytes() / 1e6, 1)
-        torch = sys.modules.get("torch")
-        if torch is not None and torch.cuda.is_available():
-            here = round(torch.cuda.max_memory_allocated() / 1e6, 1)
+        # A thread may just be importing torch, which then has no `cuda` yet.
+        cuda = getattr(sys.modules.get("torch"), "cuda", None)
+        if cuda is not None and cuda.is_available():
+            here = round(cuda.max_memory_allocated() / 1e6, 1)
             self.peak_vram_mb = max(here, self.peak_vram_mb or 0.0)
 
 

@@ -28,9 +28,9 @@ def load_scorer(
 
 
 def import_ahead(model: ResolvedModel) -> None:
-    """Import, in a thread, what loading the model on a GPU takes, and start the GPU.
+    """Import, in a thread, what loading the model on a GPU takes.
 
-    Either takes seconds that planning has to spare, which leaves most cores of such a machine idle.
+    That takes seconds, and planning leaves most cores of such a machine idle.
     """
     if model.device == "cuda":
         Thread(target=_import_for, args=[model.spec.family], name="import").start()
@@ -38,13 +38,9 @@ def import_ahead(model: ResolvedModel) -> None:
 
 def _import_for(family: str) -> None:
     # What fails here fails where the model is loaded, which says so.
-    with suppress(Exception):
-        with quick_imports():
-            name = "encoder" if family == CLASSIFIER else "causal"
-            import_module(f"{__package__}.{name}.scorer")
-        import torch
-
-        torch.cuda.synchronize()
+    with suppress(Exception), quick_imports():
+        name = "encoder" if family == CLASSIFIER else "causal"
+        import_module(f"{__package__}.{name}.scorer")
 
 
 def chunk_of(model: ResolvedModel) -> int:

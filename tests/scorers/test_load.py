@@ -27,3 +27,19 @@ def test_a_gpus_imports_begin_in_a_thread_which_fails_silently():
     done = subprocess.run([sys.executable, "-c", AHEAD], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["True", "True"]
     assert "Traceback" not in done.stderr
+
+
+HALF = """
+import sys, threading, types
+from finsent_batch.pipeline.summary import Summary
+
+sys.modules["torch"] = types.ModuleType("torch")  # as it is in the middle of its import
+summary = Summary(run_id="r", input="i", model="m", promoted=False, model_fingerprint="f")
+summary.measure_memory()
+print(summary.peak_rss_mb > 0, summary.peak_vram_mb)
+"""
+
+
+def test_memory_is_measured_while_torch_is_being_imported():
+    done = subprocess.run([sys.executable, "-c", HALF], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "None"]

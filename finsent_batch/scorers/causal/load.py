@@ -129,23 +129,25 @@ def load_causal(spec: ModelSpec, *, device: str, weights: str) -> Any:
     Raises:
         FinsentError: the base cannot be loaded, or the adapter does not fit it.
     """
-    return load_causal_in(spec, device=device, ways=[weights])[0]
+    compute = compute_dtype(device, weights)
+    return load_causal_in(spec, device=device, ways=[weights], compute=compute)[0]
 
 
-def load_causal_in(spec: ModelSpec, *, device: str, ways: Sequence[str]) -> list[Any]:
+def load_causal_in(
+    spec: ModelSpec, *, device: str, ways: Sequence[str], compute: torch.dtype
+) -> list[Any]:
     """Load a model once, and return it in several kinds of weights; see `load_causal`.
 
-    Batches of all are computed in what the first way computes in. What is no linear layer, such
-    as the embeddings, they share.
+    Batches of all are computed in `compute`. What is no linear layer, such as the embeddings, they
+    share.
     """
-    compute = compute_dtype(device, ways[0])
     _ = spec.base_weights  # refused here if they are not whole
     if device == "cpu" and spec.quantisation is None:
         _check_memory(spec, compute)
     model = load_base(spec.base, nf4=spec.quantisation == "nf4", device=device, compute=compute)
     model.requires_grad_(False)
     models = [model, *(_sharing_all(model) for _ in ways[1:])]
-    cast: dict[nn.Parameter, nn.Parameter] = {}
+    cast: dict[nn.Parameter, nn.Parameter] | None = {} if len(ways) > 1 else None
     for way, folded in zip(ways, models, strict=True):
         fold_adapter(folded, spec, weights=way, compute=compute)
         _cast_parameters(folded, compute, cast)
@@ -153,22 +155,28 @@ def load_causal_in(spec: ModelSpec, *, device: str, ways: Sequence[str]) -> list
 
 
 def _cast_parameters(
-    model: Any, dtype: torch.dtype, cast: dict[nn.Parameter, nn.Parameter]
+    model: Any, dtype: torch.dtype, cast: dict[nn.Parameter, nn.Parameter] | None
 ) -> None:
-    """Put a model's parameters into `dtype`; `cast` has those that were, for others to share."""
+    """Put a model's parameters into `dtype`; `cast` keeps those that were, for others to share."""
     for module in model.modules():
         for name, tensor in module.named_parameters(recurse=False):
             if not tensor.is_floating_point():
                 continue
-            if tensor not in cast:
-                cast[tensor] = nn.Parameter(tensor.to(dtype), requires_grad=False)
-            setattr(module, name, cast[tensor])
+            found = cast.get(tensor) if cast else None
+            if found is None:
+                found = nn.Parameter(tensor.to(dtype), requires_grad=False)
+            if cast is not None:
+                cast[tensor] = found
+            setattr(module, name, found)
 
 
 def _sharing_all(model: Any) -> Any:
     """Return a copy of a model that shares its tensors: they may be replaced in each alone."""
     tensors = [*model.parameters(), *model.buffers()]
-    return copy.deepcopy(model, {id(tensor): tensor for tensor in tensors})
+    copied = copy.deepcopy(model, {id(tensor): tensor for tensor in tensors})
+    for name in ("to", "cuda"):  # accelerate puts functions there that hold the original
+        copied.__dict__.pop(name, None)
+    return copied
 
 
 def fold_adapter(model: Any, spec: ModelSpec, *, weights: str, compute: torch.dtype) -> None:

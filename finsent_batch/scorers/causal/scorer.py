@@ -65,13 +65,15 @@ class LabelTokenScorer:
         ways = [weights]
         if weights == "fp8" and near_ties:
             # What fp8 was rounded from; 4 bits of it where that is no loss.
-            ways.append(spec.quantisation or "bf16")
-        self._decoder, *finer = self._load(spec, ways, packed)
+            finest = spec.quantisation or "bf16"
+            ways = [finest] if near_tie is not None and near_tie >= NEVER else [weights, finest]
+        loaded = self._load(spec, ways, packed)
+        self._decoder = loaded[0]
         self.batching = self._decoder.name
         self.near_tie: float | None = None
         self._finer: Decoder | None = None
-        if finer:
-            self._take_margin(finer[0], near_tie)
+        if ways != [weights]:
+            self._take_margin(loaded[-1], near_tie)
 
     def _load(self, spec: ModelSpec, ways: Sequence[str], packed: bool | None) -> list[Decoder]:
         with suppress(PackingDiffersError):
@@ -79,7 +81,7 @@ class LabelTokenScorer:
         return self._decoders(spec, ways, packed=False)
 
     def _decoders(self, spec: ModelSpec, ways: Sequence[str], packed: bool | None) -> list[Decoder]:
-        models = load_causal_in(spec, device=self.device, ways=ways)
+        models = load_causal_in(spec, device=self.device, ways=ways, compute=self._dtype)
         return [make_decoder(model, self._tokens, packed=packed) for model in models]
 
     def _take_margin(self, finer: Decoder, near_tie: float | None) -> None:

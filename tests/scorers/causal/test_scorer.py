@@ -229,7 +229,7 @@ def test_two_kinds_of_weights_share_the_rest(tmp_path, causal_base, bitsandbytes
     folder = save_adapter(tmp_path / "adapter", base)
     write_card(folder, base, quantisation="nf4")
     spec = open_model(str(folder))
-    fp8, nf4 = load_causal_in(spec, device="cpu", ways=["fp8", "nf4"])
+    fp8, nf4 = load_causal_in(spec, device="cpu", ways=["fp8", "nf4"], compute=torch.bfloat16)
     embeddings = fp8.get_input_embeddings().weight
     assert embeddings.data_ptr() == nf4.get_input_embeddings().weight.data_ptr()
     kinds = [type(model.base_model.layers[0].self_attn.q_proj) for model in (fp8, nf4)]
