@@ -57,7 +57,7 @@ def notes_of(found: Path) -> tuple[int, list[Path]]:
 def noted_by_all(found: Path, own: list[int]) -> set[int]:
     """Write what this process noted beside `found`, and return what all processes did."""
     rank, files = notes_of(found)
-    written = files[rank].with_suffix(".part")
+    written = files[rank].with_name(f"{files[rank].name}.part")
     written.write_text(json.dumps(own), "utf-8")
     written.replace(files[rank])
     while rank == 0 and not all(file.exists() for file in files):

@@ -13,6 +13,7 @@ import torch
 
 from ..arrays import FloatArray, IntArray
 from ..errors import UnavailableError
+from ..labels import LABELS
 from .base import ScoredBatch, Tokenized
 
 logger = logging.getLogger(__name__)
@@ -118,6 +119,14 @@ def batches_within_memory(
                 continue  # the GPU works on one batch while the next is prepared
         batch, result = launched.popleft()
         yield batch, finish(batch, result)
+
+
+def all_probabilities(run: Run, count: int) -> FloatArray:
+    """Return what `run` gives for `count` texts, in their order, (count, 3)."""
+    found = np.empty((count, len(LABELS)), dtype=np.float32)
+    for batch, probabilities in run(np.arange(count, dtype=np.int64)):
+        found[batch] = probabilities
+    return found
 
 
 def _unless_out_of_memory(

@@ -28,6 +28,7 @@ LEAD_SHARE: Final = 0.95
 """fp8 moves the leads of so many headlines by no more than what its margin allows for; what moves
 the others flips a label only where that lead is short."""
 SMALLEST_LEAD: Final = 0.01
+"""The same for an fp8 that moved nothing."""
 EMBEDDED: Final = {"int8": 0.11, "bf16": 0.02}
 """Those of `mini`, 0.105 and 0.0185 rounded up; benchmarks/mini_throughput.py and encoder_gpu.py
 check its labels."""

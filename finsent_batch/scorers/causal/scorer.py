@@ -13,11 +13,11 @@ import torch
 
 from ...arrays import FloatArray, IntArray
 from ...hardware import gpu_memory
-from ...labels import LABELS
 from ...models.spec import ModelSpec
 from ..base import CHUNK, ScoredBatch, Tokenized
 from ..batching import (
     TokenBudget,
+    all_probabilities,
     batches_within_memory,
     score_with_fallback,
 )
@@ -88,7 +88,11 @@ class LabelTokenScorer:
         """Settle below which margin fp8's answers go to `finer`: all of them where it is wide."""
         if near_tie is None:
             ids = self._tokens.encode(probe_headlines()).rows()
-            fast, full = (self._all(decoder, ids) for decoder in (self._decoder, finer))
+            sizes = self._sizes(ids)
+            fast, full = (
+                all_probabilities(partial(self._run, decoder, ids, sizes), len(ids))
+                for decoder in (self._decoder, finer)
+            )
             near_tie = measured_lead(fast, full)
         self.near_tie = near_tie
         if near_tie >= NEVER:
@@ -97,14 +101,6 @@ class LabelTokenScorer:
         else:
             self._finer = finer
             self.batching += ", near-ties again in bf16"
-
-    def _all(self, decoder: Decoder, ids: list[list[int]]) -> FloatArray:
-        """Return the probabilities of all texts, (n, 3)."""
-        found = np.empty((len(ids), len(LABELS)), dtype=np.float32)
-        everything = np.arange(len(ids), dtype=np.int64)
-        for batch, probabilities in self._run(decoder, ids, self._sizes(ids), everything):
-            found[batch] = probabilities
-        return found
 
     def _sizes(self, ids: list[list[int]]) -> IntArray:
         return np.array([self._decoder.size(row) for row in ids], dtype=np.int64)

@@ -15,11 +15,11 @@ import torch
 
 from ...arrays import FloatArray, IntArray
 from ...hardware import available_cores, gpu_memory
-from ...labels import LABELS
 from ...models.spec import ModelSpec
 from ..base import CHUNK, GPU_CHUNK, ScoredBatch, Tokenized
 from ..batching import (
     TokenBudget,
+    all_probabilities,
     batches_within_memory,
     chosen_batches,
     score_with_fallback,
@@ -93,7 +93,10 @@ class EncoderScorer:
         """Settle below which margin fast answers go to fp32: all of them where it is too wide."""
         if near_tie is None:
             probes = self.tokenize(probe_headlines())
-            fast, full = (self._all(forward, probes) for forward in (self._fast, self._full))
+            fast, full = (
+                all_probabilities(partial(self._run, forward, probes), len(probes.sizes))
+                for forward in (self._fast, self._full)
+            )
             near_tie = measured_margin(fast, full)
         self.near_tie = near_tie
         if near_tie >= NEVER:
@@ -101,15 +104,6 @@ class EncoderScorer:
             self.batching += f", fp32: {self.weights} would change too many labels"
         else:
             self.batching += ", near-ties again in fp32"
-
-    def _all(self, forward: Forward | PackedBert, tokenized: Tokenized) -> FloatArray:
-        """Return the probabilities of all texts, (n, 3)."""
-        count = len(tokenized.sizes)
-        found = np.empty((count, len(LABELS)), dtype=np.float32)
-        everything = np.arange(count, dtype=np.int64)
-        for batch, probabilities in self._run(forward, tokenized, everything):
-            found[batch] = probabilities
-        return found
 
     def count_tokens(self, texts: Sequence[str]) -> int:
         """Return the tokens that scoring `texts` would read, padding apart."""

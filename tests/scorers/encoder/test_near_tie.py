@@ -1,6 +1,7 @@
 """The margin for near-ties: measured for each model, kept with its record in the store."""
 
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from finsent_batch.hardware import cpu_flags
 from finsent_batch.models import spec as models
 from finsent_batch.models.directory import open_model
 from finsent_batch.models.registry import near_tie
-from finsent_batch.scorers.batching import lead
+from finsent_batch.scorers.batching import all_probabilities, lead
 from finsent_batch.scorers.encoder import scorer as scorers
 from finsent_batch.scorers.encoder.scorer import EncoderScorer
 from finsent_batch.scorers.near_tie import (
@@ -97,7 +98,10 @@ def test_bf16_on_a_gpu_gives_fp32s_labels_by_the_measured_margin(plain_model, wo
     assert SMALLEST < margin <= LARGEST
     texts = wordy(300)
     tokenized = found.tokenize(texts)
-    fast, full = found._all(found._fast, tokenized), found._all(found._full, tokenized)
+    fast, full = (
+        all_probabilities(partial(found._run, forward, tokenized), len(tokenized.sizes))
+        for forward in (found._fast, found._full)
+    )
     near = lead(fast) < margin
     got = np.empty_like(full)
     for batch in found.score(texts):
