@@ -32,6 +32,7 @@ from torch.overrides import TorchFunctionMode
 from transformers import Trainer
 
 from ..errors import first_line
+from .lora_layers import SUM
 
 logger = logging.getLogger(__name__)
 
@@ -152,6 +153,7 @@ class RecordingTrainer(Trainer):  # type: ignore[misc]
         self._flat.zero_()
         for parameter, gradient in zip(self._trained, self._gradients, strict=True):
             parameter.grad = gradient
+            setattr(parameter, SUM, gradient)
 
     def _make_buffer(self) -> None:
         first = self._trained[0]

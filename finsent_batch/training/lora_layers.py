@@ -10,8 +10,11 @@ works:
 2. A 4-bit W is dequantized in the forward pass and again in the backward pass, and not kept between
    them (QLoRA, Dettmers et al. 2023); where memory is plenty it is dequantized once and kept, which
    changes no number.
-3. Inputs are cast to the compute type once a layer, instead of by autocast at every operation.
-4. A norm is PyTorch's own fused `rms_norm`.
+3. Inputs are cast to the compute type once a layer, instead of by autocast at every operation,
+   and all of the adapter's parameters at once, before each forward pass of the model.
+4. Where a trainer keeps a buffer for a parameter's gradient (`SUM`), the product that is the
+   gradient is added to it in fp32 as it is computed.
+5. A norm is PyTorch's own fused `rms_norm`.
 
 It replaces the `forward` of peft's LoraLayer and of every module with a `variance_epsilon`; peft
 still holds the parameters and saves them. The price: one adapter a layer, plain LoRA only, and two
@@ -20,7 +23,7 @@ names of other libraries that tests/test_third_party_internals.py watches.
 
 from functools import partial
 from inspect import signature
-from typing import Any
+from typing import Any, Final
 
 import torch
 from peft.tuners.lora import LoraLayer
@@ -30,34 +33,45 @@ from ..errors import ConfigError
 from ..scorers.causal.linear import dequantize
 
 _UNPACKED = "finsent_unpacked"
+_COPIES = "finsent_copies"
+SUM: Final = "finsent_gradient_sum"
+"""Attribute of a parameter: the tensor that its gradient is added to, instead of `grad`."""
 
 
 class _AdaptedProduct(torch.autograd.Function):
     """x @ W.T + b + dropout(x) @ A.T @ B.T * scale; W frozen (LoRA, Hu et al. 2021).
 
-    W is unpacked again for the backward pass, not kept (QLoRA, Dettmers et al. 2023).
+    `own` are the parameters A and B, which get the gradients, `copies` the same in x's type. W is
+    unpacked again for the backward pass, not kept (QLoRA, Dettmers et al. 2023).
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Any, a: Any, b: Any, layer: Any, scale: float, drop: float) -> Any:
+    def forward(
+        ctx: Any, x: Any, own_a: Any, own_b: Any, copies: Any, layer: Any, scale: float, drop: float
+    ) -> Any:
         rows = x.reshape(-1, x.shape[-1])
-        a, b = a.to(x.dtype), b.to(x.dtype)
+        a, b = copies
         bias = None if layer.bias is None else layer.bias.to(x.dtype)
         out = functional.linear(rows, _dense(layer, x.dtype), bias)
         kept, mask = torch.native_dropout(rows, drop, True) if drop else (rows, None)
-        low = (kept @ a.t()).mul_(scale)
+        low = _scaled_product(kept, a.t(), scale)
         out.addmm_(low, b.t())
-        ctx.save_for_backward(kept, mask, low, a, b)
+        ctx.save_for_backward(kept, mask, low)
+        # Not saved: another forward pass in between casts the same parameters into them again.
+        ctx.copies = copies
         ctx.layer, ctx.scale, ctx.drop = layer, scale, drop
+        ctx.sums = getattr(own_a, SUM, None), getattr(own_b, SUM, None)
         return out.view(*x.shape[:-1], -1)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
-        kept, mask, low, a, b = ctx.saved_tensors
+        kept, mask, low = ctx.saved_tensors
+        a, b = ctx.copies
         [given] = gradients
         rows = given.reshape(-1, given.shape[-1])
-        into_low = (rows @ b).mul_(ctx.scale)
-        for_a, for_b = (into_low.t() @ kept).float(), (rows.t() @ low).float()
+        into_low = _scaled_product(rows, b, ctx.scale)
+        for_a = _gradient(ctx.sums[0], into_low.t(), kept)
+        for_b = _gradient(ctx.sums[1], rows.t(), low)
         for_x = None
         if ctx.needs_input_grad[0]:
             through = into_low @ a
@@ -66,7 +80,24 @@ class _AdaptedProduct(torch.autograd.Function):
                 through = torch.ops.aten.native_dropout_backward(through, mask, grown)
             for_x = through.addmm_(rows, _dense(ctx.layer, given.dtype))
             for_x = for_x.view(*given.shape[:-1], -1)
-        return for_x, for_a, for_b, None, None, None
+        return for_x, for_a, for_b, None, None, None, None
+
+
+def _scaled_product(left: torch.Tensor, right: torch.Tensor, scale: float) -> torch.Tensor:
+    """Return left @ right * scale, by one kernel."""
+    empty = left.new_empty(left.shape[0], right.shape[1])
+    return empty.addmm_(left, right, beta=0, alpha=scale)
+
+
+def _gradient(total: Any, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor | None:
+    """Return left @ right in fp32, or add it to `total` where there is one."""
+    if total is None:
+        return (left @ right).float()
+    if left.is_cuda and left.dtype != total.dtype:  # bf16: by one kernel, and without rounding
+        torch.addmm(total, left, right, out_dtype=total.dtype, out=total)
+    else:
+        total.add_(left @ right)
+    return None
 
 
 def _dense(layer: Any, dtype: torch.dtype) -> torch.Tensor:
@@ -96,11 +127,30 @@ def arrange_for_training(model: Any, compute: torch.dtype) -> None:
     The adapter's parameters stay in fp32, and so do the sums between layers if the
     model's embeddings are.
     """
+    layers = [module for module in model.modules() if isinstance(module, LoraLayer)]
+    for layer in layers:
+        layer.forward = partial(_adapted, layer, compute)
+        # No buffers: they are not saved.
+        copies = [own.to(compute, copy=True) for own in _matrices(layer)]
+        object.__setattr__(layer, _COPIES, copies)
     for module in model.modules():
-        if isinstance(module, LoraLayer):
-            module.forward = partial(_adapted, module, compute)
-        elif hasattr(module, "variance_epsilon") and _is_rms_norm(module):
+        if hasattr(module, "variance_epsilon") and _is_rms_norm(module):
             module.forward = partial(_normed, module, compute)
+    model.register_forward_pre_hook(partial(_copy_adapter, layers))
+
+
+@torch.no_grad()
+def _copy_adapter(layers: list[Any], *_: Any) -> None:
+    """Cast all layers' A and B to the type they compute in, into the same memory every time."""
+    torch._foreach_copy_(
+        [copy for layer in layers for copy in getattr(layer, _COPIES)],
+        [own for layer in layers for own in _matrices(layer)],
+    )
+
+
+def _matrices(layer: Any) -> list[torch.Tensor]:
+    [name] = layer.active_adapters
+    return [layer.lora_A[name].weight.data, layer.lora_B[name].weight.data]
 
 
 def check_layers(base: str, model: Any) -> None:
@@ -139,6 +189,7 @@ def _adapted(module: Any, compute: torch.dtype, x: torch.Tensor) -> torch.Tensor
         x.to(compute),
         module.lora_A[name].weight,
         module.lora_B[name].weight,
+        getattr(module, _COPIES),
         module.get_base_layer(),
         module.scaling[name],
         dropout,

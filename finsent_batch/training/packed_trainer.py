@@ -56,7 +56,7 @@ class GraphedTrainer(RecordingTrainer, SFTTrainer):
 
     def _record(self, shape: tuple[int, ...], model: Any, inputs: Any) -> bool:
         # What the packing computes on demand is computed before the recording.
-        _ = inputs["packing"].padded, inputs["packing"].tokens
+        _ = inputs["packing"].rows, inputs["packing"].places
         return super()._record(shape, model, inputs)
 
 

@@ -68,6 +68,19 @@ def test_an_adapter_is_trained_scored_evaluated_and_merged(
     assert (labels[0] == labels[1]).mean() >= 0.9
 
 
+@pytest.mark.parametrize("more", [("--label-smoothing-factor", "0.1"), ("--loss", "full-text")])
+def test_losses_that_are_the_trainer_s_own_train(
+    more: tuple[str, str],
+    run: Callable[..., Result],
+    split: Path,
+    causal_base: Callable[..., Path],
+    tmp_path: Path,
+) -> None:
+    given = arguments(split, causal_base(), tmp_path / "adapter", "--quantisation", "none", *more)
+    done = run(*given)
+    assert done.code == 0, done.err
+
+
 def test_a_merged_checkpoint_loads_in_transformers_with_the_weights_the_adapter_saw(
     run: Callable[..., Result], split: Path, causal_base: Callable[..., Path], tmp_path: Path
 ) -> None:

@@ -6,10 +6,12 @@ import torch
 from finsent_batch.scorers.causal.load import load_base
 
 
-def adapted(base, *, nf4, dropout=0.0):
+def adapted(base, *, nf4, dropout=0.0, compute=torch.float32):
     from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
 
-    model = load_base(base, nf4=nf4, device="cpu", compute=torch.float32)
+    model = load_base(base, nf4=nf4, device="cpu", compute=compute)
+    if not nf4:
+        model = model.to(compute)
     if nf4:
         model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
     lora = LoraConfig(
@@ -76,7 +78,7 @@ def test_dropout_reaches_the_adapter_alone_and_its_gradient_the_same_entries():
     x = torch.randn(9, 40, requires_grad=True)
     frozen = SimpleNamespace(weight=layer.weight.detach(), bias=None)
     torch.manual_seed(1)
-    out = _AdaptedProduct.apply(x, a, b, frozen, 0.5, 0.25)
+    out = _AdaptedProduct.apply(x, a, b, (a.detach(), b.detach()), frozen, 0.5, 0.25)
     torch.manual_seed(1)
     mask = torch.native_dropout(torch.ones_like(x), 0.25, True)[0]
     assert 0 < (mask == 0).float().mean() < 0.5
@@ -100,3 +102,57 @@ def test_outside_training_nothing_is_dropped(causal_base):
         assert torch.equal(once, again)
         model.train()
         assert not torch.equal(model(input_ids=ids).logits, once)
+
+
+def test_an_adapter_computes_with_its_parameters_as_they_are_now(causal_base):
+    from finsent_batch.training.lora_layers import arrange_for_training
+
+    model = adapted(causal_base(), nf4=False, compute=torch.bfloat16)
+    arrange_for_training(model, torch.bfloat16)
+    ids = torch.arange(2, 14)[None]
+    with torch.no_grad():
+        before = model(input_ids=ids).logits
+        for name, parameter in model.named_parameters():
+            if "lora_B" in name:
+                parameter.data = parameter.data * 3.0  # as a trainer that casts them
+        after = model(input_ids=ids).logits
+        assert not torch.equal(after, before)
+        for name, parameter in model.named_parameters():
+            if "lora_B" in name:
+                parameter.div_(3.0)  # as an optimizer
+        assert torch.equal(model(input_ids=ids).logits, before)
+
+
+@pytest.mark.parametrize("compute", [torch.float32, torch.bfloat16])
+def test_gradients_add_up_where_a_trainer_wants_them(causal_base, compute):
+    from finsent_batch.training.lora_layers import SUM, arrange_for_training
+
+    model = adapted(causal_base(), nf4=False, compute=compute)
+    arrange_for_training(model, compute)
+    _, want = loss_and_gradients(model)
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    for parameter in trained.values():
+        parameter.grad = None
+        setattr(parameter, SUM, torch.ones_like(parameter))
+    for _ in range(2):
+        loss_and_gradients(model)
+    for name, parameter in trained.items():
+        assert parameter.grad is None
+        got, wanted = getattr(parameter, SUM), 1 + 2 * want[name]
+        assert torch.allclose(got, wanted, atol=0.02 * wanted.abs().max().item()), name
+
+
+def test_another_forward_pass_may_come_before_the_backward_pass(causal_base):
+    """As with smoothed labels, for which TRL asks for its metrics in between."""
+    from finsent_batch.training.lora_layers import arrange_for_training
+
+    model = adapted(causal_base(), nf4=False)
+    arrange_for_training(model, torch.float32)
+    _, want = loss_and_gradients(model)
+    model.zero_grad()
+    ids = torch.randint(2, 300, (3, 11), generator=torch.Generator().manual_seed(2))
+    loss = model(input_ids=ids, labels=ids).loss
+    with torch.no_grad():
+        model(input_ids=ids[:1])
+    loss.backward()
+    assert all(torch.equal(model.get_parameter(name).grad, one) for name, one in want.items())

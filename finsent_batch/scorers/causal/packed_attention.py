@@ -85,6 +85,22 @@ class Packing:
         return own.flatten().nonzero()[:, 0]
 
     @cached_property
+    def rows(self) -> torch.Tensor:
+        """Index of each row's tokens: the batch's own prefix, then `padded`, (n, columns) int64."""
+        prefix = torch.arange(self.inline, device=self.device).expand(len(self.lengths), -1)
+        return torch.cat((prefix, self.inline + self.padded), dim=1)
+
+    @cached_property
+    def places(self) -> torch.Tensor:
+        """Where in `rows`, flattened, each token of the batch is read, (tokens,) int64.
+
+        The prefix's are read in the first row.
+        """
+        row = self.tokens // max(self.lengths)
+        prefix = torch.arange(self.inline, device=self.device)
+        return torch.cat((prefix, self.tokens + (row + 1) * self.inline))
+
+    @cached_property
     def mask(self) -> torch.Tensor:
         """Which keys a padded row's queries see, (longest, prefix + longest) bool.
 
@@ -124,17 +140,52 @@ def _behind_prefix(
 
     Merging by log-sum-exp would have no backward pass; the rows are plain causal attention.
     """
-    size, rows = packing.inline, packing.padded
     states = torch.cat((query.to(value.dtype), key.to(value.dtype), value), dim=1)
-    own = states[size:].index_select(0, rows.flatten()).view(*rows.shape, *states.shape[1:])
-    whole = torch.cat((states[:size].expand(len(rows), *[-1] * 3), own), dim=1).transpose(1, 2)
+    whole = _ToRows.apply(states, packing).transpose(1, 2)  # type: ignore[no-untyped-call]
     heads = [part.shape[1] for part in (query, key, value)]
     q, k, v = torch.split(whole, heads, dim=1)
     mixed = functional.scaled_dot_product_attention(
         q, k, v, is_causal=True, scale=scale, enable_gqa=key.shape[1] != query.shape[1]
-    ).transpose(1, 2)
-    texts = mixed[:, size:].flatten(0, 1).index_select(0, packing.tokens)
-    return torch.cat((mixed[0, :size], texts))
+    )
+    texts: torch.Tensor = _FromRows.apply(mixed.transpose(1, 2), packing)  # type: ignore[no-untyped-call]
+    return texts
+
+
+class _ToRows(torch.autograd.Function):
+    """Copies a packed batch (tokens, heads, head size) to `Packing.rows`.
+
+    A token's gradient is that of its one place, as nothing comes back to padding; only the
+    prefix's is a sum. PyTorch, which cannot know, would add up all places one by one.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, states: torch.Tensor, packing: Packing) -> torch.Tensor:
+        ctx.packing = packing
+        rows = packing.rows
+        return states.index_select(0, rows.flatten()).view(*rows.shape, *states.shape[1:])
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        [given] = gradients
+        size = ctx.packing.inline
+        texts = given.flatten(0, 1).index_select(0, ctx.packing.places[size:])
+        return torch.cat((given[:, :size].sum(0), texts)), None
+
+
+class _FromRows(torch.autograd.Function):
+    """Copies rows (n, prefix + longest, heads, head size) back to a packed batch."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: torch.Tensor, packing: Packing) -> torch.Tensor:
+        ctx.packing, ctx.shape = packing, rows.shape
+        return rows.flatten(0, 1).index_select(0, packing.places)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        [given] = gradients
+        rows = given.new_zeros(ctx.shape)
+        rows.flatten(0, 1).index_copy_(0, ctx.packing.places, given)
+        return rows, None
 
 
 def _padded(

@@ -105,6 +105,38 @@ def test_a_prefix_computed_with_the_batch_is_the_same_prefix(lengths, inline, he
     np.testing.assert_allclose(got, want, atol=2e-5)
 
 
+@given(
+    lengths=st.lists(st.integers(1, 9), min_size=1, max_size=5),
+    inline=st.integers(1, 6),
+    heads=st.sampled_from([(2, 2), (4, 2)]),
+    seed=st.integers(0, 2**32 - 1),
+)
+@settings(max_examples=examples(30))
+def test_gradients_behind_a_prefix_are_those_of_one_masked_product(lengths, inline, heads, seed):
+    draw = np.random.default_rng(seed)
+    tokens, (queries, keys) = inline + sum(lengths), heads
+    own = [
+        torch.from_numpy(states(draw, tokens, n)).double().requires_grad_()
+        for n in (queries, keys, keys)
+    ]
+    packing = Packing(lengths=lengths, device=torch.device("cpu"), inline=inline)
+    text = np.repeat(np.arange(len(lengths) + 1), [inline, *lengths])
+    seen = torch.from_numpy((text[:, None] == text) | (text == 0)).tril()
+    query, key, value = (part.transpose(0, 1) for part in own)
+    want = torch.nn.functional.scaled_dot_product_attention(
+        query, key, value, attn_mask=seen, scale=0.4, enable_gqa=True
+    ).transpose(0, 1)
+    got = attend(packing, 0, *own, 0.4)
+    weights = torch.from_numpy(states(draw, tokens, queries)).double()
+    pairs = zip(
+        torch.autograd.grad((got * weights).sum(), own),
+        torch.autograd.grad((want * weights).sum(), own),
+        strict=True,
+    )
+    for one, other in pairs:
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
+
+
 def test_a_text_does_not_see_its_neighbours():
     draw = np.random.default_rng(0)
     none = (states(draw, 0, 2), states(draw, 0, 2))
