@@ -1,6 +1,7 @@
 """Triton kernels against what they stand for; only a GPU runs them."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -108,3 +109,33 @@ def test_norms_in_fp8_are_quantized_as_pytorch_does(width):
     hidden[3, 5] = math.nan
     for found, _ in (quantize_fp8(hidden), add_norm_fp8(hidden, added, weight, 1e-5)[1]):
         assert found.float().isnan().any(dim=1).nonzero().tolist() == [[3]]
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize(("heads", "width"), [(12, 32), (12, 64), (3, 8), (2, 26), (1, 128)])
+@pytest.mark.parametrize("lengths", [[1], [32, 31, 1], list(range(64, 0, -1)), [128, 127, 2]])
+def test_attention_within_short_texts_is_pytorch_s_own(lengths, heads, width, dtype):
+    from finsent_batch.scorers.encoder.short_attention import attend_short, compiles
+
+    torch.manual_seed(0)
+    assert compiles(heads, width, dtype, GPU)
+    qkv = states(sum(lengths), 3, heads, width).to(dtype)
+    starts = torch.tensor([0, *lengths], device=GPU).cumsum(0).int()
+    got = attend_short(qkv, starts, max(lengths))
+    for text, (first, last) in enumerate(pairwise(starts.tolist())):
+        query, key, value = qkv[first:last].float().permute(1, 2, 0, 3)
+        want = torch.nn.functional.scaled_dot_product_attention(query, key, value)
+        torch.testing.assert_close(
+            got[first:last].float(), want.transpose(0, 1), atol=0.03, rtol=0.03,
+            msg=lambda text_said, text=text: f"text {text}: {text_said}",
+        )  # fmt: skip
+
+
+def test_without_a_compiler_flash_attention_takes_short_texts(monkeypatch):
+    from finsent_batch.scorers.encoder import short_attention
+
+    def no_compiler(*_, **__):
+        raise RuntimeError("Failed to find C compiler")
+
+    monkeypatch.setattr(short_attention, "attend_short", no_compiler)
+    assert not short_attention.compiles(2, 32, torch.bfloat16, GPU)

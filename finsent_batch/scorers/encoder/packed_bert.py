@@ -7,14 +7,16 @@ counts is that nothing waits. How it works:
    of them; a GPU without room for all takes half as many. Nothing in the forward pass asks the GPU
    for a number, or hands it one from the host.
 2. Queries, keys and values come from one product.
-3. Flash attention (Dao 2023) takes texts of any size side by side; where it does not run, on a CPU,
-   in fp32 or with heads of an odd size, texts become padded rows for attention alone. It is called
-   by its own name, because `varlen_attn` imports the compiler, for two seconds.
+3. A kernel of our own attends within short texts (`short_attention`), flash attention (Dao 2023)
+   within long ones. Where neither runs, on a CPU, in fp32 or with heads of an odd size, texts
+   become padded rows for attention alone. Flash attention is called by its own name, because
+   `varlen_attn` imports the compiler, for two seconds.
 4. The mean of a text's states is a sum over its part of the row, in fp32.
 
 It computes what `PlainBert` does, from the same weights.
 """
 
+from contextlib import suppress
 from copy import deepcopy
 from typing import Any
 
@@ -41,6 +43,13 @@ class PackedBert:
         self._heads = model.shape.num_attention_heads
         layers: Any = self._model.bert.encoder.layer
         self._joined = [_joined(layer.attention.self) for layer in layers]
+        self._short = False
+        if kernels_usable(weight := self._joined[0][0]):
+            size = model.shape.hidden_size // self._heads
+            with suppress(ImportError):  # a torch without Triton
+                from .short_attention import compiles
+
+                self._short = compiles(self._heads, size, dtype, weight.device)
 
     def texts(self, tokenized: Tokenized, chosen: IntArray) -> "PackedTexts":
         """Return the chosen texts, positions of shape (n,), to be run in batches."""
@@ -56,9 +65,8 @@ class PackedBert:
         ids, positions, places = texts.batch(batch)
         states = bert.embeddings.packed(ids, positions)
         for layer, (weight, bias) in zip(bert.encoder.layer, self._joined, strict=True):
-            joined = functional.linear(states, weight, bias)
-            query, key, value = joined.view(len(ids), 3, self._heads, -1).unbind(1)
-            mixed = _attend(query, key, value, places)
+            joined = functional.linear(states, weight, bias).view(len(ids), 3, self._heads, -1)
+            mixed = self._attend(joined, places)
             states = layer.behind_attention(mixed.flatten(1), states)
         if bert.pooler is None:
             mean = torch.segment_reduce(states.float(), "mean", lengths=places.sizes, unsafe=True)
@@ -66,6 +74,15 @@ class PackedBert:
             mean = bert.pooler.of_first(states[places.starts[:-1]]).float()
         logits: torch.Tensor = self._model.classifier(mean.to(states.dtype))
         return logits
+
+    def _attend(self, joined: torch.Tensor, places: "_Places") -> torch.Tensor:
+        if self._short:
+            from .short_attention import LONGEST, attend_short
+
+            if places.longest <= LONGEST:
+                return attend_short(joined, places.starts, places.longest)
+        query, key, value = joined.unbind(1)
+        return _attend(query, key, value, places)
 
 
 def _joined(attention: Any) -> tuple[torch.Tensor, torch.Tensor]:

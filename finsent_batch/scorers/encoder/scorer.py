@@ -7,6 +7,7 @@ small for several cores to share one product well.
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -22,6 +23,7 @@ from ..batching import (
     all_probabilities,
     batches_within_memory,
     chosen_batches,
+    length_sorted_batches,
     score_with_fallback,
 )
 from ..near_tie import NEVER, measured_margin, packaged_margin, probe_headlines
@@ -31,6 +33,7 @@ from .load import Forward, load_encoder, one_thread
 from .packed_bert import PackedBert, PackedTexts
 from .plain_bert import PlainBert
 from .token_processes import TokenProcesses
+from .tokens import PROBES
 
 DEFAULT_MAX_BATCH_TOKENS = {"cpu": 512, "cuda": 65_536}
 """Measured by benchmarks/mini_throughput.py --budgets."""
@@ -88,6 +91,17 @@ class EncoderScorer:
         self.near_tie: float | None = None
         if self._fast is not self._full:
             self._take_margin(packaged_margin(spec, weights) if near_tie is None else near_tie)
+        if packed:
+            self._warm_up()
+
+    def _warm_up(self) -> None:
+        """Score a few texts, while processes start: a GPU's first batch loads what it needs."""
+        probes = self._tokens.encode(PROBES)
+        batch = next(length_sorted_batches(probes.sizes, int(probes.sizes.max()) * len(PROBES)))
+        for forward in {self._fast, self._full}:
+            assert isinstance(forward, PackedBert)
+            with suppress(torch.OutOfMemoryError):  # who else had the memory may be gone soon
+                self._launch(forward, forward.texts(probes, batch), batch)
 
     def _take_margin(self, near_tie: float | None) -> None:
         """Settle below which margin fast answers go to fp32: all of them where it is too wide."""
