@@ -1,7 +1,9 @@
 """What every engine shares: commit scores to the store every few seconds."""
 
 import logging
+from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,6 +21,10 @@ ENOUGH: Final = 100_000
 """Scores are committed at this many headlines, however seldom they are to be: nothing goes on
 beside the commit of the last ones. Less than a row group of DuckDB, 122,880: what is more is
 written to the file first and then once more, which leaves it with free blocks."""
+
+
+_WAITING: Final = 3
+"""Groups of scores that may wait for the store."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,3 +104,38 @@ def commit_scores(
     total.headlines += len(probabilities) - invalid
     total.invalid += invalid
     total.tokens += sum(b.tokens for b in group)
+
+
+class Commits:
+    """Commits on their way, in order, in the thread of the store.
+
+    A commit that fills a row group, which DuckDB then compresses, takes as long as four others, so
+    that some may wait. Where a scorer's error ends the run, those are made all the same; behind a
+    commit that failed no other is.
+    """
+
+    def __init__(self, storing: Executor, told: Callable[[], None]) -> None:
+        self._storing = storing
+        self._told = told
+        self._waiting: deque[Future[None]] = deque()
+        self._failed = False
+
+    def add(self, commit: Callable[[], None]) -> None:
+        """Let a commit wait for the store, once fewer than `_WAITING` do."""
+        self.settle(_WAITING - 1)
+        self._waiting.append(self._storing.submit(self._make, commit))
+
+    def _make(self, commit: Callable[[], None]) -> None:
+        if self._failed:
+            return
+        try:
+            commit()
+        except BaseException:
+            self._failed = True
+            raise
+
+    def settle(self, most: int) -> None:
+        """Wait until no more than `most` are waiting; raises what one of them raised."""
+        while self._waiting and (len(self._waiting) > most or self._waiting[0].done()):
+            self._waiting.popleft().result()
+            self._told()

@@ -2,13 +2,14 @@
 
 Three things happen at once, so that a GPU does not wait for a commit: this thread scores, one
 tokenizes the next chunk of headlines, and one reads the store and commits to it. No other thread
-uses the store meanwhile, and at most one group of scores waits for it.
+uses the store meanwhile, and a few groups of scores may wait for it.
 """
 
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from ...progress import Progress
 from ...scorers.base import CHUNK, ScoredBatch, Scorer, Tokenized
 from ...store.store import Store
 from ..plan import Plan, pending_headlines
-from .base import ENOUGH, CommitSettings, EngineResult, commit_scores
+from .base import ENOUGH, Commits, CommitSettings, EngineResult, commit_scores
 
 _AHEAD = 2
 
@@ -37,23 +38,21 @@ def run_local(
     def put(positions: np.ndarray, group: list[ScoredBatch]) -> None:
         commit_scores(store, positions, group, commit, total)
 
+    def told() -> None:
+        progress("score", total.headlines + total.invalid, plan.pending)
+
     with (
         ThreadPoolExecutor(1, thread_name_prefix="store") as storing,
         ThreadPoolExecutor(1, thread_name_prefix="tokenize") as tokenizing,
     ):
-        committing: Future[None] | None = None
+        commits = Commits(storing, told)
         for start, tokenized in _tokenized_ahead(store, scorer, storing, tokenizing):
             for group in _timed_groups(scorer.score_tokenized(tokenized), commit, stop):
-                if committing is not None:
-                    committing.result()
-                    progress("score", total.headlines + total.invalid, plan.pending)
                 positions = start + np.concatenate([batch.positions for batch in group])
-                committing = storing.submit(put, positions, group)
+                commits.add(partial(put, positions, group))
             if stop():
                 break
-        if committing is not None:
-            committing.result()
-            progress("score", total.headlines + total.invalid, plan.pending)
+        commits.settle(0)
     return total
 
 

@@ -7,7 +7,7 @@ self-scheduling, Polychronopoulos and Kuck 1987). A few are read from the plan a
 actors: neither this process nor Ray ever holds all headlines.
 
 One thread reads the store and commits to it, so that actors are fed while scores are committed. No
-other thread uses the store meanwhile, and at most one group of scores waits for it.
+other thread uses the store meanwhile, and a few groups of scores may wait for it.
 """
 
 import time
@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -27,16 +28,14 @@ from ...scorers.base import CHUNK, ScoredBatch
 from ...scorers.load import chunk_of
 from ...store.store import Store
 from ..plan import Plan, pending_headlines
-from .base import ENOUGH, CommitSettings, EngineResult, commit_scores
+from .base import ENOUGH, Commits, CommitSettings, EngineResult, commit_scores
 from .ray_actor import ActorConfig, BlockResult
 from .ray_cluster import BLOCK_BYTES, connected
-from .ray_pool import ActorPool
+from .ray_pool import BLOCKS_PER_ACTOR, ActorPool
 
 SMALLEST_BLOCK = 128
 # A block is at most this part of an actor's share of what is left.
 _PARTS = 4
-# Blocks that are read before an actor asks: a commit that is under way holds up the others.
-_AHEAD = 2
 
 
 def run_ray(
@@ -59,6 +58,10 @@ def run_ray(
     """
     total, names = EngineResult(), set[str]()
     begun = time.monotonic()
+
+    def told() -> None:
+        progress("score", total.headlines + total.invalid, plan.pending)
+
     with connected(config, assignment.model.device) as cluster:
         assignment = replace(assignment, expected=plan.pending // cluster.room)
         with (
@@ -66,29 +69,28 @@ def run_ray(
             ThreadPoolExecutor(1, thread_name_prefix="store") as storing,
         ):
             blocks = _blocks(store, plan.pending, cluster.room, chunk_of(assignment.model))
-            results = pool.results(_read_ahead(blocks, storing), stop)
-            committing: Future[None] | None = None
+            ahead = BLOCKS_PER_ACTOR * cluster.room
+            results = pool.results(_read_ahead(blocks, storing, ahead), stop)
+            commits = Commits(storing, told)
             for group in _timed_groups(results, commit):
                 total.load_seconds = (pool.ready_at or begun) - begun
                 names |= {result.actor for result in group}
-                if committing is not None:
-                    committing.result()
-                    progress("score", total.headlines + total.invalid, plan.pending)
-                committing = storing.submit(_commit_results, store, group, commit, total)
-            if committing is not None:
-                committing.result()
-                progress("score", total.headlines + total.invalid, plan.pending)
+                commits.add(partial(_commit_results, store, group, commit, total))
+            commits.settle(0)
     total.actors = min(len(names), cluster.room)  # one that was started again is one
     return total
 
 
 def _read_ahead(
-    blocks: Iterator[tuple[int, pa.Array]], storing: Executor
+    blocks: Iterator[tuple[int, pa.Array]], storing: Executor, ahead: int
 ) -> Iterator[tuple[int, pa.Array]]:
-    """Yield the same blocks, read in the thread of the store."""
+    """Yield the same blocks, read in the thread of the store.
+
+    So many are read before an actor asks: commits that are under way hold up the others.
+    """
     begun: deque[Future[tuple[int, pa.Array] | None]] = deque()
     while True:
-        while len(begun) <= _AHEAD:
+        while len(begun) <= ahead:
             begun.append(storing.submit(next, blocks, None))
         block = begun.popleft().result()
         if block is None:

@@ -1,6 +1,8 @@
 """Scoring and tokenizing side by side: one chunk is scored while the next is tokenized."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import duckdb
 import polars as pl
@@ -11,7 +13,7 @@ from finsent_batch.errors import InterruptedRunError
 from finsent_batch.pipeline import score as scoring
 from finsent_batch.pipeline import score_stage as scoring_stage
 from finsent_batch.pipeline.engines import local
-from finsent_batch.pipeline.engines.base import commit_scores
+from finsent_batch.pipeline.engines.base import Commits, commit_scores
 from finsent_batch.progress import StopRequest
 from finsent_batch.scorers.encoder.scorer import EncoderScorer
 
@@ -127,3 +129,23 @@ def test_an_error_ends_the_run_and_keeps_what_was_committed(score, tmp_path, whe
         score(**{where: fail})
     assert committed(tmp_path) == (chunk * CHUNK, chunk * CHUNK)
     assert score().rows["unique_scored"] == ROWS - chunk * CHUNK
+
+
+def test_behind_a_commit_that_failed_none_is_made():
+    made, told, go = [], [], threading.Event()
+
+    def commit(number):
+        go.wait(10)
+        if number == 1:
+            raise OSError("disk full")
+        made.append(number)
+
+    with ThreadPoolExecutor(1) as storing:
+        commits = Commits(storing, lambda: told.append(len(made)))
+        for number in range(3):
+            commits.add(partial(commit, number))
+        go.set()
+        with pytest.raises(OSError, match="disk full"):
+            commits.settle(0)
+    assert made == [0]
+    assert told == [1]
