@@ -125,8 +125,8 @@ def others(texts: list[str], truth: list[str]) -> list[list[Any]]:
 
 
 def equal(labels: list[str], truth: list[str]) -> float:
-    """Return the share of equal labels."""
-    return sum(a == b for a, b in zip(labels, truth, strict=True)) / len(truth)
+    """Return the share of equal labels, in percent."""
+    return 100 * sum(a == b for a, b in zip(labels, truth, strict=True)) / len(truth)
 
 
 def main() -> None:
@@ -151,7 +151,7 @@ def main() -> None:
     rows += others(texts, truth)
     for row in rows:
         row.append(rows[0][2] / row[2])
-    columns = ["way", "rows", "headlines/s", "rows/s, whole command", "labels equal to fp32's",
+    columns = ["way", "rows", "headlines/s", "rows/s, whole command", "labels equal to fp32's, %",
                "seconds, whole command", "ours is faster"]  # fmt: skip
     device = torch.cuda.get_device_name() if CUDA else "cpu"
     emit("encoder_gpu", columns, rows, device=device)
