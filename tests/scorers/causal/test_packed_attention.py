@@ -79,12 +79,15 @@ def test_packing_says_where_each_token_is(lengths, prefix):
     assert packing.positions[0].tolist() == [prefix + i for n in lengths for i in range(n)]
 
 
-@given(
+behind_a_prefix = given(
     lengths=st.lists(st.integers(1, 9), min_size=1, max_size=5),
     inline=st.integers(1, 6),
     heads=st.sampled_from([(2, 2), (4, 2)]),
     seed=st.integers(0, 2**32 - 1),
 )
+
+
+@behind_a_prefix
 @settings(max_examples=examples(30))
 def test_a_prefix_computed_with_the_batch_is_the_same_prefix(lengths, inline, heads, seed):
     """As training runs it: the prefix's tokens first, then the texts that see them."""
@@ -105,12 +108,7 @@ def test_a_prefix_computed_with_the_batch_is_the_same_prefix(lengths, inline, he
     np.testing.assert_allclose(got, want, atol=2e-5)
 
 
-@given(
-    lengths=st.lists(st.integers(1, 9), min_size=1, max_size=5),
-    inline=st.integers(1, 6),
-    heads=st.sampled_from([(2, 2), (4, 2)]),
-    seed=st.integers(0, 2**32 - 1),
-)
+@behind_a_prefix
 @settings(max_examples=examples(30))
 def test_gradients_behind_a_prefix_are_those_of_one_masked_product(lengths, inline, heads, seed):
     draw = np.random.default_rng(seed)
