@@ -116,7 +116,7 @@ def test_bytes_say_which_texts_need_work_as_the_regular_expression_does(batch, s
         odd = may_be_odd(text)
     finally:
         headlines._SLICE = usual
-    given_rows = pa.table({"t": text, "odd": pa.array(odd.tolist(), pa.bool_())})  # noqa: F841
+    given_rows = pa.table({"t": text, "odd": odd})  # noqa: F841
     rows = duckdb.sql(
         f"""SELECT odd, regexp_matches(t, '{headlines._NEEDS_WORK}'), {normalize_sql("t")},
         {normalize_sql("t", "odd")} FROM given_rows WHERE t IS NOT NULL"""

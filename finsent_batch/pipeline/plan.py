@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
-from ..arrays import row_numbers, to_arrow
+from ..arrays import row_numbers
 from ..failpoints import failpoint
 from ..headlines import key_sql, may_be_odd, normalize_sql
 from ..io.arrow import registered
@@ -187,7 +187,7 @@ def _numbered(source: Source, column: str, origin: str | None = None) -> Iterato
         start += len(text)
         if isinstance(undecodable, pa.ChunkedArray):
             undecodable = undecodable.combine_chunks()
-        columns = [numbers, text, undecodable, to_arrow(may_be_odd(text))]
+        columns = [numbers, text, undecodable, may_be_odd(text)]
         if origin is not None:
             columns.append(batch.column(origin))
         yield pa.RecordBatch.from_arrays(columns, schema=schema)
