@@ -1,9 +1,10 @@
-"""Which kernels a GPU spends a batch of the embedded model, or a causal training step, on.
+"""Which kernels a GPU spends a model's batches, or a causal training step, on.
 
-    python benchmarks/gpu_kernels.py mini ../shared/data
+    python benchmarks/gpu_kernels.py scoring ../shared/data
+    python benchmarks/gpu_kernels.py scoring ../shared/data --model DIR --weights fp8
     python benchmarks/gpu_kernels.py training BASE SPLIT --batch 8
 
-`mini` scores 65,536 headlines of the year's file once before those are profiled. `training` trains
+`scoring` scores headlines of the year's file once before those are profiled. `training` trains
 as `train --preset llama2-7b` does and profiles its last four steps, whose shapes may be new: those
 are launched one by one, and have the same kernels. BASE may have fewer layers than Llama 2.
 Without a GPU the script is checked: operations of the CPU stand for kernels.
@@ -38,12 +39,12 @@ HEADLINES = 65_536
 SHOWN = 20
 
 
-def mini(data: Path, headlines: int) -> tuple[Any, int]:
+def scoring(data: Path, model: str, weights: str, headlines: int) -> tuple[Any, int]:
     """Return the profile of scoring so many headlines once, the longest first."""
-    config = ModelConfig(model="mini")
+    config = ModelConfig(model=model, weights=weights)
     scorer = load_scorer(open_configured(config).resolve(config, FileHashes()))
     column = pl.read_parquet(data / "feeds" / "reuters_2013.parquet")["headline"].drop_nulls()
-    texts = sorted(column.unique().head(headlines), key=len, reverse=True)
+    texts = sorted(column.unique(maintain_order=True).head(headlines), key=len, reverse=True)
     list(scorer.score(texts))
     with profiled() as found:
         list(scorer.score(texts))
@@ -104,17 +105,19 @@ def kernels(found: Any, times: int) -> list[list[Any]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parts = parser.add_subparsers(dest="part", required=True)
-    scoring = parts.add_parser("mini")
-    scoring.add_argument("data", type=Path)
-    scoring.add_argument("--headlines", type=int, default=HEADLINES)
+    texts = parts.add_parser("scoring")
+    texts.add_argument("data", type=Path)
+    texts.add_argument("--model", default="mini")
+    texts.add_argument("--weights", default="auto")
+    texts.add_argument("--headlines", type=int, default=HEADLINES)
     steps = parts.add_parser("training")
     steps.add_argument("base", type=Path)
     steps.add_argument("split", type=Path)
     steps.add_argument("--batch", type=int, default=8)
     steps.add_argument("--steps", type=int, default=90, help=f"more than {STEPS}")
     given = parser.parse_args()
-    if given.part == "mini":
-        found, times = mini(given.data, given.headlines)
+    if given.part == "scoring":
+        found, times = scoring(given.data, given.model, given.weights, given.headlines)
     else:
         found, times = training(given.base, given.split, given.batch, given.steps)
     device = torch.cuda.get_device_name() if CUDA else "cpu"

@@ -103,7 +103,7 @@ def child(way: str, night: str, scratch: str) -> None:
     if way != "pipeline":
         from finsent_batch.jobs.start import leave
 
-        leave()  # as the command ends
+        leave(0)  # as the command ends
 
 
 def stages(way: str, night: Path, scratch: str) -> Stages:
