@@ -36,7 +36,7 @@ from finsent_batch.training.causal_dataset import (
 )
 from finsent_batch.training.causal_trainer import adapted, base_model
 from finsent_batch.training.lora_layers import arrange_for_training
-from finsent_batch.training.packed_trainer import LENGTHS, forward_and_backward
+from finsent_batch.training.packed_trainer import forward_and_backward
 
 ROWS = 8
 DEVICE = resolve_device("auto")
@@ -118,7 +118,7 @@ def measure(base: Path, split: Path, scratch: Path) -> dict[str, torch.Tensor]:
     for name, module in model.named_modules():
         module.forward = own[name]
     model.set_attn_implementation(PACKED)
-    collate = PackedCollator(prefix=tuple(prefix), device=torch.device(DEVICE), multiple=LENGTHS)
+    collate = PackedCollator(prefix=tuple(prefix), device=torch.device(DEVICE), recorded=True)
     inputs = collate(rows)
 
     def step() -> Any:

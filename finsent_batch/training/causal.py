@@ -46,7 +46,7 @@ from .lora_layers import keep_unpacked
 from .manifest import manifest
 from .micro_batch import activation_budget, limited_memory, micro_batch, release_memory
 from .output import check_output, publish_model, save_model
-from .packed_trainer import LENGTHS, graphable
+from .packed_trainer import graphable
 
 logger = logging.getLogger(__name__)
 
@@ -175,7 +175,7 @@ def _fit(
         collator = PackedCollator(
             prefix=tuple(tokens.prefix),
             device=torch.device(device),
-            multiple=LENGTHS if recorded and not batch.checkpointing else None,
+            recorded=recorded and not batch.checkpointing,
         )
     stop.check()
     log = fit_causal(config, model, tokenizer, sets, batch, collator, progress, stop, ranks)

@@ -10,7 +10,7 @@ import torch
 from datasets import Dataset
 
 from ..labels import LABELS
-from ..scorers.causal.packed_attention import Packing
+from ..scorers.causal.packed_rows import PackedRows
 from ..scorers.causal.prompt_tokens import PromptTokens
 
 IGNORED = -100
@@ -55,8 +55,8 @@ class PackedCollator:
 
     prefix: tuple[int, ...]
     device: torch.device
-    multiple: int | None = None
-    """Pad all texts to the longest one's length rounded up to this; None pads none."""
+    recorded: bool = False
+    """Fill batches up, so that few shapes come up: each is recorded once."""
 
     def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """Return `input_ids`, `position_ids`, `labels`, each (1, tokens), and the `packing`."""
@@ -65,25 +65,45 @@ class PackedCollator:
             size = 0  # a headline whose first letters merge with the bracket: whole prompts
         bodies = [row["input_ids"][size:] for row in rows]
         answers = [row["labels"][size:] for row in rows]
-        if self.multiple:
-            # Behind a text nothing sees the padding.
-            length = -(-max(map(len, bodies)) // self.multiple) * self.multiple
-            bodies = [body + [0] * (length - len(body)) for body in bodies]
-            answers = [answer + [IGNORED] * (length - len(answer)) for answer in answers]
-        packing = Packing(lengths=[len(body) for body in bodies], device=self.device, inline=size)
-        ids = [*self.prefix[:size], *(token for body in bodies for token in body)]
-        labels = [IGNORED] * size + [label for answer in answers for label in answer]
-        texts = (range(size, size + len(body)) for body in bodies)
+        columns = max(map(len, bodies))
+        if self.recorded:
+            columns = max(_COLUMNS, _rounded_up(columns, _STEP))
+            for padding in _filling(size + sum(map(len, bodies)), columns):
+                bodies.append([0] * padding)
+                answers.append([IGNORED] * padding)
+        lengths = [len(body) for body in bodies]
+        texts = (range(size, size + length) for length in lengths)
         return {
-            "input_ids": self._put(ids),
+            "input_ids": self._put([*self.prefix[:size], *chain.from_iterable(bodies)]),
             "position_ids": self._put([*range(size), *chain.from_iterable(texts)]),
-            "labels": self._put(labels),
-            "packing": packing,
+            "labels": self._put([*[IGNORED] * size, *chain.from_iterable(answers)]),
+            "packing": PackedRows.of(lengths, prefix=size, columns=columns, device=self.device),
         }
 
     def _put(self, numbers: list[int]) -> torch.Tensor:
         """Return numbers, (1, n) int64, on the device, without waiting for what it computes."""
         return torch.tensor([numbers]).to(self.device, non_blocking=True)
+
+
+_STEP = 64
+_COLUMNS = 128
+"""Least width of a recorded batch's rows: hardly any headline is longer."""
+
+
+def _filling(tokens: int, columns: int) -> list[int]:
+    """Return the lengths of texts of padding, none over `columns`, that fill a batch up.
+
+    Sizes are an eighth of a power of two apart, and 64 at least: random batches of one number of
+    rows so have about five, of which padding is some 5 %. How many texts there are depends on the
+    size alone.
+    """
+    step = max(_STEP, 2 ** (tokens.bit_length() - 1) // 8)
+    missing = _rounded_up(tokens, step) - tokens
+    return [min(columns, max(0, missing - begun)) for begun in range(0, step, columns)]
+
+
+def _rounded_up(number: int, step: int) -> int:
+    return -(-number // step) * step
 
 
 def balanced(rows: pl.DataFrame, seed: int) -> pl.DataFrame:

@@ -169,7 +169,7 @@ def _trainer_for(
     config: TrainConfig, collator: PackedCollator | None, ranks: ProcessGroup
 ) -> Callable[..., SFTTrainer]:
     """Return what makes the trainer: TRL's own, where steps are neither recorded nor shared."""
-    recorded = collator is not None and collator.multiple is not None
+    recorded = collator is not None and collator.recorded
     shared = collator is not None and ranks.world > 1 and flat_shareable(config)
     return partial(GraphedTrainer, recorded=recorded) if recorded or shared else SFTTrainer
 

@@ -17,9 +17,9 @@ records the launches of one forward and backward pass and replays them all with 
    summed over all processes once a step, by one collective behind the last micro-batch.
 
 It replaces `training_step` of transformers' Trainer and nothing else; loss and optimizer are the
-same. The price: texts are padded to a multiple of a few tokens so that few shapes come up, a
-recording holds its activations for good (`micro_batch.py` counts them twice), and nothing in a
-step may ask the GPU for a number. What cannot be recorded runs as ever, with a warning.
+same. The price: batches are padded so that few shapes come up, a recording
+holds its activations for good (`micro_batch.py` counts them twice), and nothing in a step may ask
+the GPU for a number. What cannot be recorded runs as ever, with a warning.
 """
 
 import logging
@@ -190,7 +190,7 @@ class RecordedStep:
     def __init__(self, trainer: RecordingTrainer, model: Any, inputs: Any) -> None:
         self._pass = trainer.forward_and_backward
         self._inputs = {
-            name: value.clone() if isinstance(value, torch.Tensor) else value
+            name: value.clone() if hasattr(value, "copy_") else value
             for name, value in inputs.items()
         }
         self._divisor = torch.ones((), device=inputs["input_ids"].device)
@@ -225,7 +225,7 @@ class RecordedStep:
     def replay(self, inputs: Any, divisor: Any) -> torch.Tensor:
         """Run it on inputs of the shape it was recorded with; the loss is divided by `divisor`."""
         for name, value in self._inputs.items():
-            if isinstance(value, torch.Tensor):
+            if hasattr(value, "copy_"):
                 value.copy_(inputs[name])
         self._divisor.fill_(divisor)
         self._launch()

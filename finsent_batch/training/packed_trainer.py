@@ -10,9 +10,6 @@ from ..train_config import TrainConfig
 from .causal_dataset import IGNORED
 from .cuda_graphs import RecordingTrainer, records
 
-LENGTHS = 16
-"""Texts are padded to a multiple of this, so that few shapes come up."""
-
 
 def graphable(config: TrainConfig) -> bool:
     """Return whether a training's steps can be recorded on this machine.
@@ -28,7 +25,7 @@ def flat_shareable(config: TrainConfig) -> bool:
 
 
 class GraphedTrainer(RecordingTrainer, SFTTrainer):
-    """Trains on batches of `PackedCollator`, with texts of one length where steps are recorded.
+    """Trains on batches of `PackedCollator`, filled up to few shapes where steps are recorded.
 
     The loss is TRL's own, without its metrics of each step.
     """
@@ -40,7 +37,7 @@ class GraphedTrainer(RecordingTrainer, SFTTrainer):
 
     def shape_of(self, inputs: Any) -> tuple[int, ...]:
         packing = inputs["packing"]
-        return (packing.inline, len(packing.lengths), *inputs["input_ids"].shape)
+        return (packing.prefix, *packing.rows.shape, *inputs["input_ids"].shape)
 
     def divisor(self, items: Any) -> Any:
         return items
@@ -53,11 +50,6 @@ class GraphedTrainer(RecordingTrainer, SFTTrainer):
         self._metrics["train"].clear()
         self._metrics["eval"].pop("num_tokens", None)
         super().log(logs, *args, **options)
-
-    def _record(self, shape: tuple[int, ...], model: Any, inputs: Any) -> bool:
-        # What the packing computes on demand is computed before the recording.
-        _ = inputs["packing"].rows, inputs["packing"].places
-        return super()._record(shape, model, inputs)
 
 
 def forward_and_backward(model: Any, packing: Any, inputs: Any, items: Any) -> torch.Tensor:

@@ -8,6 +8,8 @@ from typing import Any
 
 import polars as pl
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from ..conftest import Result
@@ -143,16 +145,42 @@ def test_a_packed_batch_has_the_loss_and_gradients_of_a_padded_one(
     packed = step(collator(entries))
     assert packed[0] == pytest.approx(padded[0], rel=1e-5)
     assert torch.allclose(packed[1], padded[1], atol=1e-4 * padded[1].abs().max().item())
-    even = PackedCollator(prefix=tuple(tokens.prefix), device=torch.device("cpu"), multiple=16)
-    batch = even(entries)
-    assert len(set(batch["packing"].lengths)) == 1
-    assert batch["packing"].lengths[0] % 16 == 0
+    fill = PackedCollator(prefix=tuple(tokens.prefix), device=torch.device("cpu"), recorded=True)
+    batch = fill(entries)
+    assert batch["input_ids"].shape[1] % 64 == 0
     filled = step(batch)
     assert filled[0] == pytest.approx(padded[0], rel=1e-5)
     assert torch.allclose(filled[1], padded[1], atol=1e-4 * padded[1].abs().max().item())
     recorded = _recorded(model, batch)
     assert recorded[0] == pytest.approx(filled[0], rel=1e-6)
     assert torch.allclose(recorded[1], filled[1], atol=1e-6 * filled[1].abs().max().item())
+
+
+@given(lengths=st.lists(st.integers(1, 300), min_size=1, max_size=70), prefix=st.integers(0, 90))
+@example(lengths=[4096], prefix=0)
+@example(lengths=[4000], prefix=0)
+def test_recorded_batches_are_filled_up_to_few_shapes(lengths: list[int], prefix: int) -> None:
+    import torch
+
+    from finsent_batch.training.causal_dataset import PackedCollator
+
+    begin = list(range(prefix))
+    collator = PackedCollator(prefix=tuple(begin), device=torch.device("cpu"), recorded=True)
+    batch = collator(
+        [{"input_ids": begin + [7] * n, "labels": [7] * (prefix + n)} for n in lengths]
+    )
+    tokens, (size,) = prefix + sum(lengths), batch["input_ids"][0].shape
+    assert size % 64 == 0
+    assert tokens <= size < tokens + max(64, size / 8)
+    assert (batch["labels"] != -100).sum() == sum(lengths)
+    packing = batch["packing"]
+    assert len(packing.places) == size
+    assert packing.rows.flatten()[packing.places].tolist() == list(range(size))
+    texts, columns = len(packing.rows) - len(lengths), packing.rows.shape[1] - prefix
+    assert columns % 64 == 0
+    assert columns >= max(lengths)
+    # One more text of padding than it takes, at most: a shape's size alone says how many.
+    assert (texts - 1) * columns < max(64, size / 8)
 
 
 def _recorded(model: Any, batch: dict[str, Any]) -> tuple[float, Any]:

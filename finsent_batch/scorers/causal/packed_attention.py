@@ -7,7 +7,7 @@
 
 Registered with transformers, it replaces padded batches of whole prompts in any Llama-like decoder
 without a copy of its code. The price: `Packing` is the only mask, so sliding windows run padded
-(`decoders.packable`); and the kernel has no backward pass: training packs the prefix `inline`.
+(`decoders.packable`); and the kernel has no backward pass: training has `packed_rows`.
 """
 
 from dataclasses import dataclass
@@ -17,6 +17,8 @@ from typing import Any, Final
 import torch
 from torch.nn import functional
 from transformers import AttentionInterface, AttentionMaskInterface
+
+from .packed_rows import PackedRows, attend_in_rows
 
 NAME: Final = "finsent_packed"
 
@@ -33,8 +35,6 @@ class Packing:
     device: torch.device
     prefix: dict[int, States] | None = None
     """By layer; None when the texts are whole prompts."""
-    inline: int = 0
-    """Tokens at the start of the batch that are the prefix, computed with it, as training does."""
     kept: dict[int, States] | None = None
     """Filled by layer with this batch's own keys and values, when not None."""
 
@@ -42,7 +42,7 @@ class Packing:
     def prefix_tokens(self) -> int:
         """Tokens of the shared prefix."""
         if not self.prefix:
-            return self.inline
+            return 0
         return next(iter(self.prefix.values()))[0].shape[0]
 
     @cached_property
@@ -85,22 +85,6 @@ class Packing:
         return own.flatten().nonzero()[:, 0]
 
     @cached_property
-    def rows(self) -> torch.Tensor:
-        """Index of each row's tokens: the batch's own prefix, then `padded`, (n, columns) int64."""
-        prefix = torch.arange(self.inline, device=self.device).expand(len(self.lengths), -1)
-        return torch.cat((prefix, self.inline + self.padded), dim=1)
-
-    @cached_property
-    def places(self) -> torch.Tensor:
-        """Where in `rows`, flattened, each token of the batch is read, (tokens,) int64.
-
-        The prefix's are read in the first row.
-        """
-        row = self.tokens // max(self.lengths)
-        prefix = torch.arange(self.inline, device=self.device)
-        return torch.cat((prefix, self.tokens + (row + 1) * self.inline))
-
-    @cached_property
     def mask(self) -> torch.Tensor:
         """Which keys a padded row's queries see, (longest, prefix + longest) bool.
 
@@ -127,65 +111,8 @@ def attend(
     """
     if packing.kept is not None:
         packing.kept[layer] = (key, value)
-    if packing.inline:
-        return _behind_prefix(packing, query, key, value, scale)
     prefix = packing.prefix[layer] if packing.prefix else None
     return _padded(packing, prefix, query, key, value, scale)
-
-
-def _behind_prefix(
-    packing: Packing, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float
-) -> torch.Tensor:
-    """Attend in rows of the batch's own prefix and one text each, as training does.
-
-    Merging by log-sum-exp would have no backward pass; the rows are plain causal attention.
-    """
-    states = torch.cat((query.to(value.dtype), key.to(value.dtype), value), dim=1)
-    whole = _ToRows.apply(states, packing).transpose(1, 2)  # type: ignore[no-untyped-call]
-    heads = [part.shape[1] for part in (query, key, value)]
-    q, k, v = torch.split(whole, heads, dim=1)
-    mixed = functional.scaled_dot_product_attention(
-        q, k, v, is_causal=True, scale=scale, enable_gqa=key.shape[1] != query.shape[1]
-    )
-    texts: torch.Tensor = _FromRows.apply(mixed.transpose(1, 2), packing)  # type: ignore[no-untyped-call]
-    return texts
-
-
-class _ToRows(torch.autograd.Function):
-    """Copies a packed batch (tokens, heads, head size) to `Packing.rows`.
-
-    A token's gradient is that of its one place, as nothing comes back to padding; only the
-    prefix's is a sum. PyTorch, which cannot know, would add up all places one by one.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, states: torch.Tensor, packing: Packing) -> torch.Tensor:
-        ctx.packing = packing
-        rows = packing.rows
-        return states.index_select(0, rows.flatten()).view(*rows.shape, *states.shape[1:])
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Any) -> Any:
-        [given] = gradients
-        size = ctx.packing.inline
-        texts = given.flatten(0, 1).index_select(0, ctx.packing.places[size:])
-        return torch.cat((given[:, :size].sum(0), texts)), None
-
-
-class _FromRows(torch.autograd.Function):
-    """Copies rows (n, prefix + longest, heads, head size) back to a packed batch."""
-
-    @staticmethod
-    def forward(ctx: Any, rows: torch.Tensor, packing: Packing) -> torch.Tensor:
-        ctx.packing, ctx.shape = packing, rows.shape
-        return rows.flatten(0, 1).index_select(0, packing.places)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Any) -> Any:
-        [given] = gradients
-        rows = given.new_zeros(ctx.shape)
-        rows.flatten(0, 1).index_copy_(0, ctx.packing.places, given)
-        return rows, None
 
 
 def _padded(
@@ -216,11 +143,13 @@ def _for_transformers(
     attention_mask: None,
     *,
     scaling: float,
-    packing: Packing,
+    packing: Packing | PackedRows,
     **_: Any,
 ) -> tuple[torch.Tensor, None]:
     """Attention as transformers calls it: (1, heads, tokens, head size) in, heads last out."""
     q, k, v = (part[0].transpose(0, 1) for part in (query, key, value))
+    if isinstance(packing, PackedRows):
+        return attend_in_rows(packing, q, k, v, scaling)[None], None
     return attend(packing, module.layer_idx, q, k, v, scaling)[None], None
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from finsent_batch.hardware import kernels_usable
 from finsent_batch.scorers.causal.packed_attention import Packing, attend
+from finsent_batch.scorers.causal.packed_rows import PackedRows, attend_in_rows
 
 from ...helpers.fuzzing import examples
 
@@ -80,51 +81,56 @@ def test_packing_says_where_each_token_is(lengths, prefix):
 
 
 behind_a_prefix = given(
-    lengths=st.lists(st.integers(1, 9), min_size=1, max_size=5),
-    inline=st.integers(1, 6),
+    lengths=st.lists(st.integers(0, 9), min_size=1, max_size=5).filter(any),
+    prefix=st.integers(0, 6),
+    wider=st.integers(0, 3),
     heads=st.sampled_from([(2, 2), (4, 2)]),
     seed=st.integers(0, 2**32 - 1),
 )
 
 
+def packed_rows(lengths, prefix, wider):
+    """Rows of these texts, wider than the longest."""
+    columns = max(lengths) + wider
+    return PackedRows.of(lengths, prefix=prefix, columns=columns, device=torch.device("cpu"))
+
+
 @behind_a_prefix
 @settings(max_examples=examples(30))
-def test_a_prefix_computed_with_the_batch_is_the_same_prefix(lengths, inline, heads, seed):
+def test_a_prefix_computed_with_the_batch_is_the_same_prefix(lengths, prefix, wider, heads, seed):
     """As training runs it: the prefix's tokens first, then the texts that see them."""
     draw = np.random.default_rng(seed)
-    tokens, (queries, keys) = inline + sum(lengths), heads
+    tokens, (queries, keys) = prefix + sum(lengths), heads
     query, key, value = (states(draw, tokens, n) for n in (queries, keys, keys))
-    packing = Packing(lengths=lengths, device=torch.device("cpu"), inline=inline)
-    got = attend(packing, 0, *(torch.from_numpy(part) for part in (query, key, value)), 0.4)
+    own = [torch.from_numpy(part) for part in (query, key, value)]
+    got = attend_in_rows(packed_rows(lengths, prefix, wider), *own, 0.4)
     none = (states(draw, 0, keys), states(draw, 0, keys))
-    first = [part[:inline] for part in (query, key, value)]
-    rest = [part[inline:] for part in (query, key, value)]
-    want = np.concatenate(
-        [
-            reference([inline], none, *first, 0.4),
-            reference(lengths, (first[1], first[2]), *rest, 0.4),
-        ]
-    )
+    first = [part[:prefix] for part in (query, key, value)]
+    rest = [part[prefix:] for part in (query, key, value)]
+    texts = [length for length in lengths if length]
+    want = reference(texts, (first[1], first[2]), *rest, 0.4)
+    if prefix:
+        want = np.concatenate([reference([prefix], none, *first, 0.4), want])
     np.testing.assert_allclose(got, want, atol=2e-5)
 
 
 @behind_a_prefix
 @settings(max_examples=examples(30))
-def test_gradients_behind_a_prefix_are_those_of_one_masked_product(lengths, inline, heads, seed):
+def test_gradients_in_rows_are_those_of_one_masked_product(lengths, prefix, wider, heads, seed):
     draw = np.random.default_rng(seed)
-    tokens, (queries, keys) = inline + sum(lengths), heads
+    tokens, (queries, keys) = prefix + sum(lengths), heads
     own = [
         torch.from_numpy(states(draw, tokens, n)).double().requires_grad_()
         for n in (queries, keys, keys)
     ]
-    packing = Packing(lengths=lengths, device=torch.device("cpu"), inline=inline)
-    text = np.repeat(np.arange(len(lengths) + 1), [inline, *lengths])
+    packing = packed_rows(lengths, prefix, wider)
+    text = np.repeat(np.arange(len(lengths) + 1), [prefix, *lengths])
     seen = torch.from_numpy((text[:, None] == text) | (text == 0)).tril()
     query, key, value = (part.transpose(0, 1) for part in own)
     want = torch.nn.functional.scaled_dot_product_attention(
         query, key, value, attn_mask=seen, scale=0.4, enable_gqa=True
     ).transpose(0, 1)
-    got = attend(packing, 0, *own, 0.4)
+    got = attend_in_rows(packing, *own, 0.4)
     weights = torch.from_numpy(states(draw, tokens, queries)).double()
     pairs = zip(
         torch.autograd.grad((got * weights).sum(), own),
