@@ -35,7 +35,8 @@ from finsent_batch.training.causal_dataset import (
     training_set,
 )
 from finsent_batch.training.causal_trainer import adapted, base_model
-from finsent_batch.training.lora_layers import arrange_for_training
+from finsent_batch.training.layers.decoder import arrange_decoder
+from finsent_batch.training.layers.lora import arrange_for_training
 from finsent_batch.training.packed_trainer import forward_and_backward
 
 ROWS = 8
@@ -104,6 +105,7 @@ def measure(base: Path, split: Path, scratch: Path) -> dict[str, torch.Tensor]:
     compute = compute_dtype(DEVICE, "bf16" if CUDA else "fp32")
     rows, prefix = rows_of(base, split)
     model = adapted(config, base_model(config, base, DEVICE, compute), compute).train()
+    arrange_decoder(model, compute)
     own = {name: module.forward for name, module in model.named_modules()}
     torch.manual_seed(0)
     for name, parameter in model.named_parameters():
@@ -129,6 +131,7 @@ def measure(base: Path, split: Path, scratch: Path) -> dict[str, torch.Tensor]:
         found["packed, again"] = gradient(model, step)
         found["replayed"] = gradient(model, replayed(step, model))
     arrange_for_training(model, torch.float32)
+    arrange_decoder(model, torch.float32)
     found["fp32"] = gradient(model, step)
     return found
 

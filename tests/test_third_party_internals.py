@@ -158,6 +158,27 @@ def nests_bert_as_ever() -> bool:
     } <= names  # fmt: skip
 
 
+def draws_rows_by_a_sampler() -> bool:
+    from transformers import Trainer
+
+    return "self._get_train_sampler" in inspect.getsource(Trainer.get_train_dataloader)
+
+
+def runs_layers_by_these_names() -> bool:
+    from transformers.models.llama import modeling_llama
+
+    layer = inspect.getsource(modeling_llama.LlamaDecoderLayer)
+    model = inspect.getsource(modeling_llama.LlamaModel.forward)
+    names = ("self.input_layernorm", "self.self_attn", "self.post_attention_layernorm", "self.mlp")
+    mlp = inspect.getsource(modeling_llama.LlamaMLP.forward)
+    return (
+        all(name in layer for name in names)
+        and "-> torch.Tensor:" in layer
+        and "position_embeddings=position_embeddings" in model
+        and "self.down_proj(self.act_fn(self.gate_proj(x)) * self.up_proj(x))" in mlp
+    )
+
+
 def holds_adapters_by_name() -> bool:
     from peft import LoraConfig, get_peft_model
 
@@ -207,7 +228,7 @@ USED: list[tuple[str, str, Check]] = [
     ("torch._scaled_mm", "scorers/causal/linear.py", multiplies_fp8),
     ("torch.nn.Module._buffers", "scorers/causal/linear.py", finds_buffers_in_a_dictionary),
     ("torch._foreach_lerp_", "training/encoder_trainer.py", changes_many_tensors_at_once),
-    ("torch.native_dropout", "training/lora_layers.py", drops_out_and_back),
+    ("torch.native_dropout", "training/layers/lora.py", drops_out_and_back),
     ("aten.gelu.out", "scorers/encoder/int8_bert.py", writes_gelu_in_place),
     ("torch.Generator's states", "training/cuda_graphs.py", puts_random_states_aside),
     ("aten._flash_attention_forward", "scorers/encoder/packed_bert.py", attends_over_packed_texts),
@@ -219,10 +240,12 @@ USED: list[tuple[str, str, Check]] = [
     ("Trainer: what DistributedDataParallel is left out by", "training/cuda_graphs.py",
      leaves_the_model_bare),
     ("SFTTrainer._metrics", "training/packed_trainer.py", averages_metrics_by_mode),
-    ("RMSNorm.variance_epsilon", "training/lora_layers.py", names_the_norms_epsilon),
+    ("Trainer._get_train_sampler", "training/packed_trainer.py", draws_rows_by_a_sampler),
+    ("LlamaDecoderLayer's parts", "training/layers/decoder.py", runs_layers_by_these_names),
+    ("RMSNorm.variance_epsilon", "training/layers/lora.py", names_the_norms_epsilon),
     ("Attention.layer_idx", "scorers/causal/packed_attention.py", numbers_the_layers),
     ("BertModel's layers", "scorers/encoder/int8_bert.py", nests_bert_as_ever),
-    ("peft's LoraLayer", "training/lora_layers.py", holds_adapters_by_name),
+    ("peft's LoraLayer", "training/layers/lora.py", holds_adapters_by_name),
     ("bitsandbytes' kernels", "optional_imports.py", asks_for_the_package_kernels),
     ("bitsandbytes' QuantState", "scorers/causal/linear.py", dequantizes_by_a_state),
     ("rich's on_broken_pipe", "../jobs/terminal.py", calls_on_broken_pipe),

@@ -42,7 +42,8 @@ from .causal_trainer import adapted, base_model, fit_causal
 from .checkpoints import CHECKPOINTS, check_base, start_checkpoints
 from .distributed import ProcessGroup
 from .failures import expected_faults
-from .lora_layers import keep_unpacked
+from .layers.decoder import arrange_decoder
+from .layers.lora import keep_unpacked
 from .manifest import manifest
 from .micro_batch import activation_budget, limited_memory, micro_batch, release_memory
 from .output import check_output, publish_model, save_model
@@ -171,7 +172,8 @@ def _fit(
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.convert_ids_to_tokens(0)
     collator = None
     if packed:
-        model.set_attn_implementation(PACKED)
+        arrange_decoder(model, compute)
+        model.set_attn_implementation(PACKED)  # builds no mask
         collator = PackedCollator(
             prefix=tuple(tokens.prefix),
             device=torch.device(device),

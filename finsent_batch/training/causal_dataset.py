@@ -1,6 +1,6 @@
 """Labelled headlines as prompts with their answers, tokenized for training."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 import torch
 from datasets import Dataset
+from torch.utils.data import Sampler
 
 from ..labels import LABELS
 from ..scorers.causal.packed_rows import PackedRows
@@ -83,6 +84,41 @@ class PackedCollator:
     def _put(self, numbers: list[int]) -> torch.Tensor:
         """Return numbers, (1, n) int64, on the device, without waiting for what it computes."""
         return torch.tensor([numbers]).to(self.device, non_blocking=True)
+
+
+class EvenShares(Sampler[int]):
+    """Rows at random, dealt so that processes which share a batch get about as many tokens.
+
+    PyTorch's generator decides which rows are a batch, whatever the number of processes; the one
+    with the most tokens would be waited for. Packed, rows of unlike lengths cost nothing.
+    """
+
+    def __init__(self, lengths: Sequence[int], share: int, processes: int) -> None:
+        self._lengths = list(lengths)
+        self._share, self._processes = share, processes
+
+    def __len__(self) -> int:
+        return len(self._lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        order = torch.randperm(len(self)).tolist()
+        batch = self._share * self._processes
+        for begin in range(0, len(order), batch):
+            yield from self._dealt(order[begin : begin + batch])
+
+    def _dealt(self, rows: list[int]) -> Iterator[int]:
+        """Yield a batch's rows, one process's after the other's; the longest are dealt first."""
+        if self._processes == 1 or len(rows) < self._share * self._processes:
+            yield from rows
+            return
+        shares: list[list[int]] = [[] for _ in range(self._processes)]
+        tokens = [0] * self._processes
+        for row in sorted(rows, key=lambda row: -self._lengths[row]):
+            open_shares = (i for i, share in enumerate(shares) if len(share) < self._share)
+            least = min(open_shares, key=lambda i: tokens[i])
+            shares[least].append(row)
+            tokens[least] += self._lengths[row]
+        yield from chain.from_iterable(shares)
 
 
 _STEP = 64

@@ -35,9 +35,9 @@ from .callbacks import (
 from .causal_dataset import PackedCollator
 from .checkpoints import CHECKPOINTS, last_checkpoint, state_of
 from .distributed import ProcessGroup
-from .lora_layers import arrange_for_training, check_layers
+from .layers.lora import arrange_for_training, check_layers
 from .micro_batch import MicroBatch
-from .packed_trainer import GraphedTrainer, flat_shareable
+from .packed_trainer import GraphedTrainer, PackedTrainer, flat_shareable
 
 _SLOW_ON_A_CPU = 2 * 10**9
 """Bytes of a base from which its training on a CPU is no matter of minutes."""
@@ -168,10 +168,12 @@ def fit_causal(
 def _trainer_for(
     config: TrainConfig, collator: PackedCollator | None, ranks: ProcessGroup
 ) -> Callable[..., SFTTrainer]:
-    """Return what makes the trainer: TRL's own, where steps are neither recorded nor shared."""
-    recorded = collator is not None and collator.recorded
-    shared = collator is not None and ranks.world > 1 and flat_shareable(config)
-    return partial(GraphedTrainer, recorded=recorded) if recorded or shared else SFTTrainer
+    """Return what makes the trainer: TRL's own for padded rows."""
+    if collator is None:
+        return SFTTrainer
+    if collator.recorded or (ranks.world > 1 and flat_shareable(config)):
+        return partial(GraphedTrainer, recorded=collator.recorded)
+    return PackedTrainer
 
 
 def _history(trainer: Any) -> list[dict[str, Any]]:

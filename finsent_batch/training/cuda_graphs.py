@@ -32,7 +32,7 @@ from torch.overrides import TorchFunctionMode
 from transformers import Trainer
 
 from ..errors import first_line
-from .lora_layers import SUM
+from .layers.lora import SUM
 
 logger = logging.getLogger(__name__)
 

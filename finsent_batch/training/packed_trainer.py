@@ -7,7 +7,7 @@ from torch.nn import functional
 from trl.trainer.sft_trainer import SFTTrainer
 
 from ..train_config import TrainConfig
-from .causal_dataset import IGNORED
+from .causal_dataset import IGNORED, EvenShares
 from .cuda_graphs import RecordingTrainer, records
 
 
@@ -24,8 +24,17 @@ def flat_shareable(config: TrainConfig) -> bool:
     return graphable(config) or not (torch.cuda.is_available() or config.label_smoothing_factor)
 
 
-class GraphedTrainer(RecordingTrainer, SFTTrainer):
-    """Trains on batches of `PackedCollator`, filled up to few shapes where steps are recorded.
+class PackedTrainer(SFTTrainer):
+    """Trains on batches of `PackedCollator`, in whose order of rows lengths play no part."""
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        rows = self.train_dataset if train_dataset is None else train_dataset
+        lengths = [len(ids) for ids in rows["input_ids"]]
+        return EvenShares(lengths, self.args.train_batch_size, self.args.world_size)
+
+
+class GraphedTrainer(RecordingTrainer, PackedTrainer):
+    """Trains on batches that are filled up to few shapes, where steps are recorded.
 
     The loss is TRL's own, without its metrics of each step.
     """

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from finsent_batch.hardware import kernels_usable
-from finsent_batch.scorers.causal.layers import _rotated
+from finsent_batch.scorers.causal.layers import rotated
 from finsent_batch.scorers.causal.packed_attention import Packing
 
 from ..scorers.causal.test_packed_attention import reference
@@ -44,7 +44,7 @@ def test_attention_is_what_the_definition_gives(lengths, prefix, heads, size, dt
     given = before if prefix else None
     got = attend_packed(qkv, rotary, begins, given, heads, scale).float().cpu().numpy()
     query, key, value = torch.split(qkv, [queries, keys, keys], dim=1)
-    turned = (part.to(dtype) for part in _rotated(query.float(), key.float(), *rotary))
+    turned = (part.to(dtype) for part in rotated(query.float(), key.float(), *rotary))
     parts = [part.double().cpu().numpy() for part in (*turned, value)]
     want = reference(lengths, [part.double().cpu().numpy() for part in before], *parts, scale)
     np.testing.assert_allclose(got, want, atol=0.03 if dtype == torch.bfloat16 else 0.004)

@@ -183,6 +183,36 @@ def test_recorded_batches_are_filled_up_to_few_shapes(lengths: list[int], prefix
     assert (texts - 1) * columns < max(64, size / 8)
 
 
+@given(
+    lengths=st.lists(st.integers(1, 300), min_size=1, max_size=60),
+    share=st.integers(1, 5),
+    processes=st.integers(1, 4),
+    seed=st.integers(0, 99),
+)
+def test_processes_share_the_batches_of_one_process_evenly(
+    lengths: list[int], share: int, processes: int, seed: int
+) -> None:
+    import torch
+
+    from finsent_batch.training.causal_dataset import EvenShares
+
+    batch = share * processes
+    torch.manual_seed(seed)
+    alone = list(EvenShares(lengths, batch, 1))
+    torch.manual_seed(seed)
+    shared = list(EvenShares(lengths, share, processes))
+    assert len(EvenShares(lengths, share, processes)) == len(lengths)
+    assert sorted(alone) == list(range(len(lengths)))
+    for begin in range(0, len(lengths), batch):
+        rows = shared[begin : begin + batch]
+        assert sorted(rows) == sorted(alone[begin : begin + batch])
+        if len(rows) == batch:
+            dealt = [
+                sum(lengths[row] for row in rows[i : i + share]) for i in range(0, batch, share)
+            ]
+            assert max(dealt) - min(dealt) <= max(lengths[row] for row in rows)
+
+
 def _recorded(model: Any, batch: dict[str, Any]) -> tuple[float, Any]:
     """Loss and gradients of a step that a GPU records, computed here without one."""
     import torch

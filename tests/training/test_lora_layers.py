@@ -35,7 +35,7 @@ def loss_and_gradients(model):
 @pytest.mark.parametrize("architecture", ["llama", "qwen2", "qwen3"])
 @pytest.mark.parametrize("nf4", [True, False])
 def test_loss_and_gradients_are_those_of_peft(causal_base, bitsandbytes, architecture, nf4):
-    from finsent_batch.training.lora_layers import arrange_for_training
+    from finsent_batch.training.layers.lora import arrange_for_training
 
     want_loss, want = loss_and_gradients(adapted(causal_base(architecture), nf4=nf4))
     model = adapted(causal_base(architecture), nf4=nf4)
@@ -49,7 +49,7 @@ def test_loss_and_gradients_are_those_of_peft(causal_base, bitsandbytes, archite
 
 
 def test_weights_that_stay_unpacked_change_no_gradient(causal_base, bitsandbytes):
-    from finsent_batch.training.lora_layers import arrange_for_training, keep_unpacked
+    from finsent_batch.training.layers.lora import arrange_for_training, keep_unpacked
     from finsent_batch.training.micro_batch import unpacked_bytes
 
     model = adapted(causal_base(), nf4=True)
@@ -70,7 +70,7 @@ def test_weights_that_stay_unpacked_change_no_gradient(causal_base, bitsandbytes
 def test_dropout_reaches_the_adapter_alone_and_its_gradient_the_same_entries():
     from types import SimpleNamespace
 
-    from finsent_batch.training.lora_layers import _AdaptedProduct
+    from finsent_batch.training.layers.lora import _AdaptedProduct
 
     torch.manual_seed(0)
     layer = torch.nn.Linear(40, 7, bias=False)
@@ -91,7 +91,7 @@ def test_dropout_reaches_the_adapter_alone_and_its_gradient_the_same_entries():
 
 
 def test_outside_training_nothing_is_dropped(causal_base):
-    from finsent_batch.training.lora_layers import arrange_for_training
+    from finsent_batch.training.layers.lora import arrange_for_training
 
     model = adapted(causal_base(), nf4=False, dropout=0.5)
     arrange_for_training(model, torch.float32)
@@ -105,7 +105,7 @@ def test_outside_training_nothing_is_dropped(causal_base):
 
 
 def test_an_adapter_computes_with_its_parameters_as_they_are_now(causal_base):
-    from finsent_batch.training.lora_layers import arrange_for_training
+    from finsent_batch.training.layers.lora import arrange_for_training
 
     model = adapted(causal_base(), nf4=False, compute=torch.bfloat16)
     arrange_for_training(model, torch.bfloat16)
@@ -125,7 +125,7 @@ def test_an_adapter_computes_with_its_parameters_as_they_are_now(causal_base):
 
 @pytest.mark.parametrize("compute", [torch.float32, torch.bfloat16])
 def test_gradients_add_up_where_a_trainer_wants_them(causal_base, compute):
-    from finsent_batch.training.lora_layers import SUM, arrange_for_training
+    from finsent_batch.training.layers.lora import SUM, arrange_for_training
 
     model = adapted(causal_base(), nf4=False, compute=compute)
     arrange_for_training(model, compute)
@@ -144,7 +144,7 @@ def test_gradients_add_up_where_a_trainer_wants_them(causal_base, compute):
 
 def test_another_forward_pass_may_come_before_the_backward_pass(causal_base):
     """As with smoothed labels, for which TRL asks for its metrics in between."""
-    from finsent_batch.training.lora_layers import arrange_for_training
+    from finsent_batch.training.layers.lora import arrange_for_training
 
     model = adapted(causal_base(), nf4=False)
     arrange_for_training(model, torch.float32)

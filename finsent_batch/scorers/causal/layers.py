@@ -78,7 +78,7 @@ class ScoringLayer:
             prefix = packing.prefix[self.index] if packing.prefix else None
             counts = self._heads[:2]
             return attend_packed(heads, rotary, packing.begins, prefix, counts, self._scale)
-        query, key = _rotated(query, key, *rotary)
+        query, key = rotated(query, key, *rotary)
         return attend(packing, self.index, query, key, parts[2], self._scale)
 
 
@@ -132,7 +132,7 @@ def _swiglu(gate_up: torch.Tensor, kind: type[Linear]) -> Input:
     return kind.prepare(functional.silu(gate) * up)
 
 
-def _rotated(
+def rotated(
     query: torch.Tensor, key: torch.Tensor, cosine: torch.Tensor, sine: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Rotary position embedding (Su et al. 2021), halves of a head turned against each other."""

@@ -64,11 +64,19 @@ def attend_in_rows(
 ) -> torch.Tensor:
     """Return the attention of a packed batch, (tokens, heads, head size); see `attend`."""
     states = torch.cat((query.to(value.dtype), key.to(value.dtype), value), dim=1)
-    whole = _ToRows.apply(states, packing).transpose(1, 2)  # type: ignore[no-untyped-call]
+    whole = _ToRows.apply(states, packing)  # type: ignore[no-untyped-call]
     heads = [part.shape[1] for part in (query, key, value)]
-    q, k, v = torch.split(whole, heads, dim=1)
+    q, k, v = torch.split(whole, heads, dim=2)
+    return attend_rows(packing, q, k, v, scale)
+
+
+def attend_rows(
+    packing: PackedRows, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float
+) -> torch.Tensor:
+    """Return the attention of rows, (texts, columns, heads, head size), back in the batch."""
+    q, k, v = (part.transpose(1, 2) for part in (query, key, value))
     mixed = functional.scaled_dot_product_attention(
-        q, k, v, is_causal=True, scale=scale, enable_gqa=key.shape[1] != query.shape[1]
+        q, k, v, is_causal=True, scale=scale, enable_gqa=k.shape[1] != q.shape[1]
     )
     texts: torch.Tensor = _FromRows.apply(mixed.transpose(1, 2), packing)  # type: ignore[no-untyped-call]
     return texts

@@ -29,8 +29,8 @@ import torch
 from peft.tuners.lora import LoraLayer
 from torch.nn import functional
 
-from ..errors import ConfigError
-from ..scorers.causal.linear import dequantize
+from ...errors import ConfigError
+from ...scorers.causal.linear import dequantize
 
 _UNPACKED = "finsent_unpacked"
 _COPIES = "finsent_copies"

@@ -1,0 +1,1 @@
+"""Layers of models arranged for training, with fewer and fused kernels."""
