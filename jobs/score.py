@@ -7,6 +7,7 @@ import click
 
 from finsent_batch.config import ScoreConfig
 from finsent_batch.errors import FinsentError
+from finsent_batch.hardware import ask_driver_ahead
 from finsent_batch.optional_imports import numpy_without_threads
 from finsent_batch.visible import visible
 
@@ -49,6 +50,8 @@ def score(
     zcat news.csv.gz | finsent-batch score - --input-format csv > labelled.csv
     finsent-batch score --publish-anyway 0193a7c2
     """
+    if options["device"] != "cpu":
+        ask_driver_ahead()
     numpy_without_threads()
     from finsent_batch.io.pairs import to_standard_output
     from finsent_batch.pipeline.dry_run import dry_run as estimate

@@ -23,8 +23,8 @@ FLOORS = (
     {"store", "labelled"},
     {"io", "metrics"},
     {"frames", "hardware", "optional_imports", "progress", "python_messages"},
-    {"config", "errors", "failpoints", "headlines", "labels", "train_config", "version"},
-    {"arrays", "settings", "visible", "wording"},
+    {"arrays", "config", "errors", "failpoints", "headlines", "labels", "train_config", "version"},
+    {"settings", "visible", "wording"},
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 LARGEST_FOLDER = 20

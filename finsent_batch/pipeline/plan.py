@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from ..arrays import row_numbers
 from ..failpoints import failpoint
-from ..headlines import key_sql, may_be_odd, normalize_sql
+from ..headlines import key_sql, normalize_sql, unusual
 from ..io.arrow import registered
 from ..io.base import Source, decoded
 from ..io.sql import quote_literal
@@ -34,10 +34,10 @@ _PLAN_SCHEMA = pa.schema(
         ("row_number", pa.int64()),
         ("text", pa.large_string()),
         ("undecodable", pa.bool_()),
-        ("odd", pa.bool_()),
+        ("unusual", pa.bool_()),
     ]
 )
-_NORMAL_FORM = normalize_sql("text", "odd")
+_NORMAL_FORM = normalize_sql("text", "unusual")
 # A row's place in all sources is its file's number times this, and its own.
 _MOST_ROWS = 2**40
 
@@ -187,7 +187,7 @@ def _numbered(source: Source, column: str, origin: str | None = None) -> Iterato
         start += len(text)
         if isinstance(undecodable, pa.ChunkedArray):
             undecodable = undecodable.combine_chunks()
-        columns = [numbers, text, undecodable, may_be_odd(text)]
+        columns = [numbers, text, undecodable, unusual(text)]
         if origin is not None:
             columns.append(batch.column(origin))
         yield pa.RecordBatch.from_arrays(columns, schema=schema)

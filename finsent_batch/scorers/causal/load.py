@@ -1,7 +1,7 @@
 """Load a causal model, in 4 bits or not, with its adapter folded in."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 from transformers.utils import logging as transformers_logging
 
 from ...errors import BadDataError, UnavailableError
-from ...hardware import main_memory
+from ...hardware import gpu_memory, main_memory
 from ...models.base_weights import WEIGHTS_FROM_DISK
 from ...models.config_file import DEQUANTIZED, ConfigFile
 from ...models.spec import ModelSpec
@@ -183,12 +183,18 @@ def fold_adapter(model: Any, spec: ModelSpec, *, weights: str, compute: torch.dt
     """Replace the decoder's linear layers by their scoring form, the adapter folded in."""
     linears = decoder_linears(model)
     parts = read_adapter(spec.adapter, linears, spec.base_id) if spec.adapter else {}
+    # A layer unpacked for good computes the same numbers as one unpacked for each batch.
+    packed = weights == "nf4" and not _fits_unpacked(linears.values(), compute)
     for name, layer in linears.items():
         parent, _, child = name.rpartition(".")
-        part = parts.get(name)
-        setattr(
-            model.get_submodule(parent), child, to_scoring_linear(layer, weights, compute, part)
-        )
+        folded = to_scoring_linear(layer, weights, compute, parts.get(name), packed=packed)
+        setattr(model.get_submodule(parent), child, folded)
+
+
+def _fits_unpacked(layers: Iterable[nn.Linear], compute: torch.dtype) -> bool:
+    """Return whether the layers of a model take a quarter of its GPU's memory, or less."""
+    sizes = [layer.in_features * layer.out_features for layer in layers if layer.weight.is_cuda]
+    return bool(sizes) and sum(sizes) * compute.itemsize <= gpu_memory() / 4
 
 
 def decoder_linears(model: Any) -> dict[str, nn.Linear]:
