@@ -12,7 +12,7 @@ from transformers.trainer_callback import ExportableState
 
 from ..errors import UsageError
 from ..progress import Progress, StopRequest
-from .distributed import ProcessGroup
+from .distributed import LateAgreement, ProcessGroup
 
 logger = logging.getLogger(__name__)
 
@@ -121,11 +121,12 @@ class SaveEveryNSteps(TrainerCallback):  # type: ignore[misc]
 
     def __init__(self, every: int | None, stop: StopRequest, ranks: ProcessGroup) -> None:
         self._every, self._stop, self._ranks = every, stop, ranks
+        self._agreement = LateAgreement(ranks)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         due = self._every is not None and state.global_step % self._every == 0
         ends = state.epoch == int(state.epoch) or state.global_step >= state.max_steps
-        stopping = self._ranks.any(self._stop())
+        stopping = self._agreement.any(self._stop())
         if (due or stopping) and not ends:
             control.should_save = True
 

@@ -1,6 +1,7 @@
 """The processes of a distributed training, as torchrun and accelerate launch start them."""
 
 import os
+from collections import deque
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Self
@@ -115,6 +116,44 @@ class ProcessGroup:
         """Leave the process group."""
         if self.world > 1:
             torch.distributed.destroy_process_group()
+
+
+class LateAgreement:
+    """Tells all processes alike, two calls later, whether any of them said yes.
+
+    An answer at once would make each host wait for its GPU in every step, and the GPU then for
+    the host. A process alone has its own answer at once.
+    """
+
+    def __init__(self, ranks: ProcessGroup) -> None:
+        self._ranks = ranks
+        self._asked: deque[tuple[torch.Tensor, torch.cuda.Event | None]] = deque()
+
+    def any(self, value: bool) -> bool:
+        """Say yes or no; return whether a process said yes two calls ago."""
+        if self._ranks.world == 1:
+            return value
+        self._asked.append(self._ask(value))
+        if len(self._asked) <= _CALLS_LATER:
+            return False
+        answer, ready = self._asked.popleft()
+        if ready is not None:
+            ready.synchronize()
+        return bool(answer)
+
+    def _ask(self, value: bool) -> tuple[torch.Tensor, torch.cuda.Event | None]:
+        cuda = torch.cuda.is_available()
+        said = torch.full((), float(value), device=self._ranks.device("cuda" if cuda else "cpu"))
+        torch.distributed.all_reduce(said, torch.distributed.ReduceOp.MAX)
+        if not cuda:
+            return said, None
+        answer, ready = torch.empty((), pin_memory=True), torch.cuda.Event()  # type: ignore[no-untyped-call]
+        answer.copy_(said, non_blocking=True)
+        ready.record()
+        return answer, ready
+
+
+_CALLS_LATER = 2
 
 
 def lost_another(error: Exception) -> bool:

@@ -173,6 +173,20 @@ def test_the_first_is_killed_the_other_ends_and_both_resume_to_the_same_adapter(
     assert log[-1]["step"] == 10
 
 
+def test_one_is_asked_to_stop_both_do_and_both_resume_to_the_same_adapter(folder, arguments, two):
+    command = [*arguments, "-o", "stopped", "--save-steps", "1"]
+    processes = ranks(folder, command)
+    wait_for_a_checkpoint(folder / "stopped", processes[0])
+    processes[1].terminate()
+    ended = [(p.communicate(timeout=300)[1], p.returncode) for p in processes]
+    assert [code for _, code in ended] == [128, 143], ended
+    assert all("Traceback" not in said for said, _ in ended)
+    assert not adapter_of(folder / "stopped").exists()
+    resumed = [(p.communicate(), p.returncode) for p in ranks(folder, [*command, "--resume"])]
+    assert [code for _, code in resumed] == [0, 0], resumed
+    assert adapter_of(folder / "stopped").read_bytes() == adapter_of(folder / "two").read_bytes()
+
+
 def test_a_full_disk_is_told_as_such_whatever_the_folder_is_called(tmp_path):
     full = OSError(errno.ENOSPC, "No space left on device", str(tmp_path / "gloom" / "model"))
     with pytest.raises(StorageError, match="disk is full"), expected_faults(tmp_path / "gloom"):
