@@ -13,8 +13,7 @@ import sys
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from threading import Thread
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .errors import UnavailableError, UsageError
 
@@ -68,7 +67,7 @@ def cuda_available() -> bool:
     """Return whether torch can use an NVIDIA GPU here; it is imported only to settle a doubt."""
     if not any(Path(node).exists() for node in _NVIDIA_NODES):
         return False
-    if "torch" not in sys.modules and _driver_gpus():
+    if torch_if_loaded() is None and driver_gpus():
         return True
     import torch
 
@@ -80,29 +79,29 @@ def gpu_count() -> int:
     """Return how many GPUs torch sees here; it is imported only to settle a doubt."""
     if not cuda_available():
         return 0
-    if "torch" not in sys.modules and (count := _driver_gpus()):
+    if torch_if_loaded() is None and (count := driver_gpus()):
         return count
     import torch
 
     return torch.cuda.device_count()
 
 
-def ask_driver_ahead() -> None:
-    """Let a thread wake NVIDIA's driver, where there is one, while others import libraries.
-
-    That takes a third of a second, in which Python's lock is free.
-    """
-    if any(Path(node).exists() for node in _NVIDIA_NODES):
-        Thread(target=_driver_gpus, name="driver", daemon=True).start()
+def torch_if_loaded() -> Any:
+    """Return torch where all of it is imported, else None: a thread may be in the middle of it."""
+    torch = sys.modules.get("torch")
+    half = getattr(getattr(torch, "__spec__", None), "_initializing", False)
+    return None if half else torch
 
 
 @cache
-def _driver_gpus() -> int | None:
+def driver_gpus() -> int | None:
     """Ask NVIDIA's driver how many GPUs a process sees; None unless torch is sure to use them.
 
     That is a build of torch for a CUDA no newer than the driver: within one major version any
     runs on any (CUDA's minor version compatibility).
     """
+    if not any(Path(node).exists() for node in _NVIDIA_NODES):
+        return None
     spec = find_spec("torch")
     if spec is None or not spec.submodule_search_locations:
         return None

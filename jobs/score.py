@@ -1,14 +1,16 @@
 """`finsent-batch score`: label the headlines of a file, a folder or a table."""
 
+from contextlib import suppress
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import click
 
 from finsent_batch.config import ScoreConfig
 from finsent_batch.errors import FinsentError
-from finsent_batch.hardware import ask_driver_ahead
-from finsent_batch.optional_imports import numpy_without_threads
+from finsent_batch.hardware import driver_gpus
+from finsent_batch.optional_imports import numpy_without_threads, quick_imports
 from finsent_batch.visible import visible
 
 from .completion import complete_file
@@ -50,9 +52,7 @@ def score(
     zcat news.csv.gz | finsent-batch score - --input-format csv > labelled.csv
     finsent-batch score --publish-anyway 0193a7c2
     """
-    if options["device"] != "cpu":
-        ask_driver_ahead()
-    numpy_without_threads()
+    _import_ahead(scored=not dry_run, **options)
     from finsent_batch.io.pairs import to_standard_output
     from finsent_batch.pipeline.dry_run import dry_run as estimate
     from finsent_batch.pipeline.score import score as run_score
@@ -94,3 +94,24 @@ def _check_inputs(inputs: tuple[str, ...], held: str | None) -> None:
         )
     if inputs and held is not None:
         raise click.UsageError("--publish-anyway takes its INPUT from the run: leave it out.")
+
+
+def _import_ahead(
+    *, scored: bool, device: str, engine: str, ray_address: str | None, **_: object
+) -> None:
+    """Import NumPy, and torch in a thread where one GPU is to score: it takes longer than planning.
+
+    Several GPUs are Ray's, and a night without anything to score has its torch in vain. What fails
+    here fails where torch is needed, which says so.
+    """
+    numpy_without_threads()
+    if not scored or device == "cpu" or engine == "ray" or ray_address:
+        return
+
+    def work() -> None:
+        with suppress(Exception):
+            if driver_gpus() == 1:
+                with quick_imports():
+                    import torch  # noqa: F401
+
+    Thread(target=work, name="torch", daemon=True).start()

@@ -21,8 +21,8 @@ def main() -> None:
     try:
         run()
     except SystemExit as ended:
-        if ended.code == 0 or ended.code in _STOPPED:
-            leave(int(ended.code))
+        if isinstance(ended.code, int):
+            leave(ended.code)
         raise
 
 
@@ -54,9 +54,10 @@ def _importing(frame: FrameType | None) -> bool:
 
 
 def leave(code: int) -> None:
-    """End a process that has succeeded or was stopped; return where only the interpreter can.
+    """End a process whose command is over; return where only the interpreter can.
 
-    Once torch is loaded, Python takes half a second to take itself apart, object by object.
+    Once torch is loaded, Python takes half a second to take itself apart, object by object, and a
+    thread in the middle of that import may abort it.
     What others rely on is done here as well: exit handlers are called and streams are flushed.
     Threads that go on are waited for by the interpreter, but not in a process that was stopped: a
     second Ctrl-C may have ended the waiting for one, which would then abort the interpreter.
@@ -64,7 +65,8 @@ def leave(code: int) -> None:
     import atexit
 
     others = [t for t in threading.enumerate() if t is not threading.main_thread()]
-    if (code == 0 and not all(thread.daemon for thread in others)) or _watched():
+    waited_for = code not in _STOPPED and not all(thread.daemon for thread in others)
+    if waited_for or _watched():
         return
     atexit._run_exitfuncs()
     try:

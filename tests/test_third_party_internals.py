@@ -217,6 +217,11 @@ def asks_where_localhost_is() -> bool:
     return asked in inspect.getsource(ray.init)
 
 
+def marks_what_is_being_imported() -> bool:
+    bootstrap = inspect.getsource(importlib._bootstrap)
+    return "spec._initializing = True" in bootstrap and "spec._initializing = False" in bootstrap
+
+
 def takes_a_folder_for_its_sockets() -> bool:
     ray = importlib.import_module("ray")
     # Ray takes `_temp_dir` among **kwargs, so that no signature names it.
@@ -249,6 +254,7 @@ USED: list[tuple[str, str, Check]] = [
     ("bitsandbytes' kernels", "optional_imports.py", asks_for_the_package_kernels),
     ("bitsandbytes' QuantState", "scorers/causal/linear.py", dequantizes_by_a_state),
     ("rich's on_broken_pipe", "../jobs/terminal.py", calls_on_broken_pipe),
+    ("importlib's ModuleSpec._initializing", "hardware.py", marks_what_is_being_imported),
     ("logging.lastResort", "../jobs/terminal.py", lambda: logging.lastResort is not None),
     ("services.resolve_ip_for_localhost", "pipeline/engines/ray_cluster.py",
      asks_where_localhost_is),

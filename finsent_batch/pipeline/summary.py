@@ -11,6 +11,7 @@ from typing import Any
 
 from ..config import ScoreConfig
 from ..errors import FinsentError
+from ..hardware import torch_if_loaded
 from ..io.objects.addresses import shown, without_credentials
 from ..wording import counted
 
@@ -158,8 +159,7 @@ class Summary:
     def measure_memory(self) -> None:
         """Take the peaks of this process so far, in MB (10^6 bytes)."""
         self.peak_rss_mb = round(_peak_rss_bytes() / 1e6, 1)
-        # A thread may just be importing torch, which then has no `cuda` yet.
-        cuda = getattr(sys.modules.get("torch"), "cuda", None)
+        cuda = getattr(torch_if_loaded(), "cuda", None)
         if cuda is not None and cuda.is_available():
             here = round(cuda.max_memory_allocated() / 1e6, 1)
             self.peak_vram_mb = max(here, self.peak_vram_mb or 0.0)
