@@ -105,7 +105,6 @@ def measure(base: Path, split: Path, scratch: Path) -> dict[str, torch.Tensor]:
     compute = compute_dtype(DEVICE, "bf16" if CUDA else "fp32")
     rows, prefix = rows_of(base, split)
     model = adapted(config, base_model(config, base, DEVICE, compute), compute).train()
-    arrange_decoder(model, compute)
     own = {name: module.forward for name, module in model.named_modules()}
     torch.manual_seed(0)
     for name, parameter in model.named_parameters():
@@ -119,6 +118,7 @@ def measure(base: Path, split: Path, scratch: Path) -> dict[str, torch.Tensor]:
         found["ordinary"] = gradient(model, lambda: ordinary(model, rows, items))
     for name, module in model.named_modules():
         module.forward = own[name]
+    arrange_decoder(model, compute)
     model.set_attn_implementation(PACKED)
     collate = PackedCollator(prefix=tuple(prefix), device=torch.device(DEVICE), recorded=True)
     inputs = collate(rows)

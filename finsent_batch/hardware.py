@@ -162,7 +162,7 @@ def gpu_capability() -> tuple[int, int]:
 
 
 def kernels_usable(tensor: "torch.Tensor") -> bool:
-    """Return whether the attention kernels for packed batches take this tensor."""
+    """Return whether the Triton kernels for packed batches take this tensor."""
     import torch
 
     return (

@@ -248,7 +248,7 @@ USED: list[tuple[str, str, Check]] = [
     ("Trainer._get_train_sampler", "training/packed_trainer.py", draws_rows_by_a_sampler),
     ("LlamaDecoderLayer's parts", "training/layers/decoder.py", runs_layers_by_these_names),
     ("RMSNorm.variance_epsilon", "training/layers/lora.py", names_the_norms_epsilon),
-    ("Attention.layer_idx", "scorers/causal/packed_attention.py", numbers_the_layers),
+    ("Attention.layer_idx", "scorers/causal/layers.py", numbers_the_layers),
     ("BertModel's layers", "scorers/encoder/int8_bert.py", nests_bert_as_ever),
     ("peft's LoraLayer", "training/layers/lora.py", holds_adapters_by_name),
     ("bitsandbytes' kernels", "optional_imports.py", asks_for_the_package_kernels),

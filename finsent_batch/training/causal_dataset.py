@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 import torch
+from accelerate.utils import broadcast_object_list
 from datasets import Dataset
 from torch.utils.data import Sampler
 
@@ -90,7 +91,8 @@ class EvenShares(Sampler[int]):
     """Rows at random, dealt so that processes which share a batch get about as many tokens.
 
     PyTorch's generator decides which rows are a batch, whatever the number of processes; the one
-    with the most tokens would be waited for. Packed, rows of unlike lengths cost nothing.
+    with the most tokens would be waited for. Packed, rows of unlike lengths need no padding but in
+    attention.
     """
 
     def __init__(self, lengths: Sequence[int], share: int, processes: int) -> None:
@@ -102,6 +104,9 @@ class EvenShares(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         order = torch.randperm(len(self)).tolist()
+        if self._processes > 1 and torch.distributed.is_initialized():
+            # A resumed process has a generator of its own, whose dropout drew from it, too.
+            [order] = broadcast_object_list([order])
         batch = self._share * self._processes
         for begin in range(0, len(order), batch):
             yield from self._dealt(order[begin : begin + batch])
@@ -126,14 +131,19 @@ _COLUMNS = 128
 """Least width of a recorded batch's rows: hardly any headline is longer."""
 
 
+def row_places(rows: int, longest: int, prefix: int) -> int:
+    """Return the places of the rows that a recorded batch attends in, at most."""
+    return (rows + 1) * (prefix + max(_COLUMNS, _rounded_up(longest, _STEP)))
+
+
 def _filling(tokens: int, columns: int) -> list[int]:
     """Return the lengths of texts of padding, none over `columns`, that fill a batch up.
 
     Sizes are an eighth of a power of two apart, and 64 at least: random batches of one number of
     rows so have about five, of which padding is some 5 %. How many texts there are depends on the
-    size alone.
+    size and the columns alone.
     """
-    step = max(_STEP, 2 ** (tokens.bit_length() - 1) // 8)
+    step = max(_STEP, 2 ** (tokens - 1).bit_length() // 16)
     missing = _rounded_up(tokens, step) - tokens
     return [min(columns, max(0, missing - begun)) for begun in range(0, step, columns)]
 

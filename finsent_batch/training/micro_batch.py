@@ -14,6 +14,7 @@ import torch
 
 from ..errors import UsageError
 from ..train_config import TrainConfig
+from .causal_dataset import row_places
 
 _UNITS = {"MB": 10**6, "GB": 10**9, "MIB": 2**20, "GIB": 2**30}
 # Bytes of activations kept for the backward pass, per token and layer, for each unit of hidden and
@@ -22,6 +23,8 @@ _UNITS = {"MB": 10**6, "GB": 10**9, "MIB": 2**20, "GIB": 2**30}
 # and Qwen 2's shapes; for a token of the vocabulary, its logit in two dtypes and two gradients.
 _BYTES_HIDDEN, _BYTES_INTERMEDIATE = 46, 7
 _BYTES_LOGIT = 12
+# Of these, queries, keys, values and what attention gives.
+_BYTES_ATTENTION = 8
 # With checkpointing a layer keeps its input alone, and one layer at a time all of the above.
 _BYTES_CHECKPOINTED = 2
 # Recorded steps have memory of their own, besides that of the first step of a shape.
@@ -77,7 +80,8 @@ def micro_batch(
     for checkpointing in (False, True):
         for n in divisors:
             total = n * (tokens - shared) + shared
-            needed = activation_bytes(model, total, checkpointing=checkpointing)
+            places = row_places(n, tokens - shared, shared) if shared else 0
+            needed = activation_bytes(model, total, places, checkpointing=checkpointing)
             spare = budget - needed * (_RECORDED if recorded and not checkpointing else 1)
             if spare >= 0:
                 return MicroBatch(
@@ -102,12 +106,16 @@ def _share(config: TrainConfig, processes: int) -> tuple[int, int]:
     return size, share // size
 
 
-def activation_bytes(model: Any, tokens: int, *, checkpointing: bool) -> int:
-    """Return an upper estimate of what a forward pass keeps for its backward pass."""
+def activation_bytes(model: Any, tokens: int, places: int = 0, *, checkpointing: bool) -> int:
+    """Return an upper estimate of what a forward pass keeps for its backward pass.
+
+    `places` are those of the rows that a packed batch attends in, which may be more than tokens.
+    """
     config = model.config
     hidden = config.hidden_size
     inner = getattr(config, "intermediate_size", None) or 4 * hidden
     layer = tokens * (hidden * _BYTES_HIDDEN + inner * _BYTES_INTERMEDIATE)
+    layer += max(0, places - tokens) * hidden * _BYTES_ATTENTION
     logits = tokens * config.vocab_size * _BYTES_LOGIT
     if not checkpointing:
         return int(layer * config.num_hidden_layers + logits)

@@ -156,6 +156,28 @@ def test_a_packed_batch_has_the_loss_and_gradients_of_a_padded_one(
     assert torch.allclose(recorded[1], filled[1], atol=1e-6 * filled[1].abs().max().item())
 
 
+def test_activations_are_recomputed_where_they_are_to_be(
+    causal_base: Callable[..., Path], split: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from finsent_batch.train_config import TrainConfig
+    from finsent_batch.training.layers import decoder
+    from finsent_batch.training.train import train
+
+    steps: dict[bool, int] = {}
+    mlp = decoder._mlp
+    for recomputed in (True, False):
+        calls = list[None]()
+        monkeypatch.setattr(decoder, "_mlp", lambda *given, c=calls: c.append(None) or mlp(*given))
+        config = TrainConfig.for_preset(
+            "llama2-7b", base=str(causal_base()), data=(split,), output=tmp_path / str(recomputed),
+            num_train_epochs=1.0, auto_batch=False, gradient_checkpointing=recomputed,
+            quantisation=None, per_device_train_batch_size=8, gradient_accumulation_steps=1,
+        )  # fmt: skip
+        train(config)
+        steps[recomputed] = len(calls)
+    assert steps[True] > 1.5 * steps[False]
+
+
 @given(lengths=st.lists(st.integers(1, 300), min_size=1, max_size=70), prefix=st.integers(0, 90))
 @example(lengths=[4096], prefix=0)
 @example(lengths=[4000], prefix=0)
@@ -299,7 +321,11 @@ def test_micro_batches_keep_the_effective_batch_and_fit(
     # A recorded step holds its activations twice; what rows share they hold once.
     budget = activation_bytes(model, 440, checkpointing=False)
     assert micro_batch(config, model, 100, budget, recorded=True).size == 2
+    # Attention has nine rows of 60 + 128 places for the 380 tokens of eight.
+    budget = activation_bytes(model, 380, 9 * 188, checkpointing=False)
+    assert budget > activation_bytes(model, 380, checkpointing=False)
     assert micro_batch(config, model, 100, 2 * budget, shared=60, recorded=True).size == 8
+    assert micro_batch(config, model, 100, 2 * budget - 2, shared=60, recorded=True).size == 4
     assert parse_size("16GB") == 16 * 10**9
     with pytest.raises(UsageError, match="16GB"):
         parse_size("much")

@@ -183,7 +183,7 @@ def fold_adapter(model: Any, spec: ModelSpec, *, weights: str, compute: torch.dt
     """Replace the decoder's linear layers by their scoring form, the adapter folded in."""
     linears = decoder_linears(model)
     parts = read_adapter(spec.adapter, linears, spec.base_id) if spec.adapter else {}
-    # A layer unpacked for good computes the same numbers as one unpacked for each batch.
+    # In 16 bits a layer unpacked for good computes the same as one unpacked for each batch.
     packed = weights == "nf4" and not _fits_unpacked(linears.values(), compute)
     for name, layer in linears.items():
         parent, _, child = name.rpartition(".")
@@ -192,9 +192,15 @@ def fold_adapter(model: Any, spec: ModelSpec, *, weights: str, compute: torch.dt
 
 
 def _fits_unpacked(layers: Iterable[nn.Linear], compute: torch.dtype) -> bool:
-    """Return whether the layers of a model take a quarter of its GPU's memory, or less."""
+    """Return whether a model's layers take a quarter of its GPU's memory, and half of what is free.
+
+    Others may have the rest; scores are the same either way.
+    """
     sizes = [layer.in_features * layer.out_features for layer in layers if layer.weight.is_cuda]
-    return bool(sizes) and sum(sizes) * compute.itemsize <= gpu_memory() / 4
+    if not sizes:
+        return False
+    free, _ = torch.cuda.mem_get_info()
+    return sum(sizes) * compute.itemsize <= min(gpu_memory() / 4, free / 2)
 
 
 def decoder_linears(model: Any) -> dict[str, nn.Linear]:

@@ -5,9 +5,9 @@
 3. On a GPU one kernel (`triton_attention`) takes each text's own tokens and the prefix. Elsewhere,
    and in fp32, texts become rows.
 
-Registered with transformers, it replaces padded batches of whole prompts in any Llama-like decoder
-without a copy of its code. The price: `Packing` is the only mask, so sliding windows run padded
-(`decoders.packable`); and the kernel has no backward pass: training has `packed_rows`.
+Registered with transformers, so that its own layers take packed batches too, and make no mask.
+`Packing` is the only mask: sliding windows run padded (`decoders.packable`). The kernel has no
+backward pass: training has `packed_rows`.
 """
 
 from dataclasses import dataclass

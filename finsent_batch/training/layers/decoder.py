@@ -20,10 +20,24 @@ from ...scorers.causal.packed_rows import PackedRows, attend_in_rows, attend_row
 
 def arrange_decoder(model: Any, compute: torch.dtype) -> None:
     """Let a packable model's layers, arranged by `arrange_for_training`, run fused, in place."""
-    for layer in model.get_base_model().model.layers:
+    layers = model.get_base_model().model.layers
+    fused = _fused(type(layers[0]), compute)
+    for layer in layers:
         layer.self_attn.forward = partial(_attention, layer.self_attn)
         layer.mlp.forward = partial(_mlp, layer.mlp)
-        layer.forward = partial(_layer, layer, compute)
+        layer.__class__ = fused
+
+
+def _fused(kind: Any, compute: torch.dtype) -> Any:
+    """Return a class of layers with the fused forward pass.
+
+    Not one layer's own: transformers wraps the class's to recompute activations.
+    """
+
+    def forward(layer: Any, hidden_states: torch.Tensor, **given: Any) -> torch.Tensor:
+        return _layer(layer, compute, hidden_states, **given)
+
+    return type(kind.__name__, (kind,), {"forward": forward, "__module__": kind.__module__})
 
 
 def _layer(
@@ -105,7 +119,7 @@ class _NormedSum(torch.autograd.Function):
         from .kernels import normed_sum_back
 
         total, weight = ctx.saved_tensors
-        into_total, into_out = gradients
+        into_total, into_out = gradients  # the products behind a norm always give the second
         shape = into_out.shape
         into_out = into_out.reshape(total.shape).contiguous()
         if into_total is not None:
