@@ -130,6 +130,25 @@ def quick_imports() -> Iterator[None]:
         gc.enable()
 
 
+_USUAL = sys.getswitchinterval()
+
+
+@contextlib.contextmanager
+def imports_beside() -> Iterator[None]:
+    """Import large libraries within the block, beside threads that get Python's lock at once.
+
+    As a rule a thread waits 5 ms for the lock, each time that it has let it go: for each piece of a
+    file that it hashes, say. An import that takes seconds would stretch a hundredth of one to as
+    much.
+    """
+    sys.setswitchinterval(_USUAL / 50)
+    try:
+        with quick_imports():
+            yield
+    finally:
+        sys.setswitchinterval(_USUAL)
+
+
 @contextlib.contextmanager
 def quiet_libraries() -> Iterator[None]:
     """Let a model be loaded without reports and warnings of libraries, within the block.

@@ -10,7 +10,7 @@ import click
 from finsent_batch.config import ScoreConfig
 from finsent_batch.errors import FinsentError
 from finsent_batch.hardware import driver_gpus
-from finsent_batch.optional_imports import numpy_without_threads, quick_imports
+from finsent_batch.optional_imports import imports_beside, numpy_without_threads
 from finsent_batch.visible import visible
 
 from .completion import complete_file
@@ -111,7 +111,7 @@ def _import_ahead(
     def work() -> None:
         with suppress(Exception):
             if driver_gpus() == 1:
-                with quick_imports():
+                with imports_beside():
                     import torch  # noqa: F401
 
     Thread(target=work, name="torch", daemon=True).start()

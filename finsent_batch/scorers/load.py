@@ -5,7 +5,7 @@ from importlib import import_module
 from threading import Thread
 
 from ..models.spec import CLASSIFIER, ResolvedModel
-from ..optional_imports import quick_imports, quiet_libraries
+from ..optional_imports import imports_beside, quick_imports, quiet_libraries
 from .base import CHUNK, GPU_CHUNK, Scorer
 
 
@@ -38,7 +38,7 @@ def import_ahead(model: ResolvedModel) -> None:
 
 def _import_for(family: str) -> None:
     # What fails here fails where the model is loaded, which says so.
-    with suppress(Exception), quick_imports():
+    with suppress(Exception), imports_beside():
         name = "encoder" if family == CLASSIFIER else "causal"
         import_module(f"{__package__}.{name}.scorer")
 

@@ -14,7 +14,6 @@ from finsent_batch.config import StoreConfig
 from finsent_batch.labels import LABELS
 from finsent_batch.models.precision import causal_weights
 from finsent_batch.models.registry import near_tie
-from finsent_batch.scorers.causal import load as causal_loading
 from finsent_batch.scorers.encoder import scorer as encoder_scorer
 from finsent_batch.scorers.near_tie import LARGEST, SMALLEST, measured_margin
 from finsent_batch.store.store import Store
@@ -72,24 +71,6 @@ def test_a_gpu_gives_a_cpu_s_scores(
     apart = np.abs(here.select(P).to_numpy() - there.select(P).to_numpy())
     assert apart.max() < near
     assert apart.mean() < near / 5
-
-
-def test_layers_kept_in_four_bits_give_the_scores_of_unpacked_ones(
-    run, wordy, tmp_path, causal_base, monkeypatch
-):
-    pl.DataFrame({"headline": wordy(200)}).write_parquet(tmp_path / "feed.parquet")
-    model = save_adapter(tmp_path / "m", causal_base(), quantisation="nf4")
-    given = ("--model", model, "--weights", "nf4")
-    asked = []
-    fits = causal_loading._fits_unpacked
-    monkeypatch.setattr(
-        causal_loading, "_fits_unpacked", lambda *some: asked.append(fits(*some)) or asked[-1]
-    )
-    unpacked, _ = scores(run, tmp_path, "a.duckdb", *given)
-    assert asked == [True]
-    monkeypatch.setattr(causal_loading, "_fits_unpacked", lambda *_: False)
-    packed, _ = scores(run, tmp_path, "b.duckdb", *given)
-    assert np.abs(packed.select(P).to_numpy() - unpacked.select(P).to_numpy()).max() < 1e-3
 
 
 def test_short_memory_halves_batches_and_scores_all(run, wordy, tmp_path, causal_base):

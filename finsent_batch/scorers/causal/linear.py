@@ -3,7 +3,7 @@
 The adapter is folded into the weights that it was trained on: NF4 ones as they
 come out of dequantisation (QLoRA, Dettmers et al. 2023), not the originals. A
 layer kept in 4 bits unpacks and folds for every batch, a dense one once; both
-compute the same numbers. Where memory is plenty 4-bit layers are made dense.
+compute the same numbers.
 """
 
 from collections.abc import Sequence
@@ -194,24 +194,19 @@ def fold(weight: torch.Tensor, low_rank: LowRank | None) -> torch.Tensor:
 
 
 def to_scoring_linear(
-    layer: nn.Linear,
-    weights: str,
-    dtype: torch.dtype,
-    low_rank: LowRank | None,
-    *,
-    packed: bool = False,
+    layer: nn.Linear, weights: str, dtype: torch.dtype, low_rank: LowRank | None
 ) -> Any:
     """Return the scoring form of a linear layer, 4-bit or not, for `weights` and its adapter.
 
-    `dtype` is what the batches are computed in. A 4-bit layer stays so if `packed`.
+    `dtype` is what the batches are computed in.
     """
     bias = None if layer.bias is None else layer.bias.detach()
     state = getattr(layer.weight, "quant_state", None)
-    if state is not None and packed:
-        data = layer.weight.data
+    if state is not None and weights == "nf4":
+        packed = layer.weight.data
         # Where and as each batch folds it: moving it for every batch would cost more than folding.
-        part = low_rank and low_rank.to(data.device, dtype)
-        return Nf4Linear(data, state, bias, part)
+        part = low_rank and low_rank.to(packed.device, dtype)
+        return Nf4Linear(packed, state, bias, part)
     scales = getattr(layer.weight, "SCB", None)
     if state is not None:
         weight = dequantize(layer.weight.data, state, dtype)

@@ -1,7 +1,7 @@
 """Load a causal model, in 4 bits or not, with its adapter folded in."""
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 from transformers.utils import logging as transformers_logging
 
 from ...errors import BadDataError, UnavailableError
-from ...hardware import gpu_memory, main_memory
+from ...hardware import main_memory
 from ...models.base_weights import WEIGHTS_FROM_DISK
 from ...models.config_file import DEQUANTIZED, ConfigFile
 from ...models.spec import ModelSpec
@@ -183,24 +183,12 @@ def fold_adapter(model: Any, spec: ModelSpec, *, weights: str, compute: torch.dt
     """Replace the decoder's linear layers by their scoring form, the adapter folded in."""
     linears = decoder_linears(model)
     parts = read_adapter(spec.adapter, linears, spec.base_id) if spec.adapter else {}
-    # In 16 bits a layer unpacked for good computes the same as one unpacked for each batch.
-    packed = weights == "nf4" and not _fits_unpacked(linears.values(), compute)
     for name, layer in linears.items():
         parent, _, child = name.rpartition(".")
-        folded = to_scoring_linear(layer, weights, compute, parts.get(name), packed=packed)
-        setattr(model.get_submodule(parent), child, folded)
-
-
-def _fits_unpacked(layers: Iterable[nn.Linear], compute: torch.dtype) -> bool:
-    """Return whether a model's layers take a quarter of its GPU's memory, and half of what is free.
-
-    Others may have the rest; scores are the same either way.
-    """
-    sizes = [layer.in_features * layer.out_features for layer in layers if layer.weight.is_cuda]
-    if not sizes:
-        return False
-    free, _ = torch.cuda.mem_get_info()
-    return sum(sizes) * compute.itemsize <= min(gpu_memory() / 4, free / 2)
+        part = parts.get(name)
+        setattr(
+            model.get_submodule(parent), child, to_scoring_linear(layer, weights, compute, part)
+        )
 
 
 def decoder_linears(model: Any) -> dict[str, nn.Linear]:
