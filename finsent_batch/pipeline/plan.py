@@ -209,14 +209,12 @@ def _collect_pending(store: Store, planned: Sequence[PlannedSource]) -> None:
                 store.connection.execute(f"""
                     INSERT INTO plan.pending_text
                     SELECT headline_key, headline FROM
-                        (SELECT headline, row_number, {key_sql("headline")} AS headline_key FROM
-                            (SELECT {_NORMAL_FORM} AS headline, row_number FROM source_rows)
-                         WHERE headline <> '')
-                    SEMI JOIN
-                        (SELECT headline_key, first_place - {begin} AS row_number
-                         FROM plan.pending_keys
-                         WHERE first_place >= {begin} AND first_place < {begin + _MOST_ROWS})
-                    USING (headline_key, row_number)""")
+                        (SELECT headline_key, {_NORMAL_FORM} AS headline FROM source_rows JOIN
+                            (SELECT headline_key, first_place - {begin} AS row_number
+                             FROM plan.pending_keys
+                             WHERE first_place >= {begin} AND first_place < {begin + _MOST_ROWS})
+                         USING (row_number))
+                    WHERE headline <> '' AND {key_sql("headline")} = headline_key""")
     # Numbered as they come out of the sort: a window with an order of its own takes five times as
     # long.
     store.connection.execute("""
