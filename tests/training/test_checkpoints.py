@@ -9,6 +9,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from finsent_batch.training.checkpoints import last_checkpoint, state_of
+
 from ..conftest import Result
 from ..helpers.commands import run_in
 from ..helpers.limits import limited_files
@@ -24,9 +26,9 @@ def split(tmp_path: Path) -> Path:
 
 
 def steps(folder: Path) -> set[int]:
-    """Return the steps whose checkpoints are complete."""
-    states = folder.glob("checkpoints/checkpoint-*/trainer_state.json")
-    return {int(state.parent.name.rpartition("-")[2]) for state in states}
+    """Return the steps whose checkpoints are complete: their last file is there, and whole."""
+    found = (folder / "checkpoints").glob("checkpoint-*")
+    return {int(one.name.rpartition("-")[2]) for one in found if state_of(one) is not None}
 
 
 @pytest.fixture(scope="module")
@@ -173,8 +175,6 @@ def test_an_unfinished_training_is_not_thrown_away_unasked(
 
 
 def test_a_half_written_checkpoint_is_passed_over(tmp_path: Path) -> None:
-    from finsent_batch.training.checkpoints import last_checkpoint
-
     for step, state in ((2, '{"global_step": 2}'), (4, '{"global_st'), (6, None)):
         folder = tmp_path / f"checkpoint-{step}"
         folder.mkdir()
