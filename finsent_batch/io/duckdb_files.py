@@ -1,5 +1,6 @@
 """DuckDB files of users: attached for the length of a block, with what can be wrong said."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,11 +52,17 @@ def tables_of(cursor: duckdb.DuckDBPyConnection, catalog: str) -> dict[str, Tabl
     return found
 
 
+def own_name(found: Iterable[str], table: str) -> str | None:
+    """Return what a table is called in its file, to which `News` and `news` are one."""
+    return next((name for name in found if name.casefold() == table.casefold()), None)
+
+
 def place_of(cursor: duckdb.DuckDBPyConnection, catalog: str, table: str) -> TableEntry:
     """Return the table of that name, or where it will be: `schema.table` if there is the schema."""
-    for name, entry in tables_of(cursor, catalog).items():
-        if name.casefold() == table.casefold():
-            return entry
+    found = tables_of(cursor, catalog)
+    called = own_name(found, table)
+    if called is not None:
+        return found[called]
     schema, dot, name = table.partition(".")
     known = cursor.execute(
         "SELECT lower(schema_name) FROM duckdb_schemas() WHERE database_name = ? AND NOT internal",

@@ -15,7 +15,7 @@ from .arrow import registered
 from .base import BATCH_ROWS, Source, check_made_from, decodable
 from .columns import RowSchema, check_column_names, check_duckdb_columns
 from .duckdb_errors import disk_reason, is_storage_failure, storage_advice
-from .duckdb_files import attached, copy_view, place_of, tables_of
+from .duckdb_files import attached, copy_view, own_name, place_of, tables_of
 from .provenance import PROVENANCE_KEY, Provenance
 from .sql import quote_identifier, quote_literal
 from .text.parsing import parse_json
@@ -39,7 +39,7 @@ class DuckDBSource:
         limit: int | None = None,
     ) -> None:
         self.path = str(file.resolve())
-        self.table: str | None = table
+        self.table: str | None
         self._file = file
         self._connection = connection
         self._limit = limit
@@ -47,11 +47,13 @@ class DuckDBSource:
         """The file that is read: a copy where `table` is a view."""
         with self._reading() as (cursor, catalog):
             kinds = tables_of(cursor, catalog)
-            if table not in kinds:
-                raise MissingInputError(
-                    f"{file} has no table {table!r}; it has: {', '.join(kinds) or 'none'}"
-                )
-        self._entry = kinds[table]
+        called = own_name(kinds, table)
+        if called is None:
+            raise MissingInputError(
+                f"{file} has no table {table!r}; it has: {', '.join(kinds) or 'none'}"
+            )
+        self.table = called
+        self._entry = kinds[called]
         if self._entry.kind == "VIEW":
             self._place = copy_view(connection, file, self._entry, limit=limit)
         with self._reading() as (cursor, catalog):
@@ -101,12 +103,18 @@ class DuckDBSink:
         *,
         new_schema: str | None = None,
     ) -> None:
-        """`new_schema` is made in the file if it is not there."""
+        """`new_schema` is made in the file if it is not there; a `table` there keeps its name."""
         self._new_schema = new_schema
         self.path = os.path.realpath(file)
-        self.table: str | None = table
         self._file = Path(self.path)
         self._connection = connection
+        self.table: str | None = self._own_name(table) or table
+
+    def _own_name(self, table: str) -> str | None:
+        if not self._file.is_file():
+            return None
+        with attached(self._connection, self._file) as (cursor, catalog):
+            return own_name(tables_of(cursor, catalog), table)
 
     def exists(self) -> bool:
         return self._comment() is not None

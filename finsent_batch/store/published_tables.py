@@ -14,7 +14,7 @@ from ..errors import BadDataError, MissingInputError, UsageError, first_line
 from ..io.append.day_files import DAY, EVERY_DAY
 from ..io.columns import NewsColumns
 from ..io.duckdb_append import INPUT_COLUMN
-from ..io.duckdb_files import TableEntry
+from ..io.duckdb_files import TableEntry, own_name
 from ..io.lake.delta import is_delta, live_files
 from ..io.paths import declared_compression, format_of, suffix_of
 from ..io.result_columns import RESULT_SCHEMA
@@ -205,10 +205,10 @@ def _table_sql(
         raise UsageError(
             f"{path}: name one of its tables, as {path}::TABLE; it has: {', '.join(found)}"
         )
-    if table not in found:
+    if (called := own_name(found, table)) is None:
         raise MissingInputError(f"{path} has no table {table!r}; it has: {', '.join(found)}")
     if in_place:
-        sql = _read_in_place(path, found[table])
+        sql = _read_in_place(path, found[called])
     else:
         listed = "SELECT path, database_name FROM duckdb_databases()"
         known = dict(connection.execute(listed).fetchall())
@@ -217,7 +217,7 @@ def _table_sql(
             connection.execute(
                 f"ATTACH {database_literal(Path(path))} AS {known[path]} (READ_ONLY)"
             )
-        sql = found[table].sql(known[path])
+        sql = found[called].sql(known[path])
     if publication.inputs is None:
         return sql
     inputs = ", ".join(map(quote_literal, publication.inputs))

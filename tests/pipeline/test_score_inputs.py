@@ -80,6 +80,19 @@ def test_several_inputs_share_a_table(score, feeds, tmp_path):
     assert found == [("b.csv", 3), ("b2.csv", 3)]
 
 
+def test_a_table_is_one_in_whatever_case_it_is_named(score, run, feeds):
+    score("d.duckdb", "--table", "NEWS", "-o", "d.parquet")
+    to = ("-o", "all.duckdb", "--append", "--output-table")
+    score("feeds/a.parquet", *to, "Headlines")
+    score("feeds/c.jsonl", *to, "headlines")
+    counted = "SELECT input_table, output_table FROM run_files ORDER BY number"
+    assert run("query", "--sql", counted, "--format", "csv").out.splitlines()[1:] == [
+        "news,", ",Headlines", ",Headlines",
+    ]  # fmt: skip
+    query = ("query", "--sql", "SELECT count(*) AS n FROM scored_headlines", "--format", "csv")
+    assert run(*query, "--from", "all.duckdb::HEADLINES").out.split() == ["n", "14"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
