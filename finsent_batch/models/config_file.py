@@ -139,6 +139,7 @@ class ConfigFile:
         labels = self.labels
         found = {label_index(label): i for i, label in enumerate(labels)}
         if len(labels) == len(LABELS) and set(found) == {0, 1, 2}:
+            self._check_label2id(labels)
             return (found[0],), (found[1],), (found[2],)
         words = ", ".join(self.outputs)[:100]
         if len(self.outputs) == 1:
@@ -157,6 +158,23 @@ class ConfigFile:
             f"set id2label in its {FILE} in the order that it was trained with, or name them, as "
             f"in {OPTION} {_example_map(labels)}"
         )
+
+    def _check_label2id(self, labels: Sequence[str]) -> None:
+        """Refuse a `label2id` that contradicts `id2label`: of a model trained on, either is stale.
+
+        Names that mean none of `LABELS`, as transformers' own `LABEL_0`, say nothing.
+        """
+        names = {str(i): label for i, label in enumerate(labels)}
+        other = self.fields.get("label2id")
+        for label, i in other.items() if isinstance(other, dict) else ():
+            known, named = label_index(label), names.get(str(i), "")
+            if known is not None and label_index(named) != known:
+                raise ConfigError(
+                    f"{self.name}: label2id in its {FILE} gives {label!r} the number {i}, which "
+                    f"id2label calls {named!r}: set both in the order that it was trained with, "
+                    f"or name them, as in {OPTION} 0=LABEL,1=LABEL,2=LABEL, each LABEL one of "
+                    f"{', '.join(LABELS)}"
+                )
 
     def _check_one_label(self) -> None:
         problem = self.fields.get("problem_type")

@@ -9,34 +9,27 @@ published.
 
 import logging
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
-from ..arrays import row_numbers
 from ..failpoints import failpoint
-from ..headlines import key_sql, normalize_sql, unusual
+from ..headlines import key_sql, normalize_sql
 from ..io.arrow import registered
-from ..io.base import Source, decoded
+from ..io.base import BATCH_ROWS, Source
 from ..io.sql import quote_literal
 from ..progress import Progress
 from ..store.connection import STORE_CATALOG
 from ..store.store import Store
-from .text_digest import TextDigest
-from .text_traits import COLUMNS, traits_sql
+from .texts.digest import TextDigest
+from .texts.source_rows import keyed_rows, keyed_schema, row_schema, source_rows
+from .texts.traits import COLUMNS, traits_sql
 
 logger = logging.getLogger(__name__)
 
 HAS_TEXT, IS_EMPTY, IS_UNDECODABLE = range(3)
 
-_PLAN_SCHEMA = pa.schema(
-    [
-        ("row_number", pa.int64()),
-        ("text", pa.large_string()),
-        ("undecodable", pa.bool_()),
-        ("unusual", pa.bool_()),
-    ]
-)
 _NORMAL_FORM = normalize_sql("text", "unusual")
 # A row's place in all sources is its file's number times this, and its own.
 _MOST_ROWS = 2**40
@@ -152,14 +145,14 @@ def _key_rows(
 
     def counted() -> Iterator[pa.RecordBatch]:
         nonlocal rows
-        for batch in _numbered(source, *columns):
+        for batch in source_rows(source, *columns):
             rows += batch.num_rows
             digest.add(batch.column("text"), batch.column("undecodable"))
             progress("plan", done + rows, None)
             yield batch
 
     origin = "coalesce(CAST(origin AS VARCHAR), '')" if columns[1] else "NULL"
-    with registered(store.connection, "source_rows", _schema(source, columns[1]), counted()):
+    with registered(store.connection, "source_rows", row_schema(source, columns[1]), counted()):
         store.connection.execute(f"""
             INSERT INTO plan.plan_rows
             SELECT {file}, row_number,
@@ -172,27 +165,6 @@ def _key_rows(
     return rows
 
 
-def _schema(source: Source, origin: str | None) -> pa.Schema:
-    if origin is None:
-        return _PLAN_SCHEMA
-    return _PLAN_SCHEMA.append(pa.field("origin", source.schema.arrow.field(origin).type))
-
-
-def _numbered(source: Source, column: str, origin: str | None = None) -> Iterator[pa.RecordBatch]:
-    """Yield the rows of a source as `_schema` has them."""
-    start, schema = 0, _schema(source, origin)
-    for batch in source.batches([column] if origin in (None, column) else [column, origin]):
-        text, undecodable = decoded(batch.column(column))
-        numbers = row_numbers(start, len(text))
-        start += len(text)
-        if isinstance(undecodable, pa.ChunkedArray):
-            undecodable = undecodable.combine_chunks()
-        columns = [numbers, text, undecodable, unusual(text)]
-        if origin is not None:
-            columns.append(batch.column(origin))
-        yield pa.RecordBatch.from_arrays(columns, schema=schema)
-
-
 def _collect_pending(store: Store, planned: Sequence[PlannedSource]) -> None:
     """Fill `plan.pending` (position, headline_key, headline), longest headline first.
 
@@ -203,18 +175,20 @@ def _collect_pending(store: Store, planned: Sequence[PlannedSource]) -> None:
     )
     if store.query("SELECT count(*) FROM plan.pending_keys")[0][0]:
         for number, file in enumerate(planned):
-            rows = _numbered(file.source, file.text_column)
             begin = number * _MOST_ROWS
-            with registered(store.connection, "source_rows", _PLAN_SCHEMA, rows):
-                store.connection.execute(f"""
-                    INSERT INTO plan.pending_text
-                    SELECT headline_key, headline FROM
-                        (SELECT headline_key, {_NORMAL_FORM} AS headline FROM source_rows JOIN
-                            (SELECT headline_key, first_place - {begin} AS row_number
-                             FROM plan.pending_keys
-                             WHERE first_place >= {begin} AND first_place < {begin + _MOST_ROWS})
-                         USING (row_number))
-                    WHERE headline <> '' AND {key_sql("headline")} = headline_key""")
+            with closing(store.connection.cursor()) as cursor:
+                keys = cursor.sql(
+                    f"""SELECT headline_key, first_place - {begin} AS row_number
+                    FROM plan.pending_keys
+                    WHERE first_place >= {begin} AND first_place < {begin + _MOST_ROWS}
+                    ORDER BY row_number"""
+                ).to_arrow_reader(BATCH_ROWS)
+                rows = keyed_rows(file.source, file.text_column, keys)
+                with registered(store.connection, "source_rows", keyed_schema(keys.schema), rows):
+                    store.connection.execute(f"""
+                        INSERT INTO plan.pending_text SELECT headline_key, headline
+                        FROM (SELECT headline_key, {_NORMAL_FORM} AS headline FROM source_rows)
+                        WHERE {key_sql("headline")} = headline_key""")
     # Numbered as they come out of the sort: a window with an order of its own takes five times as
     # long.
     store.connection.execute("""

@@ -18,7 +18,7 @@ from ..io.provenance import Provenance
 from ..io.result_columns import CONFIDENT_COLUMN, output_schema
 from .plan import PlannedSource
 from .result_stream import Counts, Results
-from .text_digest import TextDigest
+from .texts.digest import TextDigest
 
 
 def publish(

@@ -37,6 +37,8 @@ def model(tmp_path, tiny_model):
         ({"id2label": {"0": "NEGATIVE", "1": "POSITIVE"}}, "it has 2 labels"),
         ({"id2label": {str(i): f"{i + 1} stars" for i in range(5)}}, "it has 5 labels"),
         ({"id2label": {str(i): f"LABEL_{i}" for i in range(3)}}, "set id2label in its config.json"),
+        ({"label2id": {"positive": 0, "neutral": 1}}, "id2label calls 'negative': set both in"),
+        ({"label2id": {"neg": 3}}, "gives 'neg' the number 3, which id2label calls ''"),
         ({"id2label": ...}, "it has 2 labels (LABEL_0, LABEL_1)"),
         ({"architectures": "BertForSequenceClassification"}, "it must be a list of names"),
         ({"architectures": ["BertForMaskedLM"]}, "finsent-batch scores sequence classifiers"),
@@ -54,6 +56,14 @@ def test_a_wrong_field_is_named(model, changes, message):
         open_model(str(edited(model, **changes)))
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_label2id_that_says_nothing_else_is_no_matter(model):
+    for said in ({"LABEL_0": 2}, {"Negative": "1", "bullish": 0}, None, ["negative"]):
+        assert ConfigFile(edited(model, label2id=said)).label_classes() == ((1,), (2,), (0,))
+    wrong = ConfigFile(edited(model, label2id={"positive": 1}))
+    given = [("0", "negative"), ("1", "positive"), ("2", "neutral")]
+    assert wrong.label_classes(given) == ((0,), (2,), (1,))
 
 
 @pytest.mark.parametrize(

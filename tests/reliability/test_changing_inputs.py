@@ -10,7 +10,7 @@ import pytest
 
 from finsent_batch.io.base import decoded
 from finsent_batch.io.whole.watched import Watched
-from finsent_batch.pipeline.text_digest import TextDigest
+from finsent_batch.pipeline.texts.digest import TextDigest
 
 ROWS = [f"Oil rises {i}" for i in range(40)]
 

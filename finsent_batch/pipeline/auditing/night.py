@@ -126,7 +126,7 @@ def _accuracy(run: ScoreRun) -> dict[str, float | None]:
 
 
 def _traits(run: ScoreRun) -> dict[str, float | None]:
-    """Return what the headlines look like; see `text_traits`."""
+    """Return what the headlines look like; see `texts.traits`."""
     [(measured, characters, letters, others)] = run.store.query(
         """SELECT count(characters), sum(characters), sum(letters),
             count(*) FILTER (other_language) FROM plan.plan_rows"""

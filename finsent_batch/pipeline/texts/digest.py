@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..arrays import to_arrow, to_numpy
+from ...arrays import to_arrow, to_numpy
 
 _NULL: Final = -1
 _UNDECODABLE: Final = to_arrow(np.array([-2]))[0]
