@@ -5,9 +5,10 @@ import gc
 import logging
 import os
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 from .errors import UnavailableError
 
@@ -130,7 +131,11 @@ def quick_imports() -> Iterator[None]:
         gc.enable()
 
 
-_USUAL = sys.getswitchinterval()
+IMPORTING: Final = "import"
+"""The name of a thread that imports ahead; nothing has to wait for it."""
+_SWITCHING = threading.Lock()
+_beside: list[float] = []
+"""For each block of `imports_beside` that goes on, the switch interval when it began."""
 
 
 @contextlib.contextmanager
@@ -141,12 +146,18 @@ def imports_beside() -> Iterator[None]:
     file that it hashes, say. An import that takes seconds would stretch a hundredth of one to as
     much.
     """
-    sys.setswitchinterval(_USUAL / 50)
+    with _SWITCHING:
+        usual = _beside[0] if _beside else sys.getswitchinterval()
+        _beside.append(usual)
+        sys.setswitchinterval(usual / 50)
     try:
         with quick_imports():
             yield
     finally:
-        sys.setswitchinterval(_USUAL)
+        with _SWITCHING:
+            usual = _beside.pop()
+            if not _beside:
+                sys.setswitchinterval(usual)
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """Progress callbacks and stop requests of long work."""
 
+import signal
 from typing import Protocol
 
 from .errors import InterruptedRunError
@@ -31,10 +32,13 @@ class StopRequest:
             raise self.error()
 
     def error(self) -> InterruptedRunError:
-        """Return the error that ends a stopped run: exit code 128 + the signal's number."""
+        """Return the error that ends a stopped run: exit code 128 + the signal's number.
+
+        A process that was not signalled itself ends as one that was asked to end.
+        """
         return InterruptedRunError(
             "stopped on request; what was scored is kept, run the same command to continue",
-            exit_code=128 + (self.signal or 0),
+            exit_code=128 + (self.signal or signal.SIGTERM),
         )
 
 

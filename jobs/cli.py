@@ -214,8 +214,8 @@ def main() -> None:
     except KeyboardInterrupt:
         code, tell = 130, partial(_say_at_start, "interrupted")
     tell()
-    if code:
-        signal.signal(signal.SIGINT, lambda *_: os._exit(code))
+    # Nor is there anything to stop any more, in what the interpreter still waits for.
+    signal.signal(signal.SIGINT, lambda *_: os._exit(code or 130))
     sys.exit(code)
 
 

@@ -59,14 +59,16 @@ def leave(code: int) -> None:
     Once torch is loaded, Python takes half a second to take itself apart, object by object, and a
     thread in the middle of that import may abort it.
     What others rely on is done here as well: exit handlers are called and streams are flushed.
-    Threads that go on are waited for by the interpreter, but not in a process that was stopped: a
-    second Ctrl-C may have ended the waiting for one, which would then abort the interpreter.
+    Threads that go on are waited for by the interpreter, but for one that only imports ahead, and
+    not in a process that was stopped: a second Ctrl-C may have ended the waiting for one, which would then abort the interpreter.
     """
     import atexit
 
+    from finsent_batch.optional_imports import IMPORTING
+
     others = [t for t in threading.enumerate() if t is not threading.main_thread()]
-    waited_for = code not in _STOPPED and not all(thread.daemon for thread in others)
-    if waited_for or _watched():
+    busy = not all(thread.daemon or thread.name == IMPORTING for thread in others)
+    if (busy and code not in _STOPPED) or _watched():
         return
     atexit._run_exitfuncs()
     try:

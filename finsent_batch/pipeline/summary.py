@@ -160,7 +160,7 @@ class Summary:
         """Take the peaks of this process so far, in MB (10^6 bytes)."""
         self.peak_rss_mb = round(_peak_rss_bytes() / 1e6, 1)
         cuda = getattr(torch_if_loaded(), "cuda", None)
-        if cuda is not None and cuda.is_available():
+        if cuda is not None and cuda.is_initialized():  # by a model, not by a mere import
             here = round(cuda.max_memory_allocated() / 1e6, 1)
             self.peak_vram_mb = max(here, self.peak_vram_mb or 0.0)
 

@@ -5,7 +5,7 @@ from importlib import import_module
 from threading import Thread
 
 from ..models.spec import CLASSIFIER, ResolvedModel
-from ..optional_imports import imports_beside, quick_imports, quiet_libraries
+from ..optional_imports import IMPORTING, imports_beside, quick_imports, quiet_libraries
 from .base import CHUNK, GPU_CHUNK, Scorer
 
 
@@ -33,7 +33,7 @@ def import_ahead(model: ResolvedModel) -> None:
     That takes seconds, and planning leaves most cores of such a machine idle.
     """
     if model.device == "cuda":
-        Thread(target=_import_for, args=[model.spec.family], name="import").start()
+        Thread(target=_import_for, args=[model.spec.family], name=IMPORTING).start()
 
 
 def _import_for(family: str) -> None:

@@ -133,7 +133,14 @@ _COLUMNS = 128
 
 def row_places(rows: int, longest: int, prefix: int) -> int:
     """Return the places of the rows that a recorded batch attends in, at most."""
-    return (rows + 1) * (prefix + max(_COLUMNS, _rounded_up(longest, _STEP)))
+    columns = max(_COLUMNS, _rounded_up(longest, _STEP))
+    filling = -(-_size_step(prefix + rows * longest) // columns)
+    return (rows + filling) * (prefix + columns)
+
+
+def filled_up(tokens: int) -> int:
+    """Return to how many tokens a recorded batch of so many is filled up."""
+    return _rounded_up(tokens, _size_step(tokens))
 
 
 def _filling(tokens: int, columns: int) -> list[int]:
@@ -143,9 +150,14 @@ def _filling(tokens: int, columns: int) -> list[int]:
     rows so have about five, of which padding is some 5 %. How many texts there are depends on the
     size and the columns alone.
     """
-    step = max(_STEP, 2 ** (tokens - 1).bit_length() // 16)
-    missing = _rounded_up(tokens, step) - tokens
-    return [min(columns, max(0, missing - begun)) for begun in range(0, step, columns)]
+    missing = filled_up(tokens) - tokens
+    return [
+        min(columns, max(0, missing - begun)) for begun in range(0, _size_step(tokens), columns)
+    ]
+
+
+def _size_step(tokens: int) -> int:
+    return max(_STEP, (1 << (tokens - 1).bit_length()) // 16)
 
 
 def _rounded_up(number: int, step: int) -> int:

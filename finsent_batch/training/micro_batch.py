@@ -14,7 +14,7 @@ import torch
 
 from ..errors import UsageError
 from ..train_config import TrainConfig
-from .causal_dataset import row_places
+from .causal_dataset import filled_up, row_places
 
 _UNITS = {"MB": 10**6, "GB": 10**9, "MIB": 2**20, "GIB": 2**30}
 # Bytes of activations kept for the backward pass, per token and layer, for each unit of hidden and
@@ -80,6 +80,8 @@ def micro_batch(
     for checkpointing in (False, True):
         for n in divisors:
             total = n * (tokens - shared) + shared
+            if recorded and not checkpointing:
+                total = filled_up(total)
             places = row_places(n, tokens - shared, shared) if shared else 0
             needed = activation_bytes(model, total, places, checkpointing=checkpointing)
             spare = budget - needed * (_RECORDED if recorded and not checkpointing else 1)

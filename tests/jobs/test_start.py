@@ -57,6 +57,14 @@ def test_a_stopped_process_does_not_wait_for_its_threads():
     assert (done.returncode, done.stdout, done.stderr) == (143, "handler\n", "")
 
 
+def test_nothing_waits_for_what_is_imported_ahead():
+    done = ended(
+        "import time; from finsent_batch.optional_imports import IMPORTING; "
+        "threading.Thread(target=time.sleep, args=(3600,), name=IMPORTING).start()"
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, VERSION, "")
+
+
 def test_a_failure_keeps_its_code():
     done = ended(
         "atexit.register(print, 'handler')", ["query", "--sql", "SELECT 1", "--from", "no"]

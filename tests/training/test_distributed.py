@@ -179,7 +179,7 @@ def test_one_is_asked_to_stop_both_do_and_both_resume_to_the_same_adapter(folder
     wait_for_a_checkpoint(folder / "stopped", processes[0])
     processes[1].terminate()
     ended = [(p.communicate(timeout=300)[1], p.returncode) for p in processes]
-    assert [code for _, code in ended] == [128, 143], ended
+    assert [code for _, code in ended] == [143, 143], ended
     assert all("Traceback" not in said for said, _ in ended)
     assert not adapter_of(folder / "stopped").exists()
     resumed = [(p.communicate(), p.returncode) for p in ranks(folder, [*command, "--resume"])]
