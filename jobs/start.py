@@ -60,7 +60,8 @@ def leave(code: int) -> None:
     thread in the middle of that import may abort it.
     What others rely on is done here as well: exit handlers are called and streams are flushed.
     Threads that go on are waited for by the interpreter, but for one that only imports ahead, and
-    not in a process that was stopped: a second Ctrl-C may have ended the waiting for one, which would then abort the interpreter.
+    not in a process that was stopped: a second Ctrl-C may have ended the waiting for one, which
+    would then abort the interpreter.
     """
     import atexit
 
