@@ -1,6 +1,5 @@
 """DuckDB files of users: attached for the length of a block, with what can be wrong said."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from ..errors import (
 )
 from .atomic import private_folder
 from .duckdb_errors import cannot_attach, is_storage_failure
-from .sql import database_literal, quote_identifier, quote_literal
+from .sql import database_literal, own_name, quote_identifier, quote_literal
 
 _ATTACHED = "attached_"
 _COPY = "finsent_copy"
@@ -50,11 +49,6 @@ def tables_of(cursor: duckdb.DuckDBPyConnection, catalog: str) -> dict[str, Tabl
         called = name if schema == MAIN else f"{schema}.{name}"
         found.setdefault(called, TableEntry(schema=schema, name=name, kind=kind))
     return found
-
-
-def own_name(found: Iterable[str], table: str) -> str | None:
-    """Return what a table is called in its file, to which `News` and `news` are one."""
-    return next((name for name in found if name.casefold() == table.casefold()), None)
 
 
 def place_of(cursor: duckdb.DuckDBPyConnection, catalog: str, table: str) -> TableEntry:

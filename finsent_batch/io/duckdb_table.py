@@ -15,9 +15,9 @@ from .arrow import registered
 from .base import BATCH_ROWS, Source, check_made_from, decodable
 from .columns import RowSchema, check_column_names, check_duckdb_columns
 from .duckdb_errors import disk_reason, is_storage_failure, storage_advice
-from .duckdb_files import attached, copy_view, own_name, place_of, tables_of
+from .duckdb_files import attached, copy_view, place_of, tables_of
 from .provenance import PROVENANCE_KEY, Provenance
-from .sql import quote_identifier, quote_literal
+from .sql import own_name, quote_identifier, quote_literal
 from .text.parsing import parse_json
 from .whole.databases import written_database
 

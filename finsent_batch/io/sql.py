@@ -1,5 +1,6 @@
 """Quote names and values for SQL text, and read the packaged SQL files."""
 
+from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
 
@@ -9,6 +10,12 @@ from ..errors import UsageError
 def quote_identifier(name: str) -> str:
     """Return a name of any characters as a quoted SQL identifier."""
     return '"' + name.replace('"', '""') + '"'
+
+
+def own_name(names: Iterable[str], name: str) -> str | None:
+    """Return how one of `names` writes a name, in whatever case it is given: SQL's are one."""
+    alike = [own for own in names if own.casefold() == name.casefold()]
+    return name if name in alike else next(iter(alike), None)
 
 
 def quote_literal(text: str) -> str:

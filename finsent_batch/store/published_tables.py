@@ -14,11 +14,11 @@ from ..errors import BadDataError, MissingInputError, UsageError, first_line
 from ..io.append.day_files import DAY, EVERY_DAY
 from ..io.columns import NewsColumns
 from ..io.duckdb_append import INPUT_COLUMN
-from ..io.duckdb_files import TableEntry, own_name
+from ..io.duckdb_files import TableEntry
 from ..io.lake.delta import is_delta, live_files
 from ..io.paths import declared_compression, format_of, suffix_of
 from ..io.result_columns import RESULT_SCHEMA
-from ..io.sql import check_utf8, database_literal, quote_literal
+from ..io.sql import check_utf8, database_literal, own_name, quote_literal
 from ..io.text.compression import open_unpacked
 from .publications import Publication, table_names_of
 

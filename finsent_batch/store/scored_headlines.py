@@ -19,7 +19,7 @@ from ..io.columns import (
     usual_columns,
 )
 from ..io.result_columns import RESULT_SCHEMA
-from ..io.sql import quote_identifier, quote_literal
+from ..io.sql import own_name, quote_identifier, quote_literal
 from ..io.times.reading import TimeReading, with_time_sql
 from ..io.times.settle import TimeCounts, count_times, settle_order
 from .published_tables import Table, literal_path, relation_sql
@@ -183,10 +183,12 @@ def choose_columns(table: Table, wanted: Mapping[str, str]) -> Table:
         UsageError: a table lacks a column that was named.
     """
     news = table.news or NewsColumns()
-    text, date = news.text_column, news.date_column
-    if text not in table.names:
+    # Recorded as its input named it; a table that nights share has the first night's spelling.
+    text = None if news.text_column is None else own_name(table.names, news.text_column)
+    date = None if news.date_column is None else own_name(table.names, news.date_column)
+    if text is None:
         text = next(iter(usual_columns(table.names, TEXT_COLUMNS)), None)
-    if table.news is None or (date is not None and date not in table.names):
+    if table.news is None or (news.date_column is not None and date is None):
         date = choose_date_column(table.names, None, table.source)
     if "text_column" in wanted:
         text = _named(table, "text_column", wanted["text_column"])

@@ -79,6 +79,7 @@ def altered(model, folder, change):
         )
     elif change == "label order":
         card = json.loads((folder / "config.json").read_text())
+        del card["label2id"]
         card["id2label"] = {"0": "neutral", "1": "negative", "2": "positive"}
         (folder / "config.json").write_text(json.dumps(card))
     return folder

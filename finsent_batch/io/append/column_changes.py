@@ -1,10 +1,12 @@
 """What a table that nights share does with a night whose columns are not its own."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from ..sql import quote_identifier, quote_literal
+import pyarrow as pa
+
+from ..sql import own_name, quote_identifier, quote_literal
 from ..times.reading import ZONED
 
 UNTYPED: Final = '"NULL"'
@@ -126,6 +128,15 @@ def fit_columns(
     common = [key for key in given if key in there]
     fit.reordered = common != [key for key in there if key in given]
     return fit
+
+
+def spelled_as(schema: pa.Schema, there: Collection[str]) -> pa.Schema:
+    """Return a night's schema with its names in the case in which the table has them.
+
+    To SQL they are the same; readers of files and Delta tables take them for other columns.
+    """
+    fields = [field.with_name(own_name(there, field.name) or field.name) for field in schema]
+    return pa.schema(fields, metadata=schema.metadata)
 
 
 def _fit_type(fit: ColumnFit, policy: ColumnPolicy, name: str, kind: str, other: str) -> None:

@@ -17,7 +17,7 @@ from ..parquet import ParquetSink, parquet_batch, parquet_writer, signed_schema
 from ..paths import check_inside
 from ..provenance import Provenance
 from ..result_columns import CONFIDENT_COLUMN, RESULT_SCHEMA
-from .column_changes import ColumnPolicy
+from .column_changes import ColumnPolicy, spelled_as
 from .day_files import (
     DAY,
     EVERY_DAY,
@@ -52,6 +52,8 @@ class DayPartitionsSink:
         self._folder = Path(self.path)
         self._connection = connection
         self._own: list[Path] = []
+        self._spelling: list[str] = []
+        """The columns of other inputs there, whose names stand in the files of this one too."""
 
     def exists(self) -> bool:
         """Return whether the input that `check_replaceable` was told of has rows there."""
@@ -105,9 +107,10 @@ class DayPartitionsSink:
             return []
         other = max(dated or there)
         try:
-            had = _types(pq.read_schema(other))
+            schema_there = pq.read_schema(other)
         except (OSError, pa.ArrowException):
             return []
+        self._spelling, had = schema_there.names, _types(schema_there)
         given = _types(signed_schema(schema, None, self.path)[0])
         named, changes = f"{other} ", []
         for name in given.keys() - had.keys() if self.policy.new == "fail" else ():
@@ -180,12 +183,12 @@ class DayPartitionsSink:
         for column in left_out:
             index = held.get_field_index(column)
             held, signed = held.remove(index), signed.remove(index)
+        held, signed = (spelled_as(columns, self._spelling) for columns in (held, signed))
         reader = DayReader(self._connection.cursor(), schema.arrow, provenance)
 
         def by_day() -> Iterator[tuple[pa.RecordBatch, pa.Array]]:
             for batch in batches:
-                rows = batch.select(kept)
-                yield parquet_batch(rows, held) if schema.from_duckdb else rows, reader.days(batch)
+                yield parquet_batch(batch.select(kept), held), reader.days(batch)
 
         @contextmanager
         def opened(day: str) -> Iterator[pq.ParquetWriter]:

@@ -26,7 +26,7 @@ from ..parquet import parquet_batch, parquet_schema
 from ..provenance import Provenance
 from ..result_columns import RESULT_SCHEMA
 from ..sql import quote_literal
-from .column_changes import ColumnPolicy
+from .column_changes import ColumnPolicy, spelled_as
 from .delta_types import delta_batch, delta_schema
 
 _STORES_ERROR = re.compile(r"Generic (S3|GCS|MicrosoftAzure) error")
@@ -151,6 +151,8 @@ class DeltaSink:
         if there is not None and there.transaction_version(app) == version:
             return  # this run's commit is there already
         held = self._held(schema)
+        if there is not None:
+            held = spelled_as(held, [field.name for field in there.schema().fields])
         failures: list[BaseException] = []
         rows = self._rows(schema, held, batches, name, failures)
         arrow = held.append(pa.field(INPUT_COLUMN, pa.string()))
