@@ -18,7 +18,7 @@ import click
 from click.core import ParameterSource
 
 from finsent_batch.config import StoreConfig
-from finsent_batch.errors import DISK_FULL, OPEN_FILES, FinsentError, MissingInputError
+from finsent_batch.errors import FinsentError, MissingInputError
 from finsent_batch.version import __version__
 
 from .compare import compare
@@ -185,13 +185,12 @@ def _ended(arguments: list[str] | None) -> tuple[int, Callable[[], None]]:
         fields = {"exit_code": error.exit_code, **_run_of(error)}
         return error.exit_code, partial(_say, str(error), **fields)
     except OSError as error:
-        if error.errno not in (*DISK_FULL, *OPEN_FILES):
+        from finsent_batch.io.whole.system_errors import refused
+
+        told = refused(error)
+        if told is None:
             raise
-        where = error.filename or "while writing"
-        full = error.errno in DISK_FULL
-        advice = "make room" if full else "raise the limit of open files (ulimit -n)"
-        message = f"{os.strerror(error.errno)}: {where}; {advice} and run again"
-        return 74, partial(_say, message)
+        return told.exit_code, partial(_say, str(told))
 
 
 def _nothing() -> None:

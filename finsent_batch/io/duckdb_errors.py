@@ -25,6 +25,7 @@ from ..errors import (
     first_line,
 )
 from ..progress import StopRequest
+from .whole.system_errors import barrier, unreadable
 
 
 class Kind(Enum):
@@ -191,5 +192,7 @@ def cannot_attach(file: Path, error: duckdb.Error) -> FinsentError:
             )
         case Kind.NEWER_DUCKDB:
             return ConfigError(f"{file} was written by a newer DuckDB: upgrade duckdb")
+        case _ if barrier(file) is not None:
+            return unreadable(file)
         case _:
             return StorageError(f"cannot open {file}: {first_line(error)}")

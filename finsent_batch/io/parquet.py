@@ -17,6 +17,7 @@ from .provenance import PROVENANCE_KEY, Provenance
 from .result_columns import SCORE_COLUMNS
 from .text.parsing import parse_json
 from .times.int96 import int96_unit
+from .whole.system_errors import unreadable
 from .whole.watched import Watched
 
 
@@ -45,12 +46,11 @@ class ParquetSource:
             self._int96_unit = int96_unit(file)
             with pq.ParquetFile(file, coerce_int96_timestamp_unit=self._int96_unit) as parquet:
                 self.schema = RowSchema(parquet.schema_arrow)
-            names = self.schema.names
         except FileNotFoundError:
             raise MissingInputError(f"{file} does not exist: check the path") from None
         except _DAMAGE as error:
             raise _unreadable(file, error) from None
-        check_column_names(names, file)
+        check_column_names(self.schema.names, file)
 
     def batches(self, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
         try:
@@ -230,9 +230,9 @@ def _unreadable(file: Path, error: Exception) -> Exception:
     if is_storage_failure(error):
         return StorageError(f"{file}: {storage_problem(error)} and run again")
     if isinstance(error, IsADirectoryError | PermissionError):
-        return StorageError(f"cannot read {file}: {first_line(error)}")
+        return unreadable(file)
     said = str(error).casefold()
-    if "encrypt" in said or "decrypt" in said or _magic(file) == b"PARE":
+    if "encrypt" in said or "decrypt" in said or _is_encrypted(file):
         return BadDataError(f"{file} is encrypted: write it without encryption, and score that")
     if isinstance(error, pa.ArrowNotImplementedError) or "not supported" in said:
         return BadDataError(
@@ -245,6 +245,6 @@ def _unreadable(file: Path, error: Exception) -> Exception:
     )
 
 
-def _magic(file: Path) -> bytes:
+def _is_encrypted(file: Path) -> bool:
     with file.open("rb") as stream:
-        return stream.read(4)
+        return stream.read(4) == b"PARE"

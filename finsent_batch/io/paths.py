@@ -6,9 +6,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePath
 from typing import Final
 
-from ..errors import CannotCreateError, MissingInputError
+from ..errors import CannotCreateError, MissingInputError, StorageError, first_line
 from .lake.tables import check_no_lake_table
 from .text.formats import OUTPUT_FORMATS
+from .whole.system_errors import unreadable
 
 TABLES: Final = ".duckdb"
 """The suffix of files that hold tables."""
@@ -117,9 +118,17 @@ def walk(folder: Path) -> Iterator[Path]:
 
     Raises:
         BadDataError: a folder is a table of a format whose files do not all count.
-        MissingInputError: an input is a broken link.
+        MissingInputError: an input is a broken link, or a folder may not be read.
+        StorageError: a folder cannot be read.
     """
-    for parent, folders, names in os.walk(folder):
+
+    def failed(error: OSError) -> None:
+        if isinstance(error, PermissionError):
+            raise unreadable(Path(error.filename)) from None
+        if not isinstance(error, FileNotFoundError):  # gone since its own folder was read
+            raise StorageError(f"cannot read {error.filename}: {first_line(error)}") from None
+
+    for parent, folders, names in os.walk(folder, onerror=failed):
         check_no_lake_table(Path(parent))
         folders[:] = sorted(f for f in folders if not f.startswith((".", "_")))
         for name in sorted(names):

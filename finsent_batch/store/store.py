@@ -9,6 +9,7 @@ import glob
 import logging
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -105,6 +106,8 @@ class Store:
     def _read(cls, config: StoreConfig, path: Path) -> Self:
         # Readers may be several at once: each has a folder of its own.
         work = path.with_name(f"{path.name}.work.{os.getpid()}")
+        if not os.access(path.parent, os.W_OK):
+            work = Path(tempfile.gettempdir()) / f"finsent-{os.getpid()}-{work.name}"
         file = SeenFile.of(path)
         connection = attach_store(path, read_only=True)
         try:

@@ -1,5 +1,6 @@
 """Verify a store: every block readable, its tables consistent."""
 
+import logging
 import os
 
 import duckdb
@@ -10,6 +11,8 @@ from ..io.paths import working_of
 from ..io.sql import read_sql, sql_names
 from .connection import STORE_CATALOG, advice_on
 from .store import Store
+
+logger = logging.getLogger(__name__)
 
 _INDEXED = {"runs": "run_id", "models": "model_fingerprint", "hashed_files": "path"}
 
@@ -37,6 +40,11 @@ def check_store(config: StoreConfig) -> int:
             if findings and store.session is not None:
                 store.session.leave()  # what is not sound takes no one's place
             scores = _checked(store, findings)
+    else:
+        logger.warning(
+            "the store %s was read alone: this user may not write it, so that runs end with 73",
+            path,
+        )
     return scores
 
 

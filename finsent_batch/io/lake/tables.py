@@ -3,6 +3,7 @@
 That is the package deltalake, or DuckDB's extensions, which are never installed from here.
 """
 
+import os
 import re
 import shlex
 import sys
@@ -53,7 +54,10 @@ def lake_table(folder: Path) -> LakeTable | None:
     """Return the table that a folder is, None if it is none."""
     for kind, log in _LOGS.items():
         inside = folder / log
-        if inside.is_dir() and (kind != "iceberg" or any(inside.glob(f"*{_METADATA}"))):
+        # `is_dir` would raise where the folder may not be looked into.
+        if os.path.isdir(inside) and (  # noqa: PTH112
+            kind != "iceberg" or any(inside.glob(f"*{_METADATA}"))
+        ):
             return LakeTable(folder=folder, kind=kind)
     return None
 

@@ -6,6 +6,7 @@ from typing import Final
 
 from ...errors import BadDataError, MissingInputError, StorageError, UsageError, first_line
 from ..paths import declared_compression
+from ..whole.system_errors import unreadable
 from .compression import BROKEN, compression_of, not_whole, open_unpacked
 
 _BLANK: Final = "\ufeff\r\n\t "
@@ -56,6 +57,8 @@ def check_encoding(path: Path, encoding: str, needs: str) -> None:
         raise BadDataError(f"{path} is not {encoding} (line {line}): {advice}") from None
     except BROKEN as error:
         raise not_whole(path, error) from None
+    except PermissionError:
+        raise unreadable(path) from None
     except OSError as error:
         if error.errno is None:
             raise not_whole(path, error) from None
