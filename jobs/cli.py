@@ -85,6 +85,7 @@ class _Cli(click.Group):
 )
 @click.option(
     "--store",
+    "store_path",  # the group `store` has a table of its name in the file
     type=file_path(),
     default=StoreConfig.path,
     help="DuckDB file that keeps every score.",
@@ -113,7 +114,7 @@ class _Cli(click.Group):
 @click.pass_context
 def cli(
     ctx: click.Context,
-    store: Path,
+    store_path: Path,
     memory_limit: str,
     lock_wait: float,
     log_format: str,
@@ -135,7 +136,7 @@ def cli(
     """
     set_up_logging(log_format, verbose, quiet=quiet)
     ctx.obj = Globals(
-        store=StoreConfig(path=store, memory_limit=memory_limit, lock_wait=lock_wait),
+        store=StoreConfig(path=store_path, memory_limit=memory_limit, lock_wait=lock_wait),
         log_format=log_format,
         quiet=quiet,
     )

@@ -33,7 +33,7 @@ def _completing(
 
 
 def _store(ctx: click.Context) -> StoreConfig:
-    given = ctx.find_root().params.get("store")
+    given = ctx.find_root().params.get("store_path")
     return StoreConfig(path=Path(given) if given else StoreConfig.path)
 
 

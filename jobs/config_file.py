@@ -10,6 +10,9 @@ from finsent_batch.errors import ConfigError, MissingInputError
 
 from .options import CONFIG_FILE, Sure
 
+_PATH = "path"
+"""The key of `--store` in the table of the group `store`: TOML has one value a name."""
+
 
 def load_config_file(ctx: click.Context, _: click.Parameter, file: Path | None) -> None:
     """Make the file's values Click's defaults.
@@ -63,18 +66,20 @@ def commands_of(command: click.Command) -> dict[str, click.Command]:
 def _checked(
     command: click.Command, ctx: click.Context, values: dict[str, Any], file: str, table: str
 ) -> dict[str, Any]:
-    options = settings_of(command)
-    # [store.compact] would be a second `store`, the option's value.
-    commands = {n: found for n, found in commands_of(command).items() if n not in options}
+    options, commands = settings_of(command), commands_of(command)
     checked: dict[str, Any] = {}
     for key, value in values.items():
         option = options.get(key.replace("_", "-"))
-        if key in commands and not isinstance(value, dict):
-            raise ConfigError(f"{file}: {table}{key} = {value!r}: must be a table, [{table}{key}]")
-        if key in commands:
-            checked[key] = _checked(commands[key], ctx, value, file, f"{table}{key}.")
+        if key in commands and isinstance(value, dict):
+            inner = dict(value)
+            if option is not None and _PATH in inner:
+                given = inner.pop(_PATH)
+                checked[str(option.name)] = _converted(option, ctx, given, f"{file}: {key}.{_PATH}")
+            checked[key] = _checked(commands[key], ctx, inner, file, f"{table}{key}.")
         elif option is not None:
             checked[str(option.name)] = _converted(option, ctx, value, f"{file}: {table}{key}")
+        elif key in commands:
+            raise ConfigError(f"{file}: {table}{key} = {value!r}: must be a table, [{table}{key}]")
         else:
             known = ", ".join(sorted({*options, *commands}))
             where = f"[{table.rstrip('.')}]" if table else "the top level"

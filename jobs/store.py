@@ -10,8 +10,7 @@ from .options import Globals, file_path
 from .terminal import say
 
 
-# A default_map of its own: in the file, `store` is the global option of that name.
-@click.group(context_settings={"default_map": {}})
+@click.group()
 def store() -> None:
     """Look after the store."""
 

@@ -87,6 +87,15 @@ def test_a_command_of_a_group_has_its_table(run, toml, monkeypatch):
     assert f"unknown key 'promot' in [models]; known: {known}" in done.err
 
 
+def test_the_store_and_its_commands_share_a_table(run, toml):
+    file = toml('[store]\npath = "a.duckdb"\n[store.compact]\nkeep-runs = 5\n')
+    rows = shown(run("--config", file, "config", "show"))
+    assert rows["store.compact.keep-runs"] == ("5", "config file")
+    assert rows["store"] == ("a.duckdb", "config file")
+    file = toml("[store.compact]\nkeep-runs = 5\n")
+    assert shown(run("--config", file, "config", "show"))["store"] == ("finsent.duckdb", "default")
+
+
 def test_a_variable_that_an_option_refuses_is_shown_with_the_reason(run, monkeypatch):
     monkeypatch.setenv("FINSENT_SCORE_LIMIT", "ten")
     value, source = shown(run("config", "show", "score"))["score.limit"]
@@ -248,7 +257,8 @@ def test_a_store_in_the_file_is_for_the_store_s_commands_too(run, toml):
         ('[score]\ndevice = "tpu"', "score.device = 'tpu': 'tpu' is not one of 'auto', 'cpu'"),
         ('[prepare]\nlabel-map = "0=x"', "prepare.label-map = '0=x': must be a list"),
         ("[prepare]\nlabel-map = [0]", "prepare.label-map = [0]: must be a list of text"),
-        ("[store.verify]\nx = 1", "store = {'verify': {'x': 1}}: must be text"),
+        ("[store.verify]\nx = 1", "unknown key 'verify' in [store]"),
+        ("[store]\npath = 1", "store.path = 1: must be text"),
         ("[score", "is not valid TOML"),
     ],
 )
