@@ -3,7 +3,7 @@
 --     model_fingerprint
 --     (ece is the expected calibration error of all bins together; bins without headlines have
 --     no row. Source: Guo et al. 2017)
--- param bins INTEGER: how many bins of equal width, default 15
+-- param bins INTEGER: how many bins of equal width, from 1 to 1000, default 15
 -- param model VARCHAR: name or fingerprint of one model, default all
 -- param data VARCHAR: path of one data file, default all
 WITH answered AS (

@@ -1,7 +1,7 @@
 -- How sure the model was: published headlines by the probability of their label
 -- columns: bin_low, bin_high, headlines, share, negative, neutral, positive
 --     (bins of equal width over 0 to 1, empty ones too; the last includes 1)
--- param bins INTEGER: how many bins, default 20
+-- param bins INTEGER: how many bins, from 1 to 1000, default 20
 WITH scored AS (
     SELECT
         sentiment,

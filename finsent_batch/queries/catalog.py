@@ -30,6 +30,12 @@ class Parameter:
         return found[1] if found else None
 
     @property
+    def bounds(self) -> tuple[int, int]:
+        """The least and the largest whole number that it may be."""
+        found = re.search(r"from (\d+) to (\d+)", self.description)
+        return (int(found[1]), int(found[2])) if found else (0, 2**31 - 1)
+
+    @property
     def meaning(self) -> str:
         """The description without the default."""
         return re.sub(r", default .+$|^required, ", "", self.description)

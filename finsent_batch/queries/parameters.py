@@ -1,5 +1,6 @@
 """The parameters of the packaged queries: checked, and given to DuckDB as variables."""
 
+import os
 import re
 from collections.abc import Sequence
 from typing import Final
@@ -16,7 +17,7 @@ VIEW_PARAMETERS: Final = {
 }
 """Which columns a query about the view lets its user name, besides its own parameters."""
 _KINDS = {
-    "INTEGER": f"a whole number from 0 to {2**31 - 1}",
+    "INTEGER": "a whole number from {} to {}",
     "DOUBLE": "a number",
     "DATE": "a date such as 2014-01-31",
 }
@@ -48,16 +49,18 @@ def set_parameters(
                 + (nearest(name, known.split(", ")) if known else "it takes none"),
                 header=query.header,
             )
-        kind = declared[name].type
+        kind, (least, most) = declared[name].type, declared[name].bounds
         try:
-            if kind == "INTEGER" and not re.fullmatch("[0-9]+", value):
-                raise ValueError  # DuckDB would round 1.5
+            # DuckDB would round 1.5.
+            whole = re.fullmatch("[0-9]+", value) and least <= int(value) <= most
+            if kind == "INTEGER" and not whole:
+                raise ValueError
             connection.execute(
                 f"SET VARIABLE {quote_identifier(name)} = CAST({quote_literal(value)} AS {kind})"
             )
         except (ValueError, duckdb.Error):
             raise ParameterError(
-                f"--param {name}={value}: not {_KINDS.get(kind, kind)} "
+                f"--param {name}={value}: not {_KINDS.get(kind, kind).format(least, most)} "
                 f"({declared[name].description})",
                 header=query.header,
             ) from None
@@ -86,5 +89,31 @@ def check_columns(
             raise ParameterError(
                 f"--param {name}={value}: the published rows have no such column; they have: "
                 + ", ".join(there),
+                header=query.header,
+            )
+
+
+def choose_evaluated(
+    connection: duckdb.DuckDBPyConnection, query: Query, parameters: Sequence[tuple[str, str]]
+) -> None:
+    """Refuse a model or data that was never evaluated; data may be named as it is from here.
+
+    Raises:
+        ParameterError: saying what was evaluated.
+    """
+    columns = {"model": ("model", "model_fingerprint"), "data": ("data",)}
+    for name, value in parameters if query.reads("evaluated_headlines") else ():
+        if name not in columns:
+            continue
+        listed = ", ".join(columns[name])
+        rows = connection.execute(f"SELECT DISTINCT {listed} FROM evaluated_headlines").fetchall()
+        known = {given for row in rows for given in row}
+        path = os.path.realpath(value)
+        if name == "data" and value not in known and path in known:
+            connection.execute(f"SET VARIABLE data = {quote_literal(path)}")
+        elif known and value not in known:
+            there = ", ".join(sorted({str(row[0]) for row in rows})[:10])
+            raise ParameterError(
+                f"--param {name}={value}: no such {name} was evaluated; there is: {there}",
                 header=query.header,
             )

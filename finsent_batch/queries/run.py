@@ -22,7 +22,13 @@ from ..io.objects.addresses import address_of, is_address, without_credentials
 from ..io.whole.protected import check_free, protected
 from .catalog import load_query
 from .named import named_publications
-from .parameters import VIEW_PARAMETERS, check_columns, set_parameters, view_parameters
+from .parameters import (
+    VIEW_PARAMETERS,
+    check_columns,
+    choose_evaluated,
+    set_parameters,
+    view_parameters,
+)
 from .result import Result, keep_plan, keep_result
 from .session import QuerySession, query_session
 from .statement import READS_ONLY, one_line, read_statement, set_variables
@@ -91,6 +97,7 @@ def open_query(
     ) as session:
         set_parameters(session.connection, query, own, about)
         check_columns(session.connection, query, own)
+        choose_evaluated(session.connection, query, own)
         try:
             result = _keep_readable(
                 session, partial(keep_result, session.connection, query.text, {})

@@ -163,8 +163,9 @@ PUBLISHED = ["--from", "news.parquet"]
         (
             ["confidence_histogram", *PUBLISHED, "--param", "bins=3000000000"],
             2,
-            "not a whole number from 0 to 2147483647 (how many bins, default 20)",
+            "not a whole number from 1 to 1000 (how many bins, from 1 to 1000, default 20)",
         ),
+        (["confidence_histogram", *PUBLISHED, "--param", "bins=0"], 2, "bins=0: not a whole"),
         (["labelled", *PUBLISHED, "--param", "limit"], 2, "'limit' is not KEY=VALUE"),
         (
             ["labelled", *PUBLISHED, "--param", "date_column=day"],

@@ -204,7 +204,7 @@ def test_the_queries_agree_with_evaluate(config, tmp_path):
     assert ece == pytest.approx(expected["ece"], abs=6e-5)
 
 
-def test_evaluations_are_told_apart_and_chosen(config, tmp_path):
+def test_evaluations_are_told_apart_and_chosen(config, tmp_path, monkeypatch):
     for hour, name in enumerate("xyz"):
         frame_of(PREDICTIONS[:hour + 1]).write_parquet(tmp_path / f"{name}.parquet")  # fmt: skip
         record(config, tmp_path / f"{name}.parquet", model=name, fingerprint=name * 2, hour=hour)
@@ -213,7 +213,12 @@ def test_evaluations_are_told_apart_and_chosen(config, tmp_path):
     assert count == {"x": 1, "y": 2, "z": 2}
     assert ask(config, "confusion", model="y")["model"].to_list() == ["y"]
     assert ask(config, "accuracy_by_class", model="zz")["model"].unique().to_list() == ["z"]
-    assert ask(config, "calibration", data="/elsewhere").height == 0
+    monkeypatch.chdir("/")
+    assert ask(config, "calibration", data="data/t.parquet")["model"].unique().len() == 3
+    with pytest.raises(ParameterError, match="no such data was evaluated; there is: /data/t"):
+        ask(config, "calibration", data="/elsewhere")
+    with pytest.raises(ParameterError, match="no such model was evaluated; there is: x, y, z"):
+        ask(config, "confusion", model="w")
 
 
 def test_predictions_that_were_written_over_belong_to_the_last_evaluation(evaluated, tmp_path):
