@@ -76,7 +76,7 @@ def only_pair(config: ScoreConfig, path: Path) -> FilePair:
         return _into_folder(config, path, folder)
     if output is None:
         output = path if suffix_of(path) == TABLES else path.with_name(_output_name(config, path))
-    elif output.is_dir():
+    elif output.is_dir() or not suffix_of(output):  # as of several inputs: a folder, made if need be
         output /= _output_name(config, path)
     check_inside(output, output.parent)
     return _checked(config, path, output, config.output_table)
@@ -199,11 +199,7 @@ def _output_format(config: ScoreConfig, output: Path) -> str:
     if said:
         return said
     outputs = f"outputs are {OUTPUT_SUFFIXES}; also {OTHER_OUTPUT_SUFFIXES}"
-    if suffix := suffix_of(output):
-        raise UsageError(f"{output}: unknown output suffix {suffix!r}; {outputs}")
-    raise UsageError(
-        f"{output} has no suffix and is not a folder: {outputs}, or an existing folder"
-    )
+    raise UsageError(f"{output}: unknown output suffix {suffix_of(output)!r}; {outputs}")
 
 
 def _schema_of(table: str | None) -> str | None:

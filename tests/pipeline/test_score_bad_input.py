@@ -97,7 +97,6 @@ def test_a_suffix_that_means_nothing(refused, tmp_path, name):
     [
         ("out.txt", "unknown output suffix"),
         ("out.csv.bz2", "unknown output suffix"),
-        ("out/", "out has no suffix and is not a folder"),
     ],
 )
 def test_an_output_suffix_that_means_nothing(refused, news, output, said):

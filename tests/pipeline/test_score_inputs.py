@@ -68,6 +68,13 @@ def test_several_inputs_go_to_a_folder_that_need_not_be_there(score, run, feeds,
     assert "the inputs are several: name a folder with -o, not one.parquet" in done.err
 
 
+def test_a_pattern_that_matches_one_file_goes_to_a_folder_too(score, feeds, tmp_path):
+    for _ in range(2):
+        summary = score("feeds/b.csv", "-o", "labelled/")
+        assert names_in(tmp_path / "labelled") == ["b.scored.parquet"]
+    assert summary["rows"]["unique_scored"] == 0
+
+
 def test_several_inputs_share_a_table(score, feeds, tmp_path):
     to = ("-o", "news.duckdb", "--output-table", "headlines", "--append")
     for _ in range(2):

@@ -66,8 +66,6 @@ OTHERWISE = {
     "nothing came on standard input": PIPES,
     "--input-name is empty or too long": PIPES,
     " is nothing for a terminal": f"{PIPES}::test_a_terminal_shows_text_alone",
-    " has no suffix and is not a folder: ": "pipeline/test_score_bad_input.py::"
-    "test_an_output_suffix_that_means_nothing",
     "--append collects inputs in one table of a .duckdb file": "reliability/"
     "test_remedies_tables.py",
     " by its suffix, --output-format says ": "pipeline/test_score_inputs.py",

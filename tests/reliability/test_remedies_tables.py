@@ -265,18 +265,6 @@ OUTPUTS = {
         advice={"name a file with -o": "n.parquet -o o.parquet"},
         code=73,
     ),
-    "without_suffix": Refusal(
-        make=AGAIN,
-        command="n.parquet -o o",
-        says=" has no suffix and is not a folder: outputs are ",
-        advice={
-            ".parquet": "n.parquet -o o.parquet",
-            ".csv": "n.parquet -o o.csv",
-            ".duckdb": "n.parquet -o o.duckdb",
-            "or an existing folder": (folder("o"), "n.parquet -o o"),
-        },
-        code=2,
-    ),
     "of_another_suffix": Refusal(
         make=AGAIN,
         command="n.parquet -o o.xlsx",

@@ -19,6 +19,7 @@ from transformers.utils import logging as transformers_logging
 from ...errors import ConfigError
 from ...labels import LABELS
 from ...models.base_weights import FROM_DISK, WEIGHTS_FROM_DISK, listed
+from ...models.config_file import ConfigFile
 from ...models.spec import ModelSpec
 from ...optional_imports import quiet_bitsandbytes, quiet_libraries
 from ..guard import loading
@@ -163,9 +164,11 @@ def load_classifier(spec: ModelSpec, *, dtype: torch.dtype = torch.float32) -> A
             ignore_mismatched_sizes=True,
         )
         if absent := absent_weights(found):
+            named = ConfigFile(spec.base, spec.name).labels
             raise ConfigError(
                 f"{spec.name} lacks weights that its config.json asks for, or has them in another "
                 f"shape ({listed(absent)}): it is not a trained classifier of these labels"
+                + ("" if named else ", which are two where it has no id2label: add that")
             )
         check_unexpected(spec.name, model, found)
     else:
