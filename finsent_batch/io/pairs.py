@@ -76,7 +76,7 @@ def only_pair(config: ScoreConfig, path: Path) -> FilePair:
         return _into_folder(config, path, folder)
     if output is None:
         output = path if suffix_of(path) == TABLES else path.with_name(_output_name(config, path))
-    elif output.is_dir() or not suffix_of(output):  # as of several inputs: a folder, made if need be
+    elif output.is_dir() or not suffix_of(output):  # a folder, as with several inputs
         output /= _output_name(config, path)
     check_inside(output, output.parent)
     return _checked(config, path, output, config.output_table)

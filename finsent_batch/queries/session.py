@@ -35,6 +35,8 @@ from .settled import settled_tables
 
 logger = logging.getLogger(__name__)
 
+_AGAIN = "score it again with --overwrite"
+
 
 @dataclass(kw_only=True)
 class QuerySession:
@@ -54,12 +56,10 @@ class QuerySession:
         broken = [table for table in self.tables if not self._is_readable(table)]
         left = [table for table in self.tables if table not in broken]
         if broken and not left:
-            raise BadDataError(
-                "published rows cannot be read: "
-                f"{', '.join(table.source for table in broken)} is damaged: score it again"
-            )
+            sources = ", ".join(table.source for table in broken)
+            raise BadDataError(f"published rows cannot be read: {sources} is damaged: {_AGAIN}")
         for table in broken:
-            logger.warning("%s cannot be read and is left out: score it again", table.source)
+            logger.warning("%s cannot be read and is left out: %s", table.source, _AGAIN)
         self.tables = left
         if broken:
             create_temporary_views(self.connection, _views_over(self.tables))

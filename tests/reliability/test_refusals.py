@@ -66,6 +66,7 @@ OTHERWISE = {
     "nothing came on standard input": PIPES,
     "--input-name is empty or too long": PIPES,
     " is nothing for a terminal": f"{PIPES}::test_a_terminal_shows_text_alone",
+    " may not be read by this user: check its permissions": "reliability/test_permissions.py",
     "--append collects inputs in one table of a .duckdb file": "reliability/"
     "test_remedies_tables.py",
     " by its suffix, --output-format says ": "pipeline/test_score_inputs.py",
