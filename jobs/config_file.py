@@ -81,7 +81,9 @@ def _checked(
         elif key in commands:
             raise ConfigError(f"{file}: {table}{key} = {value!r}: must be a table, [{table}{key}]")
         else:
-            known = ", ".join(sorted({*options, *commands}))
+            known = ", ".join(
+                sorted({*options, *commands, *([_PATH] if table == "store." else [])})
+            )
             where = f"[{table.rstrip('.')}]" if table else "the top level"
             raise ConfigError(f"{file}: unknown key {key!r} in {where}; known: {known}")
     return checked

@@ -1,5 +1,6 @@
 """DuckDB files of users: attached for the length of a block, with what can be wrong said."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,6 +50,20 @@ def tables_of(cursor: duckdb.DuckDBPyConnection, catalog: str) -> dict[str, Tabl
         called = name if schema == MAIN else f"{schema}.{name}"
         found.setdefault(called, TableEntry(schema=schema, name=name, kind=kind))
     return found
+
+
+def own_table(found: Collection[str], table: str, file: object) -> str:
+    """Return what a table is called in a file that has the tables `found`.
+
+    Raises:
+        MissingInputError: the file has none of that name.
+    """
+    called = own_name(found, table)
+    if called is None:
+        raise MissingInputError(
+            f"{file} has no table {table!r}; it has: {', '.join(found) or 'none'}"
+        )
+    return called
 
 
 def place_of(cursor: duckdb.DuckDBPyConnection, catalog: str, table: str) -> TableEntry:

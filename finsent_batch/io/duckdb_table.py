@@ -3,19 +3,19 @@
 import json
 import os
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 
-from ..errors import BadDataError, CannotCreateError, MissingInputError, StorageError, first_line
+from ..errors import BadDataError, CannotCreateError, FinsentError, StorageError, first_line
 from ..failpoints import failpoint
 from .arrow import registered
 from .base import BATCH_ROWS, Source, check_made_from, decodable
 from .columns import RowSchema, check_column_names, check_duckdb_columns
 from .duckdb_errors import disk_reason, is_storage_failure, storage_advice
-from .duckdb_files import attached, copy_view, place_of, tables_of
+from .duckdb_files import attached, copy_view, own_table, place_of, tables_of
 from .provenance import PROVENANCE_KEY, Provenance
 from .sql import own_name, quote_identifier, quote_literal
 from .text.parsing import parse_json
@@ -47,13 +47,8 @@ class DuckDBSource:
         """The file that is read: a copy where `table` is a view."""
         with self._reading() as (cursor, catalog):
             kinds = tables_of(cursor, catalog)
-        called = own_name(kinds, table)
-        if called is None:
-            raise MissingInputError(
-                f"{file} has no table {table!r}; it has: {', '.join(kinds) or 'none'}"
-            )
-        self.table = called
-        self._entry = kinds[called]
+        self.table = own_table(kinds, table, file)
+        self._entry = kinds[self.table]
         if self._entry.kind == "VIEW":
             self._place = copy_view(connection, file, self._entry, limit=limit)
         with self._reading() as (cursor, catalog):
@@ -111,10 +106,12 @@ class DuckDBSink:
         self.table: str | None = self._own_name(table) or table
 
     def _own_name(self, table: str) -> str | None:
-        if not self._file.is_file():
-            return None
-        with attached(self._connection, self._file) as (cursor, catalog):
-            return own_name(tables_of(cursor, catalog), table)
+        # A file that cannot be opened now is waited for, or told of, where it is needed.
+        with suppress(FinsentError):
+            if self._file.is_file():
+                with attached(self._connection, self._file) as (cursor, catalog):
+                    return own_name(tables_of(cursor, catalog), table)
+        return None
 
     def exists(self) -> bool:
         return self._comment() is not None

@@ -39,6 +39,7 @@ from .paths import (
 )
 from .text.formats import INPUT_FORMATS
 from .whole.standard_streams import copy_standard_input, waiting_place
+from .whole.system_errors import check_reachable, matching
 
 
 @dataclass
@@ -200,6 +201,7 @@ def _pairs(
     config: ScoreConfig, name: str, path: Path, *, several: bool, left_out: list[str] | None
 ) -> list[FilePair]:
     """Pair the files of one INPUT with their outputs; see `resolve_inputs`."""
+    check_reachable(path)
     if lake_table(path) is not None:
         path = path if path.name not in ("", "..") else path.resolve()
         return [pair_of_many(config, path, config.output) if several else only_pair(config, path)]
@@ -212,8 +214,7 @@ def _pairs(
         _check_file(config, path)
         return [pair_of_many(config, path, config.output) if several else only_pair(config, path)]
     else:
-        found = [Path(p) for p in glob.glob(str(path), recursive=True)]  # noqa: PTH207 - absolute too
-        found = [f for f in found if f.is_file()]
+        found = [file for file in matching(str(path)) if file.is_file()]
         files = visited_once(f for f in found if is_input(f))
         check_no_lake_table(*{p for file in files for p in file.absolute().parents})
         base = Path(os.path.commonpath([f.parent for f in files])) if files else path.parent
@@ -223,10 +224,8 @@ def _pairs(
     if left_out is not None:
         left_out += others
     if not files:
-        named = f"; it has: {', '.join(others[:5])}" if others else ""
-        raise MissingInputError(
-            f"{name}: no {COMMON_SUFFIXES} files there (nor {OTHER_SUFFIXES}){named}"
-        )
+        no = f"{name}: no {COMMON_SUFFIXES} files there (nor {OTHER_SUFFIXES})"
+        raise MissingInputError(no + (f"; it has: {', '.join(others[:5])}" if others else ""))
     if config.table and not several:
         raise UsageError("--table goes with one .duckdb input, not with a folder")
     inside = (f.relative_to(base).parent if f.is_relative_to(base) else Path() for f in files)

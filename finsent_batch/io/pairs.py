@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from ..config import ScoreConfig
 from ..errors import BadDataError, UsageError
@@ -22,6 +23,9 @@ from .paths import (
     store_files,
     suffix_of,
 )
+
+_OF_DATES: Final = ".-_0123456789"
+"""Of what a folder's name may end with that is no suffix: `labelled.2014-01-06`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +80,7 @@ def only_pair(config: ScoreConfig, path: Path) -> FilePair:
         return _into_folder(config, path, folder)
     if output is None:
         output = path if suffix_of(path) == TABLES else path.with_name(_output_name(config, path))
-    elif output.is_dir() or not suffix_of(output):  # a folder, as with several inputs
+    elif output.is_dir() or not suffix_of(output).strip(_OF_DATES):  # as with several inputs
         output /= _output_name(config, path)
     check_inside(output, output.parent)
     return _checked(config, path, output, config.output_table)

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePath
 from typing import Final
 
-from ..errors import CannotCreateError, MissingInputError, StorageError, first_line
+from ..errors import CannotCreateError, MissingInputError
 from .lake.tables import check_no_lake_table
 from .text.formats import OUTPUT_FORMATS
-from .whole.system_errors import unreadable
+from .whole.system_errors import files_below
 
 TABLES: Final = ".duckdb"
 """The suffix of files that hold tables."""
@@ -121,18 +121,11 @@ def walk(folder: Path) -> Iterator[Path]:
         MissingInputError: an input is a broken link, or a folder may not be read.
         StorageError: a folder cannot be read.
     """
-
-    def failed(error: OSError) -> None:
-        if isinstance(error, PermissionError):
-            raise unreadable(Path(error.filename)) from None
-        if not isinstance(error, FileNotFoundError):  # gone since its own folder was read
-            raise StorageError(f"cannot read {error.filename}: {first_line(error)}") from None
-
-    for parent, folders, names in os.walk(folder, onerror=failed):
-        check_no_lake_table(Path(parent))
+    for parent, folders, names in files_below(folder):
+        check_no_lake_table(parent)
         folders[:] = sorted(f for f in folders if not f.startswith((".", "_")))
         for name in sorted(names):
-            file = Path(parent) / name
+            file = parent / name
             if is_input(file) and not file.exists():
                 raise MissingInputError(f"{file} is a broken link: correct or remove it")
             yield file

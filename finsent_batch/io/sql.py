@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
+from string import ascii_lowercase, ascii_uppercase
+from typing import Final
 
 from ..errors import UsageError
 
@@ -12,9 +14,17 @@ def quote_identifier(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+_SMALL: Final = str.maketrans(ascii_uppercase, ascii_lowercase)
+
+
+def folded(name: str) -> str:
+    """Return a name as DuckDB compares it: A to Z are small letters, others stay as they are."""
+    return name.translate(_SMALL)
+
+
 def own_name(names: Iterable[str], name: str) -> str | None:
-    """Return how one of `names` writes a name, in whatever case it is given: SQL's are one."""
-    alike = [own for own in names if own.casefold() == name.casefold()]
+    """Return how one of `names` writes a name, in whatever case it is given; None if none is."""
+    alike = [own for own in names if folded(own) == folded(name)]
     return name if name in alike else next(iter(alike), None)
 
 

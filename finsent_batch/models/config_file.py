@@ -160,18 +160,20 @@ class ConfigFile:
         )
 
     def _check_label2id(self, labels: Sequence[str]) -> None:
-        """Refuse a `label2id` that contradicts `id2label`: of a model trained on, either is stale.
+        """Refuse a `label2id` that contradicts `id2label`.
 
-        Names that mean none of `LABELS`, as transformers' own `LABEL_0`, say nothing.
+        A model that was trained further may keep its base's labels in either of them. Names that
+        mean none of `LABELS`, as transformers' own `LABEL_0`, say nothing.
         """
         names = {str(i): label for i, label in enumerate(labels)}
         other = self.fields.get("label2id")
         for label, i in other.items() if isinstance(other, dict) else ():
             known, named = label_index(label), names.get(str(i), "")
             if known is not None and label_index(named) != known:
+                other_name = f"calls {named!r}" if named else "does not have"
                 raise ConfigError(
                     f"{self.name}: label2id in its {FILE} gives {label!r} the number {i}, which "
-                    f"id2label calls {named!r}: set both in the order that it was trained with, "
+                    f"id2label {other_name}: set both in the order that it was trained with, "
                     f"or name them, as in {OPTION} 0=LABEL,1=LABEL,2=LABEL, each LABEL one of "
                     f"{', '.join(LABELS)}"
                 )

@@ -46,7 +46,7 @@ def _times(
     """
     known = store.query(
         "SELECT timezone, date_column FROM run_files WHERE output = ? "
-        "AND output_table IS NOT DISTINCT FROM ? ORDER BY number DESC",
+        "AND lower(output_table) IS NOT DISTINCT FROM lower(?) ORDER BY number DESC",
         [sink.path, sink.table],
     )
     zones = [config.timezone, *(zone for zone, _ in known)]

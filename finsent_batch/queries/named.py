@@ -14,6 +14,7 @@ from ..io.lake.tables import check_no_lake_table
 from ..io.objects.addresses import ADDRESSES, check_no_credentials, is_address
 from ..io.paths import suffix_of
 from ..io.result_columns import RESULT_SCHEMA
+from ..io.whole.system_errors import check_reachable, files_below, matching
 from ..store.object_copies import fetched
 from ..store.publications import Publication, named
 from ..store.published_tables import describe
@@ -42,19 +43,19 @@ def named_publications(published: str, work: Path) -> list[Publication]:
         return [named(str(file)) for file in fetched(published, work, _SUFFIXES)]
     if "://" in published:
         raise UsageError(f"--from {published}: name files of this machine, or {ADDRESSES} ones")
+    check_reachable(path)
     if is_delta(path):
         return [Publication(path=published)]
     if path.is_dir():
         check_no_lake_table(path)
-        files = sorted(file for file in path.rglob("*") if _is_meant(file, path))
+        found = [parent / name for parent, _, names in files_below(path) for name in names]
+        files = sorted(file for file in found if _is_meant(file, path))
         if not files:
             raise MissingInputError(
                 f"the folder {published} has no {', '.join(_SUFFIXES)} file: check --from"
             )
     elif not path.exists() and glob.has_magic(published):
-        found = glob.glob(published, recursive=True)  # noqa: PTH207 - absolute ones too
-        files = sorted(map(Path, found))
-        files = [file for file in files if file.is_file()]
+        files = [file for file in matching(published) if file.is_file()]
         if not files:
             raise MissingInputError(f"no file is named {published}: check --from")
     else:

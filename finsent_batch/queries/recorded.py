@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..config import StoreConfig
 from ..errors import FinsentError
+from ..io.columns import NewsColumns
 from ..store.publications import NEWEST, Publication, columns_of, is_shared, records
 from ..store.store import Store
 
@@ -33,7 +34,7 @@ def _recorded(store: Store, publication: Publication) -> Publication:
     path, table = str(Path(publication.path).resolve()), publication.table
     rows = records(
         store,
-        f"""FROM run_files WHERE output = ? AND output_table IS NOT DISTINCT FROM ?
+        f"""FROM run_files WHERE output = ? AND lower(output_table) IS NOT DISTINCT FROM lower(?)
         QUALIFY row_number() OVER (PARTITION BY input, input_table ORDER BY {NEWEST}) = 1
         ORDER BY {NEWEST}""",
         [path, table],
@@ -41,7 +42,8 @@ def _recorded(store: Store, publication: Publication) -> Publication:
     if not rows:
         return publication
     found = [columns_of(row) for row in rows]
-    if len({*found}) > 1 and is_shared(store.connection, path, table):
+    different = {_spelled_alike(columns) for columns in found}
+    if len(different) > 1 and is_shared(store.connection, path, table):
         logger.warning(
             "%s holds inputs whose times were read in several ways when they were scored: here "
             "they are read in one; leave out --from to read each as it was",
@@ -49,3 +51,11 @@ def _recorded(store: Store, publication: Publication) -> Publication:
         )
         return publication
     return replace(publication, columns=found[0], limited=rows[0]["row_limit"] is not None)
+
+
+def _spelled_alike(columns: NewsColumns | None) -> NewsColumns | None:
+    """Return columns with their names in small letters: a shared table spells them in one way."""
+    if columns is None:
+        return None
+    text, date = columns.text_column, columns.date_column
+    return replace(columns, text_column=text and text.lower(), date_column=date and date.lower())

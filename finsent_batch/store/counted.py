@@ -9,6 +9,7 @@ import duckdb
 from ..io.duckdb_append import input_name
 from ..io.duckdb_files import TableEntry
 from ..io.objects.addresses import is_address
+from ..io.sql import folded, own_name
 from ..wording import in_shell
 from .publications import (
     NEWEST,
@@ -108,8 +109,8 @@ def _candidates(store: Store) -> dict[Source, list[Row]]:
     writer: dict[tuple[str, str | None], Source] = {}
     found: dict[Source, list[Row]] = {}
     for row in rows:
-        target = (row["output"], row["output_table"])
-        source = (row["input"], row["input_table"])
+        target = (row["output"], _folded(row["output_table"]))
+        source = (row["input"], _folded(row["input_table"]))
         replaced = (*target, *source) in written
         written.add((*target, *source))
         writer.setdefault(target, source)
@@ -135,4 +136,8 @@ def _is_there(
         return table is None and is_there(row)
     if output not in tables:
         tables[output] = table_names_of(connection, output)
-    return table in tables[output]
+    return own_name(tables[output], table) is not None
+
+
+def _folded(table: str | None) -> str | None:
+    return None if table is None else folded(table)

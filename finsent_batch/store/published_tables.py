@@ -10,15 +10,15 @@ from typing import IO, Literal
 
 import duckdb
 
-from ..errors import BadDataError, MissingInputError, UsageError, first_line
+from ..errors import BadDataError, UsageError, first_line
 from ..io.append.day_files import DAY, EVERY_DAY
 from ..io.columns import NewsColumns
 from ..io.duckdb_append import INPUT_COLUMN
-from ..io.duckdb_files import TableEntry
+from ..io.duckdb_files import TableEntry, own_table
 from ..io.lake.delta import is_delta, live_files
 from ..io.paths import declared_compression, format_of, suffix_of
 from ..io.result_columns import RESULT_SCHEMA
-from ..io.sql import check_utf8, database_literal, own_name, quote_literal
+from ..io.sql import check_utf8, database_literal, quote_literal
 from ..io.text.compression import open_unpacked
 from .publications import Publication, table_names_of
 
@@ -205,8 +205,7 @@ def _table_sql(
         raise UsageError(
             f"{path}: name one of its tables, as {path}::TABLE; it has: {', '.join(found)}"
         )
-    if (called := own_name(found, table)) is None:
-        raise MissingInputError(f"{path} has no table {table!r}; it has: {', '.join(found)}")
+    called = own_table(found, table, path)
     if in_place:
         sql = _read_in_place(path, found[called])
     else:

@@ -185,7 +185,8 @@ def choose_columns(table: Table, wanted: Mapping[str, str]) -> Table:
     news = table.news or NewsColumns()
     # Recorded as its input named it; a table that nights share has the first night's spelling.
     text = None if news.text_column is None else own_name(table.names, news.text_column)
-    date = None if news.date_column is None else own_name(table.names, news.date_column)
+    recorded = None if news.date_column is None else own_name(table.names, news.date_column)
+    date = recorded
     if text is None:
         text = next(iter(usual_columns(table.names, TEXT_COLUMNS)), None)
     if table.news is None or (news.date_column is not None and date is None):
@@ -195,7 +196,7 @@ def choose_columns(table: Table, wanted: Mapping[str, str]) -> Table:
     times = news.times
     if "date_column" in wanted:
         chosen = _named(table, "date_column", wanted["date_column"])
-        if chosen != news.date_column:
+        if chosen != recorded:
             times = TimeReading(timezone=times.timezone)
         date = None if chosen == SCORED_AT else chosen
     return replace(table, news=NewsColumns(text_column=text, date_column=date, times=times))

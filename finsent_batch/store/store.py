@@ -107,7 +107,7 @@ class Store:
         # Readers may be several at once: each has a folder of its own.
         work = path.with_name(f"{path.name}.work.{os.getpid()}")
         if not os.access(path.parent, os.W_OK):
-            work = Path(tempfile.gettempdir()) / f"finsent-{os.getpid()}-{work.name}"
+            work = Path(tempfile.mkdtemp(prefix=f"{work.name}-"))
         file = SeenFile.of(path)
         connection = attach_store(path, read_only=True)
         try:

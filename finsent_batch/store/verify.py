@@ -42,7 +42,7 @@ def check_store(config: StoreConfig) -> int:
             scores = _checked(store, findings)
     else:
         logger.warning(
-            "the store %s was read alone: this user may not write it, so that runs end with 73",
+            "the store %s was only read: this user may not write to it, so runs end with 73",
             path,
         )
     return scores

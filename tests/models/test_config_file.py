@@ -38,7 +38,7 @@ def model(tmp_path, tiny_model):
         ({"id2label": {str(i): f"{i + 1} stars" for i in range(5)}}, "it has 5 labels"),
         ({"id2label": {str(i): f"LABEL_{i}" for i in range(3)}}, "set id2label in its config.json"),
         ({"label2id": {"positive": 0, "neutral": 1}}, "id2label calls 'negative': set both in"),
-        ({"label2id": {"neg": 3}}, "gives 'neg' the number 3, which id2label calls ''"),
+        ({"label2id": {"neg": 3}}, "gives 'neg' the number 3, which id2label does not have"),
         ({"id2label": ...}, "it has 2 labels (LABEL_0, LABEL_1)"),
         ({"architectures": "BertForSequenceClassification"}, "it must be a list of names"),
         ({"architectures": ["BertForMaskedLM"]}, "finsent-batch scores sequence classifiers"),

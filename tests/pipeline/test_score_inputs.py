@@ -70,8 +70,9 @@ def test_several_inputs_go_to_a_folder_that_need_not_be_there(score, run, feeds,
 
 def test_a_pattern_that_matches_one_file_goes_to_a_folder_too(score, feeds, tmp_path):
     for _ in range(2):
-        summary = score("feeds/b.csv", "-o", "labelled/")
-        assert names_in(tmp_path / "labelled") == ["b.scored.parquet"]
+        for folder in ("labelled/", "labelled.2014-01-06/"):
+            summary = score("feeds/b.csv", "-o", folder)
+            assert names_in(tmp_path / folder) == ["b.scored.parquet"]
     assert summary["rows"]["unique_scored"] == 0
 
 

@@ -40,6 +40,10 @@ def feeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("feeds", "score feeds/*.csv -o out/"),
         ("feeds", "score feeds/a.csv -o out.csv"),
         ("feeds", "query label_mix --from feeds/a.csv"),
+        ("feeds/sub", "score feeds/**/*.csv -o out/"),
+        ("feeds/sub", "score feeds/*/*.csv -o out/"),
+        ("feeds/sub", "query label_mix --from feeds"),
+        ("feeds/sub", "query label_mix --from feeds/**/*.csv"),
         ("c.csv", "score c.csv -o out.csv"),
         ("c.jsonl", "score c.jsonl -o out.csv"),
         ("c.parquet", "score c.parquet -o out.csv"),
@@ -58,6 +62,32 @@ def test_what_may_not_be_read_is_named(feeds: Path, closed: str, command: str) -
     assert not (feeds / "finsent.duckdb").exists()
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        "score c.csv -o closed/x.csv",
+        "score c.csv -o closed/y/x.csv",
+        "--store closed/s.duckdb score c.csv -o out.csv",
+    ],
+)
+def test_what_may_not_be_written_is_named(feeds: Path, command: str) -> None:
+    Path("closed").mkdir(mode=0)
+    code, said = run(*command.split())
+    Path("closed").chmod(0o700)
+    assert (code, said.count("\n")) == (73, 1), said
+    assert "closed" in said
+
+
+def test_a_day_that_may_not_be_read_is_not_left_out(feeds: Path) -> None:
+    assert run("score", "c.csv", "-o", "lake", "--append", "--partition-by", "day")[0] == 0
+    Path("lake/day=2014-01-06").chmod(0)
+    try:
+        code, said = run("query", "label_mix")
+    finally:
+        Path("lake/day=2014-01-06").chmod(0o700)
+    assert (code, "lake/day=2014-01-06 may not be read" in said) == (66, True), said
+
+
 def test_a_store_that_may_not_be_written_is_still_read(feeds: Path) -> None:
     Path("st").mkdir()
     store = ("--store", "st/s.duckdb")
@@ -67,7 +97,7 @@ def test_a_store_that_may_not_be_written_is_still_read(feeds: Path) -> None:
         assert run(*store, "score", "c.csv", "--dry-run") == (0, "")
         assert run(*store, "query", "label_mix") == (0, "")
         code, said = run(*store, "store", "verify")
-        assert (code, "this user may not write it" in said) == (0, True), said
+        assert (code, "this user may not write to it" in said) == (0, True), said
         code, said = run(*store, "score", "c.csv", "-o", "out.csv")
         assert (code, said.count("\n")) == (73, 1), said
     finally:

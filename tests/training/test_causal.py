@@ -318,12 +318,14 @@ def test_micro_batches_keep_the_effective_batch_and_fit(
         assert batch.size * batch.accumulation == 8
         sizes.append((batch.size, batch.checkpointing))
     assert sizes == [(8, False), (2, False), (1, True)]
-    # A recorded step holds its activations twice; what rows share they hold once.
-    budget = activation_bytes(model, 440, checkpointing=False)
+    # A recorded step holds its activations twice, of 200 tokens filled up to 256; what rows share
+    # they hold once.
+    budget = activation_bytes(model, 2 * 256, checkpointing=False)
     assert micro_batch(config, model, 100, budget, recorded=True).size == 2
-    # Attention has nine rows of 60 + 128 places for the 380 tokens of eight.
-    budget = activation_bytes(model, 380, 9 * 188, checkpointing=False)
-    assert budget > activation_bytes(model, 380, checkpointing=False)
+    assert micro_batch(config, model, 100, budget - 1, recorded=True).size == 1
+    # Attention has nine rows of 60 + 128 places for the 380 tokens of eight, filled up to 384.
+    budget = activation_bytes(model, 384, 9 * 188, checkpointing=False)
+    assert budget > activation_bytes(model, 384, checkpointing=False)
     assert micro_batch(config, model, 100, 2 * budget, shared=60, recorded=True).size == 8
     assert micro_batch(config, model, 100, 2 * budget - 2, shared=60, recorded=True).size == 4
     assert parse_size("16GB") == 16 * 10**9

@@ -21,6 +21,7 @@ from ...errors import CannotCreateError, TryAgainError
 from ...failpoints import failpoint
 from ..atomic import force_to_disk, private_folder, replace_file, temporary_of
 from ..paths import OUTPUT_MARK, check_inside, stem_of
+from ..whole.system_errors import check_open
 
 DAY: Final = "day"
 """The column that the folders name."""
@@ -41,7 +42,13 @@ def file_name(path: str, table: str | None) -> str:
 
 
 def files_of(folder: Path, path: str, table: str | None) -> list[Path]:
-    """Return the files that an input has in a folder by days."""
+    """Return the files that an input has in a folder by days.
+
+    Raises:
+        MissingInputError: a day's folder may not be read.
+    """
+    for day in folder.glob(EVERY_DAY):
+        check_open(day)
     return sorted(folder.glob(f"{EVERY_DAY}/{file_name(path, table)}"))
 
 

@@ -1,6 +1,8 @@
 """What the system refuses: files that may not be read or written, a full disk."""
 
+import glob
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from ...errors import (
@@ -10,14 +12,18 @@ from ...errors import (
     FinsentError,
     MissingInputError,
     StorageError,
+    first_line,
 )
+
+_OF_THE_DISK = "lost+found"
+"""Root's folder at the top of many disks, which holds no files of anybody's."""
 
 
 def refused(error: OSError) -> FinsentError | None:
     """Return what to say of an error of the system's that no caller has; None if it is a bug."""
     if isinstance(error, PermissionError) and error.filename is not None:
         path = Path(os.fsdecode(error.filename))
-        if barrier(path) is not None:
+        if barrier(path) == path:
             return unreadable(path)
         return CannotCreateError(
             f"cannot write {path}: check its permissions and those of its folder"
@@ -45,3 +51,58 @@ def barrier(path: Path) -> Path | None:
         if os.path.lexists(place) and not os.access(place, wanted):
             return place
     return None
+
+
+def check_reachable(path: Path) -> None:
+    """Refuse a path on the way to which is a folder that this user may not look into.
+
+    Raises:
+        MissingInputError: there is one.
+    """
+    if barrier(path) not in (None, path):
+        raise unreadable(path)
+
+
+def matching(pattern: str) -> list[Path]:
+    """Return what a pattern names; `**` stands for folders of any depth.
+
+    Raises:
+        MissingInputError: a folder that it leads through may not be read, by which files would be
+            left out without a word.
+    """
+    parts = pattern.split("/")
+    for end in range(1, len(parts)):
+        leading = "/".join(parts[:end])
+        for folder in glob.iglob(leading + "/", recursive=True):  # noqa: PTH207 - absolute too
+            if Path(folder).name != _OF_THE_DISK:
+                check_open(Path(folder))
+    return sorted(map(Path, glob.glob(pattern, recursive=True)))  # noqa: PTH207 - absolute too
+
+
+def check_open(folder: Path) -> None:
+    """Refuse a folder whose entries this user may not see.
+
+    Raises:
+        MissingInputError: it is one.
+    """
+    if not os.access(folder, os.R_OK | os.X_OK):
+        raise unreadable(folder)
+
+
+def files_below(folder: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
+    """Yield what `os.walk` does, of a folder that can be read as a whole.
+
+    Raises:
+        MissingInputError: a folder in it may not be read.
+        StorageError: a folder in it cannot be read.
+    """
+
+    def failed(error: OSError) -> None:
+        if isinstance(error, PermissionError):
+            raise unreadable(Path(error.filename)) from None
+        if not isinstance(error, FileNotFoundError):  # gone since its own folder was read
+            raise StorageError(f"cannot read {error.filename}: {first_line(error)}") from None
+
+    for parent, folders, names in os.walk(folder, onerror=failed):
+        folders[:] = [name for name in folders if name != _OF_THE_DISK]
+        yield Path(parent), folders, names

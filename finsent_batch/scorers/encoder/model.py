@@ -168,7 +168,7 @@ def load_classifier(spec: ModelSpec, *, dtype: torch.dtype = torch.float32) -> A
             raise ConfigError(
                 f"{spec.name} lacks weights that its config.json asks for, or has them in another "
                 f"shape ({listed(absent)}): it is not a trained classifier of these labels"
-                + ("" if named else ", which are two where it has no id2label: add that")
+                + ("" if named else "; without an id2label it has two: add one if it has more")
             )
         check_unexpected(spec.name, model, found)
     else:
