@@ -1,5 +1,6 @@
 """The record that the store keeps of a run: its start, its end, and what it quarantined."""
 
+import hashlib
 import json
 import logging
 from contextlib import suppress
@@ -10,6 +11,7 @@ from typing import Any
 import duckdb
 
 from ..errors import first_line
+from ..io.duckdb_append import input_name
 from ..io.objects.addresses import shown
 from ..models.spec import ResolvedModel
 from ..store.store import Store, utc_now
@@ -48,10 +50,18 @@ def record_run_start(run: ScoreRun) -> None:
 
 def _options(run: ScoreRun) -> dict[str, Any]:
     """Return a run's settings as they are recorded, without those that may hold a secret."""
-    options = asdict(run.config) | {"folder": _working_folder()}
+    options = asdict(run.config) | {"folder": _working_folder(), "sources": source_marks(run)}
     if run.config.output is not None:
         options["output"] = shown(run.config.output)
     return options | {name: "given" for name in NEVER_RECORDED if options[name] is not None}
+
+
+def source_marks(run: ScoreRun) -> list[str]:
+    """Return a mark of each input, the same however its name is written, in less room."""
+    names = [input_name(task.source.path, task.source.table) for task in run.tasks]
+    return [
+        hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:16] for name in names
+    ]
 
 
 def _working_folder() -> str | None:

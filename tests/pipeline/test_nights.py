@@ -146,6 +146,37 @@ def test_what_was_held_back_is_no_part_of_what_is_usual(week, score, run, write,
     assert score(name, "--gate", "alarms<9")["night"]["nights"] == 7
 
 
+def test_a_night_brings_the_same_however_its_inputs_are_named(week, score, write):
+    folder = Path.cwd()
+    names = [write(10), write(11)]
+    for inputs in (
+        ["2026-03-1[23].parquet", "-o", "all"],
+        [names[0]],
+        [f"./{names[1]}"],
+        [str(folder / names[1])],
+        [*names, "-o", "all"],
+        [str(folder / "2026-03-1?.parquet"), "-o", "all"],
+        ["2026-03-09.parquet"],
+    ):
+        assert score(*inputs)["figures"]["unseen_share"] == 1, inputs
+    # Another content brings what it has more, another file of the same content nothing.
+    frame = pl.read_parquet("2026-03-09.parquet")
+    frame.write_parquet("2026-03-10.parquet")
+    assert score("2026-03-10.parquet")["figures"]["unseen_share"] == 0
+    more = frame.with_columns(headline=pl.col("headline").str.replace("^", "More "))
+    pl.concat([frame, more]).write_parquet("2026-03-09.parquet")
+    assert score("2026-03-09.parquet")["figures"]["unseen_share"] == 0.5
+
+
+def test_what_is_published_anyway_is_judged_as_it_was(week, run, write, tiny_model):
+    name = write(8)
+    held = run("score", name, "--gate", "rows>=1000", "--model", tiny_model, "--weights", "fp32",
+               "--summary", "json")  # fmt: skip
+    assert (held.code, held.json["figures"]["unseen_share"]) == (3, 1)
+    done = run("score", "--publish-anyway", held.json["run_id"], "--summary", "json")
+    assert (done.code, done.json["figures"]["unseen_share"]) == (0, 1), done.err
+
+
 def test_a_source_that_is_gone_is_missed_and_the_movers_are_named(week, score, write):
     half = score(write(8, source=["wire", "paper"] * 20))
     assert half["figures"]["missing_sources"] == 1

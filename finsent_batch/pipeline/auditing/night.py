@@ -12,6 +12,7 @@ from ...metrics.confidence import ConfidenceFit, reach_of
 from ...metrics.figures import FIGURES
 from ...store.nights import Night, feed_of, nights_before, record_night
 from ..run import ScoreRun
+from ..run_record import source_marks
 from .comparison import NIGHTS_COMPARED, compare
 from .counts import AuditCounts
 from .sources import compare_sources
@@ -144,19 +145,38 @@ def _unseen(run: ScoreRun, distinct: int) -> float | None:
     """Return the share of headlines that no run of another night or input has scored.
 
     What earlier runs scored of this same night, killed or held back, is not seen: run again, it
-    is judged alike. Those are the runs of this input since it last was published with another
-    content.
+    is judged alike. Those are the runs that read all of these inputs, alone or among others and
+    however they were named, since one of them last was published with another content.
     """
     if not distinct:
         return None
     [(seen,)] = run.store.query(
-        """WITH others AS (
-            SELECT run_id FROM runs WHERE run_id <> $1 AND (input <> $2 OR started_at <= (
-                SELECT max(started_at) FROM runs WHERE input = $2 AND status = 'done'
-                AND json_extract_string(summary, '$.content') <> $3)))
+        """WITH now AS (SELECT unnest($2::VARCHAR[]) AS input, unnest($3::VARCHAR[]) AS input_table,
+                unnest($4::VARCHAR[]) AS content),
+            marked AS (SELECT *, CAST(options->'sources' AS VARCHAR[]) AS sources FROM runs),
+            changed AS (
+                SELECT started_at FROM run_files AS f JOIN runs USING (run_id)
+                JOIN now ON now.input = f.input
+                    AND now.input_table IS NOT DISTINCT FROM f.input_table
+                WHERE status = 'done' AND f.content <> now.content
+                UNION ALL SELECT started_at FROM marked
+                WHERE status = 'done' AND coalesce(sources = $5, input = $6)
+                    AND json_extract_string(summary, '$.content') <> $7),
+            others AS (
+                SELECT run_id FROM marked WHERE run_id <> $1 AND (
+                    started_at <= (SELECT max(started_at) FROM changed)
+                    OR NOT coalesce(list_has_all(sources, $5), input = $6)))
         SELECT count(*) FROM plan.keys
         WHERE headline_key IN (SELECT headline_key FROM scores WHERE run_id IN (FROM others))""",
-        [run.summary.run_id, run.summary.input, run.summary.content],
+        [
+            run.summary.run_id,
+            [task.source.path for task in run.tasks],
+            [task.source.table for task in run.tasks],
+            [task.times.content if task.times else None for task in run.tasks],
+            source_marks(run),
+            run.summary.input,
+            run.summary.content,
+        ],
     )
     return 1 - float(seen) / distinct
 
