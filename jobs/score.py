@@ -6,6 +6,7 @@ from threading import Thread
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from finsent_batch.config import ScoreConfig
 from finsent_batch.errors import FinsentError
@@ -62,6 +63,8 @@ def score(
     from .tables.score_text import describe, describe_plan
 
     _check_inputs(inputs, options["publish_anyway"])
+    if options["publish_anyway"] is not None:
+        _check_of_run(click.get_current_context())
     config = ScoreConfig(
         input=inputs[0] if len(inputs) == 1 else inputs,
         output=output,
@@ -94,6 +97,19 @@ def _check_inputs(inputs: tuple[str, ...], held: str | None) -> None:
         )
     if inputs and held is not None:
         raise click.UsageError("--publish-anyway takes its INPUT from the run: leave it out.")
+
+
+def _check_of_run(ctx: click.Context) -> None:
+    """Refuse what is said again of a run that is published anyway, and would not be heeded."""
+    from finsent_batch.pipeline.auditing.held import OF_THIS_COMMAND
+
+    heeded = {*OF_THIS_COMMAND, "dry_run", "summary_format"} - {"gates", "default_gates"}
+    for option in (p for p in ctx.command.params if isinstance(p, click.Option)):
+        name = str(option.name)
+        given = ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        if given and name not in heeded:
+            said = "asks no gate" if "gate" in name else f"takes {option.opts[-1]} from the run"
+            raise click.UsageError(f"--publish-anyway {said}: leave {option.opts[-1]} out.")
 
 
 def _import_ahead(

@@ -78,16 +78,20 @@ def _probabilities(predictions: pl.DataFrame, prefix: str) -> FloatArray:
 def _verdict(metrics: Mapping[str, Any], gates: Sequence[GateResult]) -> tuple[str, str]:
     failed = [gate.reason for gate in gates if gate.holds is False]
     if failed:
-        return "bad", f"Gate failed: {'; '.join(failed)}."
+        return "bad", f"Gate failed: {'; '.join(failed)}. {_shares(metrics)}"
+    return "", _shares(metrics)
+
+
+def _shares(metrics: Mapping[str, Any]) -> str:
     low, high = _wilson(metrics["accuracy"], metrics["n"])
     said = (
         f"{metrics['accuracy']:.1%} of the rows are right (95 % interval {low:.1%} to {high:.1%})."
     )
     against = metrics.get("against")
     if against is None:
-        return "", said
+        return said
     test = metrics["mcnemar"]
-    return "", (
+    return (
         f"{said} {against['model']}: {against['accuracy']:.1%}. Only this model is right: "
         f"{counted(test['only_one'], 'row')}; only the other: {test['only_other']:,}; "
         f"McNemar's p = {test['p_value']:.3g}."

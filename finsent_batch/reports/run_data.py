@@ -127,7 +127,7 @@ def _labels(summary: dict[str, Any]) -> dict[str, int]:
 
 
 def _baseline(store: Store, run: dict[str, Any], limit: int) -> list[dict[str, Any]]:
-    parameters = {name: run[name] for name in ("started_at", "model_fingerprint")}
+    parameters = {name: run[name] for name in ("run_id", "started_at", "model_fingerprint")}
     sql = read_sql("report/baseline")
     runs = records(store.connection, sql, {**parameters, "runs": limit})[::-1]
     for earlier in runs:

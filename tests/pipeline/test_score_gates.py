@@ -124,6 +124,12 @@ def test_nothing_but_what_was_judged_is_published_anyway(held, score, run, night
     done = run("score", "in.parquet", "--publish-anyway", summary["run_id"])
     assert done.code == 2
     assert "--publish-anyway takes its INPUT from the run" in done.err
+    for more in (("--output", "other.csv"), ("--limit", 3), ("--overwrite",), ("--model", "mini")):
+        done = run("score", "--publish-anyway", summary["run_id"], *more)
+        assert done.code == 2
+        assert f"--publish-anyway takes {more[0]} from the run" in done.err
+    done = run("score", "--publish-anyway", summary["run_id"], "--gate", "rows>9")
+    assert (done.code, "--publish-anyway asks no gate" in done.err) == (2, True)
 
 
 @pytest.mark.parametrize(

@@ -140,6 +140,7 @@ def test_gates_are_kept_in_figures_and_report(run, labelled, tiny_model, tmp_pat
     ]
     text = (tmp_path / "e" / "report.html").read_text("utf-8")
     assert "Gate failed: accuracy is" in text
+    assert "McNemar's p = " in text.replace("&#x27;", "'").replace("&#39;", "'")
     assert "accuracy&gt;=1.01" in text
     assert text.count("<img") == 5
 

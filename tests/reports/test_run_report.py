@@ -110,6 +110,17 @@ def test_the_verdict_judges_drift_beyond_chance(labels, confidence, state, words
     assert words in said
 
 
+def test_a_night_that_was_scored_again_is_no_part_of_its_baseline(run, nights, tiny_model):
+    psi = []
+    for name in ("n2.parquet", "./n2.parquet", "n2.parquet"):
+        options = ("-o", "again.parquet", "--model", tiny_model, "--weights", "fp32")
+        assert run("score", name, *options).code == 0
+        found = as_json(run)
+        assert [b["run_id"] for b in found["baseline"]] == [n["run_id"] for n in nights]
+        psi.append(found["drift"]["psi"])
+    assert psi == psi[:1] * 3
+
+
 def test_another_model_s_runs_are_no_baseline(run, nights, tmp_path):
     with duckdb.connect(tmp_path / "finsent.duckdb") as store:
         store.execute(

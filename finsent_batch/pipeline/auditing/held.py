@@ -12,7 +12,7 @@ from ...io.objects.addresses import address_of
 from ...io.paths import STANDARD_STREAM
 from ...store.store import Store
 
-_OF_THIS_COMMAND: Final = (
+OF_THIS_COMMAND: Final = (
     *("store", "publish_anyway", "gates", "default_gates", "metrics_file", "notify_command"),
     *("notify_seconds", "publish_wait", "engine", "ray_address", "actors", "cpus_per_actor"),
 )
@@ -30,7 +30,7 @@ def settings_of_held(config: ScoreConfig) -> ScoreConfig:
     with Store.open(config.store, read_only=True) as store:
         run_id, options = _find(store, config.publish_anyway)
     folder = Path(options.get("folder") or ".")
-    known = {f.name for f in fields(ScoreConfig)} - set(_OF_THIS_COMMAND)
+    known = {f.name for f in fields(ScoreConfig)} - set(OF_THIS_COMMAND)
     given: dict[str, Any] = {name: v for name, v in options.items() if name in known}
     given |= {"input": _inputs(folder, given["input"]), "output": _path(folder, given["output"])}
     model = given["model"]
