@@ -75,10 +75,10 @@ def _added_to_polars(frame: pl.DataFrame, scored: pa.Table, names: list[str]) ->
 def _as_arrow(read: Callable[[], pa.Table]) -> pa.Table:
     try:
         return read()
-    except (pa.ArrowException, ValueError, TypeError) as error:
+    except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
         raise BadDataError(
-            f"the frame cannot be read as Arrow ({first_line(error)}): give the column one type, "
-            "or leave it out"
+            f"the frame cannot be read as Arrow ({first_line(error)}): give each column a "
+            "name of its own and one type that Arrow has, or leave it out"
         ) from None
 
 

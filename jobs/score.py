@@ -63,8 +63,6 @@ def score(
     from .tables.score_text import describe, describe_plan
 
     _check_inputs(inputs, options["publish_anyway"])
-    if options["publish_anyway"] is not None:
-        _check_of_run(click.get_current_context())
     config = ScoreConfig(
         input=inputs[0] if len(inputs) == 1 else inputs,
         output=output,
@@ -97,6 +95,8 @@ def _check_inputs(inputs: tuple[str, ...], held: str | None) -> None:
         )
     if inputs and held is not None:
         raise click.UsageError("--publish-anyway takes its INPUT from the run: leave it out.")
+    if held is not None:
+        _check_of_run(click.get_current_context())
 
 
 def _check_of_run(ctx: click.Context) -> None:

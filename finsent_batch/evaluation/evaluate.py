@@ -16,7 +16,7 @@ from ..io.whole.folders import no_empty_folder_left, replacing_folder
 from ..io.whole.protected import check_free_folder, protected
 from ..labelled.formats import read_labelled
 from ..labels import LABELS
-from ..metrics.classification import MISSING, evaluate_predictions, predict
+from ..metrics.classification import MISSING, evaluate_predictions, notes_on, predict
 from ..metrics.gates import (
     NO_REGRESSION,
     Gate,
@@ -93,7 +93,7 @@ def _evaluate(config: EvaluateConfig, gates: Sequence[Gate], progress: Progress)
     check_earlier(config, [m.fingerprint for m in (*models, *([first] if first else []))])
     _check_output(config)
     result, probabilities = _one(models[0], frame, truth, progress)
-    evaluation = Evaluation(metrics=result, warnings=spec.notes)
+    evaluation = Evaluation(metrics=result, warnings=[*spec.notes, *notes_on(truth)])
     columns, other = _prediction_columns(probabilities, ""), None
     if len(models) > 1:
         evaluation.against, found = _one(models[1], frame, truth, progress)

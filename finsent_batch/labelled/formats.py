@@ -10,8 +10,6 @@ import io
 import logging
 import re
 import tempfile
-from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +23,7 @@ from ..io.paths import FILE_SUFFIXES, format_of, suffix_of
 from ..io.text.compression import open_unpacked
 from ..io.text.jsonl import stage_jsonl
 from ..labels import LABELS, label_index
-from ..wording import counted
+from .label_map import label_indices
 
 logger = logging.getLogger(__name__)
 
@@ -222,28 +220,3 @@ def _map_labels(frame: pl.DataFrame, file: Path, how: LabelledFormat) -> pl.Data
     text = frame["headline"].fill_null("")
     labels = pl.Series([LABELS[i] for i in indices], dtype=pl.String)
     return pl.DataFrame({"headline": text, "label": labels})
-
-
-def label_indices(found: Sequence[str], where: object, how: LabelledFormat) -> list[int]:
-    """Return the index in `LABELS` of each label of a file, by its `label_map` or usual names.
-
-    Raises:
-        UsageError: the `label_map` itself names an unknown label.
-        BadDataError: a label has no meaning.
-    """
-    meaning = {value: label_index(label) for value, label in how.label_map}
-    if unmeant := [label for _, label in how.label_map if label_index(label) is None]:
-        again = "; give the option once for each value" if "," in unmeant[0] else ""
-        raise UsageError(f"--label-map: {unmeant[0]!r} is none of {', '.join(LABELS)}{again}")
-    indices = [meaning.get(v, label_index(v)) for v in found]
-    unknown = Counter(v for v, i in zip(found, indices, strict=True) if i is None)
-    if unknown:
-        shown = sorted(unknown.items())
-        listed = ", ".join(f"{v!r} ({counted(n, 'row')})" for v, n in shown[:8])
-        if rest := shown[8:]:
-            listed += f" and {len(rest)} others ({counted(sum(n for _, n in rest), 'row')})"
-        unlabelled = ["label the rows without one, or take them out"] if "" in unknown else []
-        other = [f"say what they mean with {how.owner}--label-map VALUE=LABEL"]
-        advice = "; ".join(unlabelled + other * (set(unknown) != {""}))
-        raise BadDataError(f"{where} has labels other than {', '.join(LABELS)}: {listed}; {advice}")
-    return [i for i in indices if i is not None]

@@ -41,6 +41,14 @@ class ReliabilityBin:
     accuracy: float
 
 
+def notes_on(truth: IntArray) -> list[str]:
+    """Say which classes have no rows, shape (n,): their recall is no measure of a model."""
+    lacking = [label for i, label in enumerate(LABELS) if not (truth == i).any()]
+    if not lacking:
+        return []
+    return [f"no row is {' or '.join(lacking)}: macro F1 counts what has no rows as 0"]
+
+
 def reliability(
     truth: IntArray, predicted: IntArray, probabilities: FloatArray, bins: int = ECE_BINS
 ) -> list[ReliabilityBin]:

@@ -7,7 +7,7 @@ from uuid import UUID
 from ..config import LabelledFormat
 from ..errors import BadDataError, UsageError
 from ..headlines import key_sql, normalize_sql
-from ..labelled.formats import label_indices
+from ..labelled.label_map import label_indices
 from ..labels import LABELS
 from ..store.store import Store, utc_now
 from .config import ReviewImportConfig

@@ -205,6 +205,20 @@ def test_null_labels_are_counted_too(tmp_path):
         read_labelled(file)
 
 
+def test_a_label_map_is_for_a_value_in_any_case_unless_it_tells_cases_apart(write, caplog):
+    file = write("t.csv", "text,label\nup,bullish\ndown,BEARISH\nso,n\nbad,N\n")
+    mapped = (("Bullish", "negative"), ("Bearish", "positive"), ("n", "neutral"), ("N", "negative"))
+    assert rows(file, label_map=mapped) == [
+        ("up", "negative"), ("down", "positive"), ("so", "neutral"), ("bad", "negative"),
+    ]  # fmt: skip
+    assert caplog.messages == []
+    with pytest.raises(UsageError, match="--label-map gives 'n' two labels: leave one out"):
+        read_labelled(file, LabelledFormat(label_map=(*mapped, ("n", "positive"))))
+    plain = write("p.csv", "text,label\nup,positive\n")
+    assert rows(plain, label_map=(("foo", "negative"),)) == [("up", "positive")]
+    assert caplog.messages == [f"--label-map: no row of {plain} has the label foo"]
+
+
 def test_label_map_to_something_else_is_a_usage_error(write):
     file = write("t.csv", "headline,label\na,1\n")
     with pytest.raises(UsageError, match="--label-map: 'great' is none of negative, neutral"):

@@ -13,6 +13,7 @@ from finsent_batch.metrics.classification import (
     evaluate_predictions,
     expected_calibration_error,
     fit_temperature,
+    notes_on,
     predict,
 )
 from finsent_batch.metrics.paired import mcnemar
@@ -35,6 +36,13 @@ def sure(*labels):
 
 def truths(*labels):
     return np.array(labels, dtype=np.int64)
+
+
+def test_classes_without_rows_are_noted():
+    assert notes_on(np.array([0, 1, 2, 2])) == []
+    assert notes_on(np.array([1, 1])) == [
+        "no row is negative or positive: macro F1 counts what has no rows as 0"
+    ]
 
 
 def test_predict_takes_the_most_probable_label():
