@@ -108,8 +108,10 @@ def _check_of_run(ctx: click.Context) -> None:
         name = str(option.name)
         given = ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
         if given and name not in heeded:
-            said = "asks no gate" if "gate" in name else f"takes {option.opts[-1]} from the run"
-            raise click.UsageError(f"--publish-anyway {said}: leave {option.opts[-1]} out.")
+            off = option.secondary_opts and ctx.params[name] is False
+            flag = (option.secondary_opts if off else option.opts)[-1]
+            said = "asks no gate" if "gate" in name else f"takes {flag} from the run"
+            raise click.UsageError(f"--publish-anyway {said}: leave {flag} out.")
 
 
 def _import_ahead(

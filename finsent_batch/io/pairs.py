@@ -4,7 +4,6 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from ..config import ScoreConfig
 from ..errors import BadDataError, UsageError
@@ -18,14 +17,13 @@ from .paths import (
     TABLES,
     check_inside,
     format_of,
+    names_folder,
     output_format_of,
     stem_of,
     store_files,
     suffix_of,
 )
-
-_OF_DATES: Final = ".-_0123456789"
-"""Of what a folder's name may end with that is no suffix: `labelled.2014-01-06`."""
+from .whole.system_errors import check_target
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,11 +74,13 @@ def beside(folder: Path) -> Path:
 def only_pair(config: ScoreConfig, path: Path) -> FilePair:
     """Return the pair of an input that is the only one; `-o` may name its output."""
     output = config.output
+    if output is not None:
+        check_target(output)
     if output is not None and (folder := shared_folder(config)) is not None:
         return _into_folder(config, path, folder)
     if output is None:
         output = path if suffix_of(path) == TABLES else path.with_name(_output_name(config, path))
-    elif output.is_dir() or not suffix_of(output).strip(_OF_DATES):  # as with several inputs
+    elif output.is_dir() or names_folder(output):  # as with several inputs
         output /= _output_name(config, path)
     check_inside(output, output.parent)
     return _checked(config, path, output, config.output_table)
@@ -96,6 +96,7 @@ def pair_of_many(
     """
     if folder is None:
         return only_pair(config, path)
+    check_target(folder)
     if (shared := shared_folder(config)) is not None:
         return _into_folder(config, path, shared)
     kind = suffix_of(folder)

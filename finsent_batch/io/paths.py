@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePath
 from typing import Final
@@ -111,6 +112,12 @@ def is_left_out(file: Path) -> bool:
     return (
         format_of(file) is None and not file.name.startswith((".", "_")) and not is_our_output(file)
     )
+
+
+def names_folder(path: Path) -> bool:
+    """Whether an output's name is a folder's: without a suffix, or with a date for one."""
+    suffix = suffix_of(path)
+    return not suffix or (re.fullmatch(r"[.\d_-]+", suffix) is not None and len(suffix) > 4)
 
 
 def walk(folder: Path) -> Iterator[Path]:

@@ -24,13 +24,19 @@ def label_indices(found: Sequence[str], where: object, how: LabelledFormat) -> l
     alike: dict[str, set[int]] = {}
     for value, index in meaning.items():
         alike.setdefault(value.casefold(), set()).add(index)
-    for value in {*found} - {*meaning}:
-        if len(same := alike.get(value.casefold(), ())) == 1:
-            meaning[value] = min(same)
-    if how.label_map and not {*found} & {*meaning}:
-        values = ", ".join(value for value, _ in how.label_map)
-        logger.warning("--label-map: no row of %s has the label %s", where, values)
-    indices = [meaning.get(v, label_index(v)) for v in found]
+
+    def index_of(label: str) -> int | None:
+        plain = label.strip()
+        same = alike.get(plain.casefold())
+        if plain in meaning or same is None:
+            return meaning.get(plain, label_index(plain))
+        return min(same) if len(same) == 1 else None
+
+    known = {label: index_of(label) for label in {*found}}
+    there = {label.strip().casefold() for label in known}
+    if absent := [value for value in meaning if value.casefold() not in there]:
+        logger.warning("--label-map: no row of %s is labelled %s", where, " or ".join(absent))
+    indices = [known[v] for v in found]
     unknown = Counter(v for v, i in zip(found, indices, strict=True) if i is None)
     if unknown:
         shown = sorted(unknown.items())
@@ -52,6 +58,6 @@ def _meaning(label_map: Sequence[tuple[str, str]]) -> dict[str, int]:
         if index is None:
             again = "; give the option once for each value" if "," in label else ""
             raise UsageError(f"--label-map: {label!r} is none of {', '.join(LABELS)}{again}")
-        if meaning.setdefault(value, index) != index:
+        if meaning.setdefault(value.strip(), index) != index:
             raise UsageError(f"--label-map gives {value!r} two labels: leave one out")
     return meaning

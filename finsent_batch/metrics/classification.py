@@ -46,7 +46,9 @@ def notes_on(truth: IntArray) -> list[str]:
     lacking = [label for i, label in enumerate(LABELS) if not (truth == i).any()]
     if not lacking:
         return []
-    return [f"no row is {' or '.join(lacking)}: macro F1 counts what has no rows as 0"]
+    return [
+        f"no row is labelled {' or '.join(lacking)}: macro F1 counts each class without rows as 0"
+    ]
 
 
 def reliability(

@@ -2,7 +2,7 @@
 
 import glob
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -48,8 +48,7 @@ def named_publications(published: str, work: Path) -> list[Publication]:
         return [Publication(path=published)]
     if path.is_dir():
         check_no_lake_table(path)
-        found = [parent / name for parent, _, names in files_below(path) for name in names]
-        files = sorted(file for file in found if _is_meant(file, path))
+        files = sorted(_meant(path))
         if not files:
             raise MissingInputError(
                 f"the folder {published} has no {', '.join(_SUFFIXES)} file: check --from"
@@ -63,9 +62,14 @@ def named_publications(published: str, work: Path) -> list[Publication]:
     return [named(str(file)) for file in files]
 
 
-def _is_meant(file: Path, folder: Path) -> bool:
-    hidden = any(part.startswith((".", "_")) for part in file.relative_to(folder).parts)
-    return not hidden and file.is_file() and suffix_of(file) in _SUFFIXES
+def _meant(folder: Path) -> Iterator[Path]:
+    """Yield the scored files below a folder, without those that are hidden."""
+    for parent, folders, names in files_below(folder):
+        folders[:] = [name for name in folders if not name.startswith((".", "_"))]
+        for name in names:
+            file = parent / name
+            if not name.startswith((".", "_")) and file.is_file() and suffix_of(file) in _SUFFIXES:
+                yield file
 
 
 def scored_ones(

@@ -56,15 +56,15 @@ def gone_notes(store: Store) -> list[str]:
     """Return what is to be said of outputs that were moved or deleted, one line each kind."""
     lost: dict[str, Row] = {}
     replaced: dict[str, tuple[Row, Row]] = {}
-    for (path, table), rows in _candidates(store).items():
+    for (path, _), rows in _candidates(store).items():
         wanted, found = _choice(rows, there=False), _choice(rows)
         assert wanted is not None
         if wanted["there"] or wanted["limited"]:
             continue
         if found is None:
-            lost[input_name(path, table)] = wanted
+            lost[input_name(path, wanted["input_table"])] = wanted
         else:
-            replaced[input_name(path, table)] = (wanted, found)
+            replaced[input_name(path, wanted["input_table"])] = (wanted, found)
     notes = []
     if lost:
         name, row = next(iter(lost.items()))

@@ -222,7 +222,10 @@ def forget_input(store: Store, name: str) -> int:
     """
     path, table = divided(name)
     paths = [path, str(Path(path).expanduser().resolve())]
-    known = "input IN (?, ?) AND input_table IS NOT DISTINCT FROM ? AND forgotten_at IS NULL"
+    known = (
+        "input IN (?, ?) AND lower(input_table) IS NOT DISTINCT FROM lower(?) "
+        "AND forgotten_at IS NULL"
+    )
     parameters = [*paths, table or None]
     [(outputs,)] = store.query(f"SELECT count(*) FROM run_files WHERE {known}", parameters)
     if not outputs:

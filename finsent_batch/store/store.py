@@ -32,6 +32,7 @@ from ..io.atomic import private_folder
 from ..io.duckdb_errors import Kind, classify, is_storage_failure, storage_problem
 from ..io.paths import snapshot_of, working_of
 from ..io.retry import retried
+from ..io.whole.system_errors import check_reachable, check_target
 from .connection import STORE_CATALOG, attach_store, close_store, configure, damaged
 from .foreign_code import SeenFile
 from .schema import check_schema
@@ -106,15 +107,16 @@ class Store:
     def _read(cls, config: StoreConfig, path: Path) -> Self:
         # Readers may be several at once: each has a folder of its own.
         work = path.with_name(f"{path.name}.work.{os.getpid()}")
-        if not os.access(path.parent, os.W_OK):
-            work = Path(tempfile.mkdtemp(prefix=f"{work.name}-"))
         file = SeenFile.of(path)
         connection = attach_store(path, read_only=True)
+        if not os.access(path.parent, os.W_OK):
+            work = Path(tempfile.mkdtemp(prefix=f"{work.name}-"))
         try:
             configure(connection, config, work)
             check_schema(connection, path, read_only=True, file=file)
         except BaseException:
             connection.close()
+            shutil.rmtree(work, ignore_errors=True)
             raise
         return cls(connection, path, work)
 
@@ -213,6 +215,7 @@ class Store:
 
 def _check_place(path: Path, *, read_only: bool, create: bool) -> None:
     """Raise what `Store.open` does where there is no store, or none can be made."""
+    (check_reachable if read_only else check_target)(path)
     if path != snapshot_of(path):
         raise UsageError(
             f"{path} is what commands write to, not the store that they are given: name "

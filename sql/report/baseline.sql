@@ -13,6 +13,7 @@ WHERE status = 'done'
     AND started_at < $started_at
     AND model_fingerprint = $model_fingerprint
     AND rows_read > 0
+    AND options ->> 'limit' IS NULL
     AND (sources, content) NOT IN (SELECT (sources, content) FROM brought WHERE run_id = $run_id)
 QUALIFY row_number() OVER (PARTITION BY sources, content ORDER BY started_at DESC) = 1
 ORDER BY started_at DESC

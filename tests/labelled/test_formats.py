@@ -216,7 +216,13 @@ def test_a_label_map_is_for_a_value_in_any_case_unless_it_tells_cases_apart(writ
         read_labelled(file, LabelledFormat(label_map=(*mapped, ("n", "positive"))))
     plain = write("p.csv", "text,label\nup,positive\n")
     assert rows(plain, label_map=(("foo", "negative"),)) == [("up", "positive")]
-    assert caplog.messages == [f"--label-map: no row of {plain} has the label foo"]
+    assert caplog.messages == [f"--label-map: no row of {plain} is labelled foo"]
+    blank = write("b.csv", 'text,label\nup," bullish"\nup,Bullish \n')
+    assert {label for _, label in rows(blank, label_map=(("BULLISH", "negative"),))} == {"negative"}
+    with pytest.raises(BadDataError, match="labels other than"):
+        read_labelled(
+            blank, LabelledFormat(label_map=(("BULLISH", "negative"), ("bullisH", "neu")))
+        )
 
 
 def test_label_map_to_something_else_is_a_usage_error(write):

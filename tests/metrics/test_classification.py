@@ -41,7 +41,7 @@ def truths(*labels):
 def test_classes_without_rows_are_noted():
     assert notes_on(np.array([0, 1, 2, 2])) == []
     assert notes_on(np.array([1, 1])) == [
-        "no row is negative or positive: macro F1 counts what has no rows as 0"
+        "no row is labelled negative or positive: macro F1 counts each class without rows as 0"
     ]
 
 

@@ -41,6 +41,11 @@ def feeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("feeds", "score feeds/a.csv -o out.csv"),
         ("feeds", "query label_mix --from feeds/a.csv"),
         ("feeds/sub", "score feeds/**/*.csv -o out/"),
+        ("feeds/sub", "score feeds/** -o out/"),
+        ("feeds", "evaluate --data feeds/a.csv -o e"),
+        ("feeds", "prepare feeds/a.csv -o p"),
+        ("feeds", "score c.csv -o out.csv --model feeds/m"),
+        ("feeds", "--config feeds/x.toml score c.csv -o out.csv"),
         ("feeds/sub", "score feeds/*/*.csv -o out/"),
         ("feeds/sub", "query label_mix --from feeds"),
         ("feeds/sub", "query label_mix --from feeds/**/*.csv"),
@@ -60,6 +65,20 @@ def test_what_may_not_be_read_is_named(feeds: Path, closed: str, command: str) -
     assert said.count("\n") == 1
     assert f"{closed} may not be read by this user: check its permissions" in said
     assert not (feeds / "finsent.duckdb").exists()
+
+
+def test_what_need_not_be_read_may_be_closed(feeds: Path) -> None:
+    assert run("score", "feeds/*.csv", "-o", "out/")[0] == 0
+    for folder, mode in ((feeds / "feeds", 0o111), (feeds / "out/.trash", 0), (feeds / "x", 0o111)):
+        folder.mkdir(exist_ok=True)
+        folder.chmod(mode)
+    try:
+        # Nothing is looked for in `feeds` but a folder that is named.
+        assert run("score", "feeds/sub/*.csv", "-o", "out/") == (0, "")
+        assert run("query", "label_mix", "--from", "out")[0] == 0
+    finally:
+        for folder in (feeds / "feeds", feeds / "out/.trash", feeds / "x"):
+            folder.chmod(0o700)
 
 
 @pytest.mark.parametrize(

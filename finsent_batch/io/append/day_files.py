@@ -48,7 +48,8 @@ def files_of(folder: Path, path: str, table: str | None) -> list[Path]:
         MissingInputError: a day's folder may not be read.
     """
     for day in folder.glob(EVERY_DAY):
-        check_open(day)
+        if day.is_dir():
+            check_open(day)
     return sorted(folder.glob(f"{EVERY_DAY}/{file_name(path, table)}"))
 
 

@@ -8,7 +8,7 @@ from typing import Final
 from ...config import ScoreConfig
 from ...errors import UsageError
 from ..objects.addresses import ADDRESSES, address_of, is_address, is_table_address, shown
-from ..paths import STANDARD_STREAM, TABLES, format_of, suffix_of
+from ..paths import STANDARD_STREAM, TABLES, format_of, names_folder, suffix_of
 
 DELTA: Final = "delta:"
 """What stands before the folder of a Delta table."""
@@ -35,7 +35,8 @@ def _check_partitions(config: ScoreConfig) -> None:
     by = config.partition_by
     if not config.append:
         raise UsageError(f"--partition-by {by} makes a folder that nights share: add --append")
-    if config.output is None or suffix_of(config.output) or str(config.output) == STANDARD_STREAM:
+    output = config.output
+    if output is None or not names_folder(output) or str(output) == STANDARD_STREAM:
         raise UsageError(f"--partition-by {by} makes a folder: name it with -o, such as -o lake")
     if config.output_table is not None or config.output_format not in (None, "parquet"):
         raise UsageError(

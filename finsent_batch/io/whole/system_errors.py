@@ -23,7 +23,7 @@ def refused(error: OSError) -> FinsentError | None:
     """Return what to say of an error of the system's that no caller has; None if it is a bug."""
     if isinstance(error, PermissionError) and error.filename is not None:
         path = Path(os.fsdecode(error.filename))
-        if barrier(path) == path:
+        if barrier(path) is not None:  # what writes has looked at the folders before
             return unreadable(path)
         return CannotCreateError(
             f"cannot write {path}: check its permissions and those of its folder"
@@ -63,6 +63,19 @@ def check_reachable(path: Path) -> None:
         raise unreadable(path)
 
 
+def check_target(path: Path) -> None:
+    """Refuse to write to a path on the way to which is a folder that this user may not enter.
+
+    Raises:
+        CannotCreateError: there is one.
+    """
+    closed = barrier(path)
+    if closed not in (None, path):
+        raise CannotCreateError(
+            f"cannot write {path}: {closed} may not be entered by this user: check its permissions"
+        )
+
+
 def matching(pattern: str) -> list[Path]:
     """Return what a pattern names; `**` stands for folders of any depth.
 
@@ -71,21 +84,23 @@ def matching(pattern: str) -> list[Path]:
             left out without a word.
     """
     parts = pattern.split("/")
-    for end in range(1, len(parts)):
+    for end in range(1, len(parts) + (parts[-1] == "**")):
+        # The entries of a folder are looked at only where a pattern stands for them.
+        listed = end == len(parts) or glob.has_magic(parts[end]) or "**" in parts[:end]
         leading = "/".join(parts[:end])
         for folder in glob.iglob(leading + "/", recursive=True):  # noqa: PTH207 - absolute too
             if Path(folder).name != _OF_THE_DISK:
-                check_open(Path(folder))
+                check_open(Path(folder), listed=listed)
     return sorted(map(Path, glob.glob(pattern, recursive=True)))  # noqa: PTH207 - absolute too
 
 
-def check_open(folder: Path) -> None:
-    """Refuse a folder whose entries this user may not see.
+def check_open(folder: Path, *, listed: bool = True) -> None:
+    """Refuse a folder that this user may not enter or, if it is to be `listed`, read.
 
     Raises:
         MissingInputError: it is one.
     """
-    if not os.access(folder, os.R_OK | os.X_OK):
+    if not os.access(folder, os.X_OK | (os.R_OK if listed else 0)):
         raise unreadable(folder)
 
 

@@ -158,9 +158,10 @@ def _unseen(run: ScoreRun, distinct: int) -> float | None:
                 SELECT started_at FROM run_files AS f JOIN runs USING (run_id)
                 JOIN now ON now.input = f.input
                     AND now.input_table IS NOT DISTINCT FROM f.input_table
-                WHERE status = 'done' AND f.content <> now.content
+                WHERE f.row_limit IS NULL AND f.content <> now.content
                 UNION ALL SELECT started_at FROM marked
-                WHERE status = 'done' AND coalesce(sources = $5, input = $6)
+                WHERE status = 'done' AND options->>'limit' IS NULL
+                    AND coalesce(sources = $5, input = $6)
                     AND json_extract_string(summary, '$.content') <> $7),
             others AS (
                 SELECT run_id FROM marked WHERE run_id <> $1 AND (
