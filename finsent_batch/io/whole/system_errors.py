@@ -46,11 +46,10 @@ def unreadable(path: Path) -> MissingInputError:
 
 def barrier(path: Path) -> Path | None:
     """Return what keeps this user from reading a path: itself, or a folder on the way to it."""
-    for place in (*reversed(path.absolute().parents), path):
-        wanted = os.R_OK if place == path else os.X_OK
-        if os.path.lexists(place) and not os.access(place, wanted):
-            return place
-    return None
+    for folder in reversed(path.absolute().parents):
+        if folder.is_dir() and not os.access(folder, os.X_OK):
+            return folder
+    return path if os.path.lexists(path) and not os.access(path, os.R_OK) else None
 
 
 def check_reachable(path: Path) -> None:
