@@ -23,6 +23,7 @@ from .paths import (
     store_files,
     suffix_of,
 )
+from .sql import folded
 from .whole.system_errors import check_target
 
 
@@ -129,7 +130,7 @@ def check_targets(pairs: Iterable[FilePair], *, append: bool) -> None:
     """
     targets: dict[tuple[Path, str | None], Path] = {}
     for pair in pairs:
-        other = targets.setdefault((pair.output, _folded(pair.output_table)), pair.input)
+        other = targets.setdefault((pair.output, folded(pair.output_table)), pair.input)
         if other is not pair.input and not append:
             raise UsageError(
                 f"{other} and {pair.input} would both be written to {pair.output}: "
@@ -178,7 +179,7 @@ def _checked(config: ScoreConfig, path: Path, output: Path, output_table: str | 
             raise UsageError(f"--output-table goes with a .duckdb output, not with {output}")
     # DuckDB's names are the same whatever their case: `News` would replace `news`.
     same = os.path.realpath(output) == os.path.realpath(path)
-    if same and _folded(output_table) == _folded(table):
+    if same and folded(output_table) == folded(table):
         raise UsageError(f"output {output} is the input itself: name another with -o")
     if os.path.realpath(output) in map(os.path.realpath, store_files(config.store.path)):
         raise UsageError(f"output {output} is the store: give the results their own file")
@@ -210,7 +211,3 @@ def _output_format(config: ScoreConfig, output: Path) -> str:
 def _schema_of(table: str | None) -> str | None:
     schema, dot, name = (table or "").partition(".")
     return schema if dot and schema and name else None
-
-
-def _folded(name: str | None) -> str | None:
-    return None if name is None else name.casefold()

@@ -17,9 +17,9 @@ def quote_identifier(name: str) -> str:
 _SMALL: Final = str.maketrans(ascii_uppercase, ascii_lowercase)
 
 
-def folded(name: str) -> str:
+def folded(name: str | None) -> str | None:
     """Return a name as DuckDB compares it: A to Z are small letters, others stay as they are."""
-    return name.translate(_SMALL)
+    return None if name is None else name.translate(_SMALL)
 
 
 def own_name(names: Iterable[str], name: str) -> str | None:

@@ -109,8 +109,8 @@ def _candidates(store: Store) -> dict[Source, list[Row]]:
     writer: dict[tuple[str, str | None], Source] = {}
     found: dict[Source, list[Row]] = {}
     for row in rows:
-        target = (row["output"], _folded(row["output_table"]))
-        source = (row["input"], _folded(row["input_table"]))
+        target = (row["output"], folded(row["output_table"]))
+        source = (row["input"], folded(row["input_table"]))
         replaced = (*target, *source) in written
         written.add((*target, *source))
         writer.setdefault(target, source)
@@ -137,7 +137,3 @@ def _is_there(
     if output not in tables:
         tables[output] = table_names_of(connection, output)
     return own_name(tables[output], table) is not None
-
-
-def _folded(table: str | None) -> str | None:
-    return None if table is None else folded(table)

@@ -23,7 +23,7 @@ def refused(error: OSError) -> FinsentError | None:
     """Return what to say of an error of the system's that no caller has; None if it is a bug."""
     if isinstance(error, PermissionError) and error.filename is not None:
         path = Path(os.fsdecode(error.filename))
-        if barrier(path) is not None:  # what writes has looked at the folders before
+        if barrier(path) is not None:  # `score` has looked at those it writes to
             return unreadable(path)
         return CannotCreateError(
             f"cannot write {path}: check its permissions and those of its folder"
